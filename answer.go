@@ -1,0 +1,209 @@
+package reloads
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// The most that is read of a body: a page with 100 long logs fits.
+const (
+	maxBody      = 64 << 20
+	maxErrorBody = 1 << 20
+	shownBody    = 512 // of a body that is not the API's, in an error
+)
+
+// read takes an answer in. The connection is free again when it returns.
+func (k *call) read(resp *http.Response) error {
+	defer resp.Body.Close()
+	k.status, k.header = resp.StatusCode, resp.Header
+	limit := int64(maxErrorBody)
+	ok := resp.StatusCode >= 200 && resp.StatusCode <= 299
+	if ok {
+		limit = maxBody
+	}
+	var err error
+	if resp.StatusCode != http.StatusSwitchingProtocols { // its body is a connection without end
+		err = k.readBody(resp, limit)
+	}
+	switch {
+	case !ok:
+		return k.answerError() // with as much of the body as came
+	case errors.Is(err, errBodyTooLong):
+		return k.broken(err)
+	case err != nil:
+		return k.transportError(fmt.Errorf("reading the answer's body: %w", err))
+	}
+	return nil
+}
+
+var errBodyTooLong = errors.New("the body is too long")
+
+// readBody reads at most limit bytes.
+func (k *call) readBody(resp *http.Response, limit int64) error {
+	if resp.ContentLength > limit {
+		return fmt.Errorf("%w: %d bytes, at most %d are read", errBodyTooLong, resp.ContentLength, limit)
+	}
+	n, err := k.body.ReadFrom(io.LimitReader(resp.Body, limit+1))
+	if n > limit {
+		return fmt.Errorf("%w: at most %d bytes are read", errBodyTooLong, limit)
+	}
+	return err
+}
+
+// decoder returns one for the body of the answer.
+func (k *call) decoder() *decoder {
+	k.body.decoder.reset(k.body.Bytes())
+	return &k.body.decoder
+}
+
+// body is the buffer of an answer's body, and what decodes it.
+type body struct {
+	bytes.Buffer
+	decoder decoder
+}
+
+// bodies is a pool.
+type bodies struct{ pool sync.Pool }
+
+func (b *bodies) get() *body {
+	if buf, ok := b.pool.Get().(*body); ok {
+		return buf
+	}
+	return new(body)
+}
+
+// release gives the body back. One that was needed for long logs is not kept.
+func (k *call) release() {
+	if k.body.Cap() <= 1<<20 {
+		k.body.Reset()
+		k.client.bodies.pool.Put(k.body)
+	}
+}
+
+// transportError describes an attempt without an answer. The URL is left out, since its query may be long; the
+// path is not.
+func (k *call) transportError(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	return fmt.Errorf("reloads: %s %s: %w", k.op.method(), k.path, err)
+}
+
+// answerError is the answer as an error, with what its body says.
+func (k *call) answerError() *Error {
+	e := &Error{
+		StatusCode:  k.status,
+		Method:      k.op.method(),
+		Path:        k.path,
+		Attempts:    k.attempts,
+		ContentType: k.redact(k.header.Get("Content-Type")),
+	}
+	e.RetryAfter, e.hasRetryAfter = retryAfter(k.header.Get("Retry-After"), k.date())
+	details, traceID, ok := decodeErrors(k.body.Bytes())
+	if !ok {
+		e.Body = k.snippet()
+		return e
+	}
+	e.TraceID = k.redact(traceID)
+	for _, d := range details {
+		e.Details = append(e.Details, ErrorDetail{
+			Code: Code(k.redact(string(d.Code))), Title: k.redact(d.Title), Detail: k.redact(d.Detail),
+		})
+	}
+	return e
+}
+
+// broken is a 2xx whose body is not what was promised.
+func (k *call) broken(err error) *Error {
+	e := k.answerError()
+	e.Details, e.TraceID = nil, ""
+	e.Body = k.snippet()
+	e.Err = err
+	if text := err.Error(); text != k.redact(text) {
+		e.Err = errors.New(k.redact(text))
+	}
+	return e
+}
+
+// snippet is the beginning of the body, as text.
+func (k *call) snippet() string {
+	s := string(k.body.Bytes()[:min(k.body.Len(), shownBody+len(k.token))])
+	s = strings.ToValidUTF8(k.redact(s), "\uFFFD")
+	if len(s) > shownBody {
+		s = s[:shownBody]
+		for !utf8.ValidString(s) {
+			s = s[:len(s)-1]
+		}
+	}
+	return s
+}
+
+// redact takes the token out of a text that the server wrote.
+func (k *call) redact(s string) string { return strings.ReplaceAll(s, k.token, redacted) }
+
+// date is the time of the answer by the service's clock, or now if it did not say.
+func (k *call) date() time.Time {
+	if t, err := http.ParseTime(k.header.Get("Date")); err == nil {
+		return t
+	}
+	return time.Now()
+}
+
+// decodeErrors reads the body of an error, in every spelling that occurs; ok is false if it is none.
+func decodeErrors(body []byte) (details []ErrorDetail, traceID string, ok bool) {
+	var b struct {
+		Errors []struct {
+			Code, Title, Detail, Details, TraceID loose
+		} `json:"errors"`
+		TraceID loose `json:"traceId"`
+	}
+	if err := json.Unmarshal(body, &b, lenient, json.MatchCaseInsensitiveNames(true)); err != nil || len(b.Errors) == 0 {
+		return nil, "", false
+	}
+	traceID = string(b.TraceID)
+	for _, e := range b.Errors {
+		detail := e.Detail
+		if detail == "" {
+			detail = e.Details
+		}
+		if traceID == "" {
+			traceID = string(e.TraceID)
+		}
+		details = append(details, ErrorDetail{Code: Code(e.Code), Title: string(e.Title), Detail: string(detail)})
+	}
+	return details, traceID, true
+}
+
+// loose is a string of an error body. Anything else in its place is kept as the JSON that it is: an error must
+// not be lost because one of its members has an odd type.
+type loose string
+
+func (t *loose) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	value, err := dec.ReadValue()
+	if err != nil {
+		return err
+	}
+	switch value.Kind() {
+	case jsontext.KindNull:
+		*t = ""
+	case jsontext.KindString:
+		s, err := jsontext.AppendUnquote(nil, value)
+		*t = loose(s)
+		_ = err // only of broken UTF-8, which is replaced
+	default:
+		*t = loose(value)
+	}
+	return nil
+}

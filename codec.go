@@ -1,0 +1,255 @@
+package reloads
+
+import (
+	"bytes"
+	stdjson "encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// decoder decodes bodies of the API. Records are decoded member by member, without reflection, and a text that the
+// record before has too, such as the tenant's id, is not allocated again: a page is mostly such texts. A decoder
+// may be used again after reset.
+type decoder struct {
+	json    jsontext.Decoder
+	size    int    // of the body
+	scratch []byte // the text that was read last
+}
+
+// lenient puts up with what most decoders do: a name that comes twice, a broken character in a log. Neither may
+// make a whole page unreadable.
+var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+
+// reset readies d for a body, which it reads in place.
+func (d *decoder) reset(body []byte) {
+	d.json.Reset(bytes.NewBuffer(body), lenient)
+	d.size = len(body)
+}
+
+// whole runs decode and then makes sure that nothing follows.
+func (d *decoder) whole(decode func() error) error {
+	if err := decode(); err != nil {
+		return err
+	}
+	if _, err := d.json.ReadToken(); err != io.EOF {
+		return errors.New("there is more after the end of the JSON")
+	}
+	return nil
+}
+
+// object calls member for every member of an object, with the raw name; member must read the value.
+func (d *decoder) object(member func(name []byte) error) error {
+	if kind := d.json.PeekKind(); kind != jsontext.KindBeginObject {
+		return d.mismatch("an object")
+	}
+	if _, err := d.json.ReadToken(); err != nil {
+		return err
+	}
+	for d.json.PeekKind() != jsontext.KindEndObject {
+		name, err := d.json.ReadValue()
+		if err != nil {
+			return err
+		}
+		if err := member(name); err != nil {
+			return err
+		}
+	}
+	_, err := d.json.ReadToken()
+	return err
+}
+
+// mismatch is the error of a value that is not what it should be, or of JSON that is broken there.
+func (d *decoder) mismatch(want string) error {
+	pointer := d.json.StackPointer()
+	value, err := d.json.ReadValue()
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%q is no %s, but %s", pointer, want, value.Kind())
+}
+
+// reload decodes a body that is one record.
+func (d *decoder) reload() (*Reload, error) {
+	r := new(Reload)
+	return r, d.whole(func() error { return d.record(r, &Reload{}) })
+}
+
+// page decodes a page of a list.
+func (d *decoder) page() (p pageBody, err error) {
+	err = d.whole(func() error {
+		return d.object(func(name []byte) (err error) {
+			switch string(name) {
+			case `"data"`:
+				p.Data, err = d.records()
+			case `"links"`:
+				err = json.UnmarshalDecode(&d.json, &p.Links)
+			default:
+				err = d.json.SkipValue()
+			}
+			return err
+		})
+	})
+	return p, err
+}
+
+// pageBody is a page as the service sends it.
+type pageBody struct {
+	Data  []Reload // nil if there is none
+	Links struct {
+		Self Link `json:"self"`
+		Next Link `json:"next"`
+		Prev Link `json:"prev"`
+	}
+}
+
+func (d *decoder) records() ([]Reload, error) {
+	switch d.json.PeekKind() {
+	case jsontext.KindNull:
+		return nil, d.json.SkipValue()
+	case jsontext.KindBeginArray:
+	default:
+		return nil, d.mismatch("array")
+	}
+	if _, err := d.json.ReadToken(); err != nil {
+		return nil, err
+	}
+	rs := []Reload{}
+	before := &Reload{}
+	for d.json.PeekKind() != jsontext.KindEndArray {
+		start := d.json.InputOffset()
+		var r Reload
+		if err := d.record(&r, before); err != nil {
+			return nil, err
+		}
+		if len(rs) == 0 { // the records of a page are of about one size: make room for all of them at once
+			length := d.json.InputOffset() - start
+			rs = make([]Reload, 0, min(maxLimit, int64(d.size)/length+1))
+		}
+		rs = append(rs, r)
+		before = &rs[len(rs)-1]
+	}
+	_, err := d.json.ReadToken()
+	return rs, err
+}
+
+// record decodes a record; before is one whose texts may be shared.
+func (d *decoder) record(r, before *Reload) error {
+	return d.object(func(name []byte) error {
+		switch string(name) {
+		case `"id"`:
+			return text(d, &r.ID, before.ID)
+		case `"appId"`:
+			return text(d, &r.AppID, before.AppID)
+		case `"tenantId"`:
+			return text(d, &r.TenantID, before.TenantID)
+		case `"userId"`:
+			return text(d, &r.UserID, before.UserID)
+		case `"type"`:
+			return text(d, &r.Type, before.Type)
+		case `"status"`:
+			return text(d, &r.Status, before.Status)
+		case `"partial"`:
+			return json.UnmarshalDecode(&d.json, &r.Partial)
+		case `"weight"`:
+			return json.UnmarshalDecode(&d.json, &r.Weight)
+		case `"resourceId"`:
+			return text(d, &r.ResourceID, before.ResourceID)
+		case `"resourceType"`:
+			return text(d, &r.ResourceType, before.ResourceType)
+		case `"creationTime"`:
+			return d.time(&r.CreationTime)
+		case `"startTime"`:
+			return d.time(&r.StartTime)
+		case `"endTime"`:
+			return d.time(&r.EndTime)
+		case `"engineTime"`:
+			return d.time(&r.EngineTime)
+		case `"errorCode"`:
+			return text(d, &r.ErrorCode, before.ErrorCode)
+		case `"errorMessage"`:
+			return text(d, &r.ErrorMessage, before.ErrorMessage)
+		case `"log"`:
+			return text(d, &r.Log, before.Log)
+		case `"links"`:
+			return json.UnmarshalDecode(&d.json, &r.Links)
+		}
+		return d.extra(r, name)
+	})
+}
+
+// text decodes a string, or null, which is "".
+func text[T ~string](d *decoder, into *T, before T) error {
+	if err := d.text(); err != nil {
+		return err
+	}
+	*into = before
+	if string(before) != string(d.scratch) {
+		*into = T(d.scratch)
+	}
+	return nil
+}
+
+func (d *decoder) text() error {
+	d.scratch = d.scratch[:0]
+	switch d.json.PeekKind() {
+	case jsontext.KindNull:
+		return d.json.SkipValue()
+	case jsontext.KindString:
+	default:
+		return d.mismatch("string")
+	}
+	value, err := d.json.ReadValue()
+	if err != nil {
+		return err
+	}
+	d.scratch, _ = jsontext.AppendUnquote(d.scratch, value) // the error is of broken UTF-8, which is replaced
+	return nil
+}
+
+// time decodes an RFC 3339 time; null and "" are the zero time.
+func (d *decoder) time(into *time.Time) error {
+	if err := d.text(); err != nil {
+		return err
+	}
+	*into = time.Time{}
+	if len(d.scratch) == 0 {
+		return nil
+	}
+	return into.UnmarshalText(d.scratch)
+}
+
+// extra keeps a member that is not known.
+func (d *decoder) extra(r *Reload, name []byte) error {
+	key, _ := jsontext.AppendUnquote(nil, name)
+	value, err := d.json.ReadValue()
+	if err != nil {
+		return err
+	}
+	if r.Extra == nil {
+		r.Extra = map[string]stdjson.RawMessage{}
+	}
+	r.Extra[string(key)] = bytes.Clone(value)
+	return nil
+}
+
+// UnmarshalJSON decodes a record of the API. Members that are not known go to Extra.
+func (r *Reload) UnmarshalJSON(data []byte) error {
+	var d decoder
+	d.reset(data)
+	decoded, err := d.reload()
+	if err == nil {
+		*r = *decoded
+	}
+	return err
+}
+
+// MarshalJSON encodes the reload as the API does, with the members of Extra.
+func (r Reload) MarshalJSON() ([]byte, error) {
+	type plain Reload // without its methods, which would call themselves
+	return json.Marshal((*plain)(&r), lenient, json.Deterministic(true))
+}

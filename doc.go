@@ -1,0 +1,72 @@
+// Package reloads is a client of the Qlik Cloud Reloads API, which refreshes the data of apps: list reloads,
+// trigger one, get one, cancel one, and wait for what was triggered.
+//
+// # Getting started
+//
+//	client, err := reloads.NewClient("https://your-tenant.us.qlikcloud.com", reloads.APIKey(os.Getenv("QLIK_API_KEY")))
+//	if err != nil {
+//		return err
+//	}
+//	reload, err := client.Run(ctx, reloads.Request{AppID: "116dbfae-7fb9-4983-8e23-5ccd8c508722"})
+//
+// A [Client] is safe for concurrent use and meant to be shared. Each of its methods takes a context, which is the
+// only limit on how long the call may take as a whole.
+//
+// # The calls
+//
+// [Client.Trigger], [Client.Get], [Client.Cancel] and [Client.List] are the four endpoints. [Client.Pages] and
+// [Client.All] iterate over a whole list. [Client.Run] triggers a reload and waits for its end, [Client.Wait] waits
+// for one that exists, and [Client.Watch] shows each change of its status on the way.
+//
+// # Errors
+//
+// An [*Error] is an answer of the service that is not the one that was asked for, a [*ReloadError] a reload that ended
+// otherwise than SUCCEEDED. [errors.Is] tells their classes apart, such as [ErrNotFound], [ErrReloadPending] or
+// [ErrReloadFailed], and asks for a single [Code]. An argument that the service would refuse is [ErrBadRequest] without
+// an [*Error]: nothing was sent. Failures of the network come as net/http reports them, wrapped.
+//
+// # Retries
+//
+// What happened to a request decides whether it is sent again, at most [RetryPolicy].MaxRetries times:
+//
+//   - It was never sent (no connection): again. A certificate that does not fit: not again.
+//   - The connection was lost, the attempt timed out, or the answer is 500, 502 or 504: List, Get and Cancel again;
+//     Trigger not, since it may have taken effect: [ErrOutcomeUnknown].
+//   - 503: as above; with Retry-After, all of them again.
+//   - 429 of the rate limit: again, after Retry-After, and every other call of the same tier waits, too.
+//   - 429 because a reload of the app is pending, 403, and every other 4xx: not again.
+//   - 401: once more, if the [TokenSource] then has another token.
+//   - A redirect: an [*Error]. Redirects are not followed.
+//
+// The wait doubles from 500 ms to 30 s, with jitter, or is what Retry-After says, if that is no more than
+// [RetryPolicy].MaxRetryAfter. A retry that could not start before the context's deadline is not waited for. The error
+// always tells the service's last answer.
+//
+// # Rate limits
+//
+// The service allows each user 1000 requests a minute to List and Get together (Tier 1), and 50 to each of Trigger and
+// Cancel (Special). A client never starts more than that in any minute, whatever the pattern of its calls: they wait
+// in order of their calls. Each attempt counts, retries too. See [WindowLimiter], and [WithLimiters] to share the
+// limits between clients that use the same key.
+//
+// # Waiting
+//
+// A reload is looked at in steps of a tenth of its age, between 1 s and 15 s ([PollPolicy]). A look that fails is no
+// failed reload: waiting goes on until the reload has ended or the context has.
+//
+// # Secrets
+//
+// Nothing here prints, logs or forwards a token: not the client, its options, an error or a panic. The token goes to
+// the scheme, host and port of the tenant's URL, and nowhere else. The values of a [Request]'s variables are not
+// printed or logged either.
+//
+// # Testing
+//
+// Package [github.com/reloads-go/reloads/reloadstest] has a fake tenant that keeps the rules of the service, for
+// the tests of programs that use this package.
+//
+// # Stability
+//
+// The module follows semantic versioning. The timings above (retries, limits, polls) are no part of the promise, and
+// neither are the texts of errors.
+package reloads

@@ -1,0 +1,239 @@
+package reloads_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/reloads-go/reloads"
+)
+
+// starts lets n requests through the limiter, from so many goroutines, and returns when each of them started.
+func starts(t *testing.T, l reloads.Limiter, n, goroutines int) []time.Duration {
+	t.Helper()
+	began := time.Now()
+	var mu sync.Mutex
+	var all []time.Duration
+	var wg sync.WaitGroup
+	for g := range goroutines {
+		wg.Go(func() {
+			for range n/goroutines + min(1, max(0, n%goroutines-g)) {
+				if err := l.Wait(t.Context()); err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				all = append(all, time.Since(began))
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(all)
+	return all
+}
+
+// most is the largest number of starts in any window.
+func most(starts []time.Duration, window time.Duration) int {
+	found, first := 0, 0
+	for i := range starts {
+		for starts[i]-starts[first] >= window {
+			first++
+		}
+		found = max(found, i-first+1)
+	}
+	return found
+}
+
+func TestWindowLimiterIsExactInEveryWindow(t *testing.T) {
+	t.Parallel()
+	for name, limit := range map[string]int{"special": reloads.SpecialPerMinute, "tier 1": reloads.Tier1PerMinute, "one": 1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := reloads.NewLimiter(limit, time.Minute)
+				got := starts(t, l, 10*limit, 3)
+				if n := most(got, time.Minute); n != limit {
+					t.Errorf("%d requests started within a minute, want %d", n, limit)
+				}
+				if idle := got[limit-1]; idle != 0 {
+					t.Errorf("request %d of an idle limiter waited %v", limit, idle)
+				}
+				// Nine minutes' worth after the burst, at 98 % of the rate.
+				if last, want := got[len(got)-1], 9*time.Minute*100/98; last > want {
+					t.Errorf("the last request started after %v, want at most %v", last, want)
+				}
+			})
+		})
+	}
+}
+
+func TestWindowLimiterIsExactForRandomPatterns(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(50) {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 0))
+			l := reloads.NewLimiter(20, time.Minute)
+			began := time.Now()
+			var all []time.Duration
+			for range 500 {
+				if random.IntN(5) == 0 {
+					time.Sleep(time.Duration(random.Int64N(int64(50 * time.Second))))
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.Int64N(int64(20*time.Second))))
+				if l.Wait(ctx) == nil {
+					all = append(all, time.Since(began))
+				}
+				cancel()
+			}
+			if n := most(all, time.Minute); n > 20 {
+				t.Errorf("seed %d: %d requests started within a minute, want at most 20", seed, n)
+			}
+		})
+	}
+}
+
+// The guard alone would send a whole burst every minute for ever.
+func TestWindowLimiterEvensASustainedLoadOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		got := starts(t, reloads.NewLimiter(50, time.Minute), 50*180, 1)
+		if n := most(got[len(got)-500:], time.Second); n > 5 {
+			t.Errorf("after three hours, %d requests still start within a second", n)
+		}
+	})
+}
+
+func TestWindowLimiterServesInOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := reloads.NewLimiter(2, time.Minute)
+		var mu sync.Mutex
+		var order []int
+		var wg sync.WaitGroup
+		for i := range 9 {
+			wg.Go(func() {
+				if l.Wait(t.Context()) == nil {
+					mu.Lock()
+					order = append(order, i)
+					mu.Unlock()
+				}
+			})
+			synctest.Wait() // until it is in the queue
+		}
+		wg.Wait()
+		if want := []int{0, 1, 2, 3, 4, 5, 6, 7, 8}; !slices.Equal(order, want) {
+			t.Errorf("served in the order %v, want %v", order, want)
+		}
+	})
+}
+
+func TestWindowLimiterForgetsWaitersThatGaveUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := reloads.NewLimiter(1, time.Minute)
+		if err := l.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				if err := l.Wait(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, reloads.ErrRateLimited) {
+					t.Errorf("a cancelled waiter got %v", err)
+				}
+			})
+		}
+		synctest.Wait()
+		cancel()
+		wg.Wait()
+		began := time.Now()
+		if err := l.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(began); waited > 62*time.Second {
+			t.Errorf("after 100 waiters gave up, the next one waited %v", waited)
+		}
+	})
+}
+
+func TestWindowLimiterFailsAtOnceWhenTheDeadlineCannotBeMet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := reloads.NewLimiter(2, time.Minute)
+		_ = starts(t, l, 2, 1)
+		began := time.Now()
+		within := func(d time.Duration) error {
+			ctx, cancel := context.WithTimeout(t.Context(), d)
+			defer cancel()
+			return l.Wait(ctx)
+		}
+		err := within(59 * time.Second)
+		if !errors.Is(err, reloads.ErrRateLimited) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want an error that is both ErrRateLimited and DeadlineExceeded", err)
+		}
+		// The third in the queue has its turn in the second window after this one.
+		for range 2 {
+			go func() { _ = l.Wait(t.Context()) }()
+		}
+		synctest.Wait()
+		if err := within(2 * time.Minute); !errors.Is(err, reloads.ErrRateLimited) {
+			t.Errorf("behind two waiters: got %v, want ErrRateLimited", err)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it took %v to say so", took)
+		}
+		if err := within(4 * time.Minute); err != nil {
+			t.Errorf("with a deadline that can be met: %v", err)
+		}
+	})
+}
+
+func TestWindowLimiterPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := reloads.NewLimiter(10, time.Minute)
+		l.Pause(time.Now().Add(13 * time.Second))
+		l.Pause(time.Now().Add(5 * time.Second)) // does not shorten the first
+		if got := starts(t, l, 3, 3); got[0] != 13*time.Second {
+			t.Errorf("the first request started after %v, want 13s", got[0])
+		}
+
+		// A pause also holds those who wait already, and fails them when it goes beyond their deadline.
+		_ = starts(t, l, 7, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		failed := make(chan error)
+		go func() { failed <- l.Wait(ctx) }()
+		synctest.Wait()
+		l.Pause(time.Now().Add(time.Hour))
+		if err := <-failed; !errors.Is(err, reloads.ErrRateLimited) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want an error that is both ErrRateLimited and DeadlineExceeded", err)
+		}
+	})
+}
+
+func TestWindowLimiterWithoutALimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var zero reloads.WindowLimiter
+		for name, l := range map[string]*reloads.WindowLimiter{"zero value": &zero, "per 0": reloads.NewLimiter(1, 0)} {
+			if got := starts(t, l, 1000, 2); got[999] != 0 {
+				t.Errorf("%s: the last of 1000 waited %v", name, got[999])
+			}
+			l.Pause(time.Now().Add(time.Minute))
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := l.Wait(ctx); !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: with an ended context: %v", name, err)
+			}
+		}
+		if got := starts(t, reloads.NewLimiter(-5, time.Minute), 2, 1); got[1] < time.Minute {
+			t.Errorf("less than one request counts as one, but two started within %v", got[1])
+		}
+	})
+}

@@ -1,0 +1,71 @@
+package reloads
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// TokenSource gives the bearer token of a request. It is asked before every attempt, and once more when the
+// service answers 401, so a source whose tokens are costly should keep the one it has until shortly before it
+// expires. It must be safe for concurrent use and should honour ctx.
+type TokenSource interface {
+	Token(ctx context.Context) (string, error)
+}
+
+// APIKey is a [TokenSource] that is one fixed token: an API key of the tenant, or any other bearer token. It prints,
+// logs and encodes as "REDACTED".
+type APIKey string
+
+// Token returns the key.
+func (k APIKey) Token(context.Context) (string, error) { return string(k), nil }
+
+const redacted = "REDACTED"
+
+// Format prints "REDACTED", whatever the verb.
+func (k APIKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// LogValue logs "REDACTED".
+func (k APIKey) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText encodes "REDACTED", in JSON too.
+func (k APIKey) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// TokenFunc is a function that is a [TokenSource].
+type TokenFunc func(ctx context.Context) (string, error)
+
+// Token calls f.
+func (f TokenFunc) Token(ctx context.Context) (string, error) { return f(ctx) }
+
+// checkToken refuses what cannot be a bearer token (RFC 6750: visible ASCII), without quoting it.
+func checkToken(token string) error {
+	if token == "" {
+		return errors.New("reloads: the token is empty")
+	}
+	for i := range len(token) {
+		if c := token[i]; c <= ' ' || c > '~' {
+			return fmt.Errorf("reloads: the token has the character %#02x at offset %d; only visible ASCII is allowed", c, i)
+		}
+	}
+	return nil
+}
+
+// tokenError is the failure of a TokenSource, or a token that cannot be sent.
+type tokenError struct{ err error }
+
+func (e *tokenError) Error() string { return "reloads: no token: " + e.err.Error() }
+func (e *tokenError) Unwrap() error { return e.err }
+
+// fetchToken asks the client's source.
+func (c *Client) fetchToken(ctx context.Context) (string, error) {
+	token, err := c.tokens(ctx)
+	if err == nil {
+		err = checkToken(token)
+	}
+	if err != nil {
+		return "", &tokenError{err}
+	}
+	return token, nil
+}
