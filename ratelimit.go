@@ -68,8 +68,8 @@ type WindowLimiter struct {
 }
 
 const (
-	guardMargin  = 1.01 // of the window: room for jitter between here and the service
-	bucketMargin = 1.02 // of the period: the sustained rate is 1/1.02 of the limit
+	guardMargin  = 1.01  // of the window: room for jitter between here and the service
+	bucketMargin = 1.015 // of the period: the sustained rate is 1/1.015 of the limit
 	never        = time.Duration(math.MinInt64 / 4)
 )
 

@@ -1,0 +1,310 @@
+package reloads_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+	"time"
+
+	"golang.org/x/time/rate"
+	"gopkg.in/h2non/gock.v1"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
+)
+
+// The examples run against a fake tenant with two apps; sales has been reloaded five times before.
+func exampleTenant() *reloadstest.Tenant {
+	tenant := reloadstest.NewTenant()
+	tenant.AddApp("sales", reloadstest.App{RunFor: 30 * time.Millisecond, Log: "Reload finished successfully"})
+	tenant.AddApp("broken", reloadstest.App{
+		Outcome: reloads.StatusFailed, ErrorCode: "EngineConnectionError", ErrorMessage: "unexpected EOF",
+	})
+	for i := range 5 {
+		created := time.Date(2026, 11, 1+i, 3, 0, 0, 0, time.UTC)
+		r := reloads.Reload{
+			AppID: "sales", Type: reloads.TypeChronos, Status: reloads.StatusSucceeded,
+			CreationTime: created, StartTime: created.Add(time.Second), EndTime: created.Add(time.Minute),
+		}
+		if i == 2 {
+			r.Status = reloads.StatusFailed
+		}
+		tenant.AddReload(r)
+	}
+	return tenant
+}
+
+func ExampleNewClient() {
+	refresh := func(ctx context.Context) error {
+		client, err := reloads.NewClient(os.Getenv("QLIK_TENANT_URL"), reloads.APIKey(os.Getenv("QLIK_API_KEY")))
+		if err != nil {
+			return err
+		}
+		reload, err := client.Run(ctx, reloads.Request{AppID: "116dbfae-7fb9-4983-8e23-5ccd8c508722"})
+		if err != nil {
+			return err
+		}
+		fmt.Println(reload.Status, "after", reload.RunTime())
+		return nil
+	}
+	os.Setenv("QLIK_TENANT_URL", "http://your-tenant.us.qlikcloud.com")
+	os.Setenv("QLIK_API_KEY", "test-token")
+	fmt.Println(refresh(context.Background()))
+	// Output: reloads: tenantURL "http://your-tenant.us.qlikcloud.com": http is for loopback hosts only; use https
+}
+
+// Trigger a reload and wait for its end.
+func ExampleClient_Run() {
+	client := exampleTenant().NewClient() // or reloads.NewClient(tenantURL, reloads.APIKey(key))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+
+	reload, err := client.Run(ctx, reloads.Request{AppID: "sales"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(reload.Status, reload.Log)
+
+	_, err = client.Run(ctx, reloads.Request{AppID: "broken"})
+	var failed *reloads.ReloadError
+	if errors.As(err, &failed) {
+		fmt.Println(failed.Reload.Status, failed.Reload.ErrorMessage)
+	}
+	// Output:
+	// SUCCEEDED Reload finished successfully
+	// FAILED unexpected EOF
+}
+
+// Show each status on the way.
+func ExampleClient_Watch() {
+	tenant := reloadstest.NewTenant()
+	tenant.AddApp("sales", reloadstest.App{QueueFor: 50 * time.Millisecond, RunFor: 50 * time.Millisecond})
+	client, ctx := tenant.NewClient(), context.Background()
+
+	reload, err := client.Trigger(ctx, reloads.Request{AppID: "sales"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for state, err := range client.Watch(ctx, reload.ID) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(state.Status)
+	}
+	// Output:
+	// QUEUED
+	// RELOADING
+	// SUCCEEDED
+}
+
+// Wait for a reload of which only the id is known, for instance since another process triggered it.
+func ExampleClient_Wait() {
+	tenant := exampleTenant()
+	client, ctx := tenant.NewClient(), context.Background()
+	triggered, err := client.Trigger(ctx, reloads.Request{AppID: "sales"})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	reload, err := tenant.NewClient().Wait(ctx, triggered.ID)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(reload.Status)
+	// Output: SUCCEEDED
+}
+
+func ExampleClient_Cancel() {
+	tenant := reloadstest.NewTenant()
+	tenant.AddApp("sales", reloadstest.App{QueueFor: time.Hour})
+	client, ctx := tenant.NewClient(), context.Background()
+	reload, err := client.Trigger(ctx, reloads.Request{AppID: "sales"})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	status, err := client.Cancel(ctx, reload.ID)
+	fmt.Println(status, err)
+	_, err = client.Cancel(ctx, reload.ID)
+	fmt.Println(errors.Is(err, reloads.ErrNotCancelable))
+	// Output:
+	// CANCELED <nil>
+	// true
+}
+
+// Go through an app's whole history, page after page.
+func ExampleClient_All() {
+	client, ctx := exampleTenant().NewClient(), context.Background()
+
+	for reload, err := range client.All(ctx, reloads.ListOptions{AppID: "sales", Limit: 2}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(reload.CreationTime.Format(time.DateOnly), reload.Status, reload.QueueTime(), reload.RunTime())
+	}
+	// Output:
+	// 2026-11-05 SUCCEEDED 1s 59s
+	// 2026-11-04 SUCCEEDED 1s 59s
+	// 2026-11-03 FAILED 1s 59s
+	// 2026-11-02 SUCCEEDED 1s 59s
+	// 2026-11-01 SUCCEEDED 1s 59s
+}
+
+// Keep a cursor, and go on from there another time.
+func ExampleClient_List() {
+	client, ctx := exampleTenant().NewClient(), context.Background()
+
+	page, err := client.List(ctx, reloads.ListOptions{AppID: "sales", Limit: 2})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(page.Reloads), "reloads, more:", page.Next != "")
+	page, err = client.List(ctx, reloads.ListOptions{Next: page.Next})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(page.Reloads), "reloads, from", page.Reloads[0].CreationTime.Format(time.DateOnly))
+	// Output:
+	// 2 reloads, more: true
+	// 2 reloads, from 2026-11-03
+}
+
+func ExampleFilter() {
+	client, ctx := exampleTenant().NewClient(), context.Background()
+	bad := reloads.And(
+		reloads.StatusIs(reloads.StatusFailed, reloads.StatusExceededLimit),
+		reloads.PartialIs(false),
+		reloads.TypeIs(reloads.TypeChronos),
+	)
+	fmt.Println(bad)
+
+	for reload, err := range client.All(ctx, reloads.ListOptions{AppID: "sales", Filter: bad}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(reload.CreationTime.Format(time.DateOnly), reload.Status)
+	}
+	// Output:
+	// (status eq "FAILED" or status eq "EXCEEDED_LIMIT") and partial eq "false" and type eq "chronos"
+	// 2026-11-03 FAILED
+}
+
+// Tell the refusals of a trigger apart: each wants something else.
+func ExampleError() {
+	tenant := reloadstest.NewTenant()
+	tenant.AddApp("busy", reloadstest.App{QueueFor: time.Hour})
+	tenant.AddApp("often", reloadstest.App{Quota: 1})
+	client, ctx := tenant.NewClient(), context.Background()
+	for _, app := range []string{"busy", "busy", "often", "often", "unknown"} {
+		_, err := client.Trigger(ctx, reloads.Request{AppID: app})
+		var refused *reloads.Error
+		switch {
+		case err == nil:
+			fmt.Println(app, "is triggered")
+		case errors.Is(err, reloads.ErrReloadPending):
+			fmt.Println(app, "is being reloaded already")
+		case errors.Is(err, reloads.ErrQuotaExceeded):
+			fmt.Println(app, "was reloaded too often")
+		case errors.As(err, &refused):
+			fmt.Println(app, "is refused:", refused.StatusCode, refused.Details[0].Code)
+		default:
+			fmt.Println(app, "could not be triggered:", err)
+		}
+	}
+	// Output:
+	// busy is triggered
+	// busy is being reloaded already
+	// often is triggered
+	// often was reloaded too often
+	// unknown is refused: 403 RELOADS-003
+}
+
+// Clients that use the same key share the service's limits, so they should share their limiters, too. Anything with a
+// Wait method is a limiter.
+func ExampleWithLimiters() {
+	limiters := reloads.Limiters{
+		Read:    reloads.NewLimiter(reloads.Tier1PerMinute/2, time.Minute), // the other half is for another program
+		Trigger: rate.NewLimiter(rate.Every(2*time.Second), 1),             // gently
+	}
+	for _, tenantURL := range []string{"https://one.eu.qlikcloud.com", "https://one.eu.qlikcloud.com/"} {
+		client, err := reloads.NewClient(tenantURL, reloads.APIKey("test-token"), reloads.WithLimiters(limiters))
+		fmt.Println(client != nil, err)
+	}
+	// Output:
+	// true <nil>
+	// true <nil>
+}
+
+// A token that expires: the source keeps it, and gets another one when the service answers 401.
+func ExampleTokenFunc() {
+	tokens := reloads.TokenFunc(func(ctx context.Context) (string, error) {
+		return os.Getenv("QLIK_ACCESS_TOKEN"), nil
+	})
+	client, err := reloads.NewClient("https://your-tenant.us.qlikcloud.com", tokens)
+	fmt.Println(client != nil, err)
+	// Output: true <nil>
+}
+
+// Triggerer is what the function below needs of a client: a test may give it anything else that has the method.
+type Triggerer interface {
+	Trigger(ctx context.Context, req reloads.Request) (*reloads.Reload, error)
+}
+
+var _ Triggerer = (*reloads.Client)(nil)
+
+type recorder struct{ apps []string }
+
+func (r *recorder) Trigger(_ context.Context, req reloads.Request) (*reloads.Reload, error) {
+	r.apps = append(r.apps, req.AppID)
+	return &reloads.Reload{ID: "1", AppID: req.AppID, Status: reloads.StatusQueued}, nil
+}
+
+// Declare the interface where it is used, with the methods that are used there.
+func ExampleClient_Trigger_consumerSideInterface() {
+	refresh := func(ctx context.Context, t Triggerer, apps ...string) error {
+		for _, app := range apps {
+			if _, err := t.Trigger(ctx, reloads.Request{AppID: app}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+
+	var r recorder
+	err := refresh(context.Background(), &r, "sales", "stock")
+	fmt.Println(r.apps, err)
+	// Output: [sales stock] <nil>
+}
+
+// Test a program against the fake tenant.
+func Example_testingWithTheFakeTenant() {
+	ctx := context.Background()
+	tenant := reloadstest.NewTenant()
+	tenant.AddApp("sales", reloadstest.App{Outcome: reloads.StatusFailed, ErrorMessage: "no such table"})
+	_, err := tenant.NewClient().Run(ctx, reloads.Request{AppID: "sales"})
+	fmt.Println(errors.Is(err, reloads.ErrReloadFailed))
+	// Output: true
+}
+
+// Test a program with gock: a client without an http.Client of its own uses the default transport, which gock
+// replaces.
+func Example_testingWithGock() {
+	defer gock.Off()
+	gock.New("https://your-tenant.us.qlikcloud.com").
+		Post("/api/v1/reloads$").
+		MatchHeader("Authorization", "^Bearer test-token$").
+		JSON(map[string]string{"appId": "sales"}).
+		Reply(http.StatusCreated).
+		JSON(map[string]string{"id": "5be59decca62aa00097268a4", "appId": "sales", "status": "QUEUED"})
+
+	client, err := reloads.NewClient("https://your-tenant.us.qlikcloud.com", reloads.APIKey("test-token"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	reload, err := client.Trigger(context.Background(), reloads.Request{AppID: "sales"})
+	fmt.Println(reload.ID, reload.Status, err)
+	// Output: 5be59decca62aa00097268a4 QUEUED <nil>
+}

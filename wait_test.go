@@ -1,0 +1,261 @@
+package reloads_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
+)
+
+// realPolling is what a client has that is not a fake tenant's own.
+var realPolling = reloads.WithPolling(reloads.PollPolicy{})
+
+// newTenant is a tenant with one app, "app", that runs by the script.
+func newTenant(script reloadstest.App, opts ...reloadstest.Option) *reloadstest.Tenant {
+	tenant := reloadstest.NewTenant(opts...)
+	tenant.AddApp("app", script)
+	return tenant
+}
+
+// count is the number of requests of an operation that the tenant has seen.
+func count(tenant *reloadstest.Tenant, op reloadstest.Operation) (n int) {
+	for _, r := range tenant.Requests() {
+		if r.Operation == op {
+			n++
+		}
+	}
+	return n
+}
+
+func TestRunSeesTheEndSoonWithFewPolls(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		length, lag time.Duration
+		polls       int
+	}{
+		{5 * time.Second, time.Second, 6},
+		{time.Minute, 7200 * time.Millisecond, 35},
+		{10 * time.Minute, 15 * time.Second, 80},
+		{3 * time.Hour, 15 * time.Second, 800},
+	} {
+		t.Run(c.length.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tenant := newTenant(reloadstest.App{QueueFor: c.length / 5, RunFor: c.length * 4 / 5})
+				began := time.Now()
+				reload, err := tenant.NewClient(realPolling).Run(t.Context(), reloads.Request{AppID: "app"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if lag := time.Since(began) - c.length; lag < 0 || lag > c.lag {
+					t.Errorf("the end was seen %v after it, want at most %v", lag, c.lag)
+				}
+				if n := count(tenant, "get"); n > c.polls {
+					t.Errorf("%d polls, want at most %d", n, c.polls)
+				}
+				if got, want := reload.QueueTime()+reload.RunTime(), c.length; got != want {
+					t.Errorf("the reload took %v, want %v", got, want)
+				}
+			})
+		})
+	}
+}
+
+func TestWaitGoesByTheAgeOfTheReload(t *testing.T) {
+	t.Parallel()
+	for name, skew := range map[string]time.Duration{"clocks agree": 0, "tenant is ahead": 5 * time.Minute, "tenant is behind": -5 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tenant := newTenant(reloadstest.App{RunFor: 2 * time.Hour}, reloadstest.WithClockSkew(skew))
+				client := tenant.NewClient(realPolling)
+				reload, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Hour)
+				if _, err := client.Wait(t.Context(), reload.ID); err != nil {
+					t.Fatal(err)
+				}
+				// An hour in steps of at most 15 s and at least 13.5 s: there is no slow start.
+				if n := count(tenant, "get"); n < 240 || n > 270 {
+					t.Errorf("%d polls for the second hour, want 240 to 270", n)
+				}
+			})
+		})
+	}
+}
+
+func TestWatchShowsEveryStatus(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{QueueFor: 10 * time.Second, RunFor: time.Minute, Outcome: reloads.StatusFailed})
+		client := tenant.NewClient()
+		reload, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		states := client.Watch(t.Context(), reload.ID)
+		if n := count(tenant, "get"); n != 0 {
+			t.Errorf("%d requests before it was ranged over", n)
+		}
+		for _, want := range [][]reloads.Status{
+			{reloads.StatusQueued, reloads.StatusReloading, reloads.StatusFailed},
+			{reloads.StatusFailed}, // ranged over again, when it has ended
+		} {
+			var got []reloads.Status
+			for r, err := range states {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, r.Status)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("statuses (-want +got):\n%s", diff)
+			}
+		}
+		polls := count(tenant, "get")
+		for range states {
+			break
+		}
+		if n := count(tenant, "get") - polls; n != 1 {
+			t.Errorf("%d requests for a range that was broken off at once, want 1", n)
+		}
+	})
+}
+
+func TestRunTellsHowTheReloadEnded(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[reloads.Status]error{
+		reloads.StatusSucceeded:     nil,
+		reloads.StatusFailed:        reloads.ErrReloadFailed,
+		reloads.StatusCanceled:      reloads.ErrReloadCanceled,
+		reloads.StatusExceededLimit: reloads.ErrReloadExceededLimit,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tenant := newTenant(reloadstest.App{RunFor: time.Minute, Outcome: status, ErrorMessage: "no such table"})
+			reload, err := tenant.NewClient().Run(t.Context(), reloads.Request{AppID: "app"})
+			if reload == nil || reload.Status != status {
+				t.Errorf("got the reload %v, want %s", reload, status)
+			}
+			if !errors.Is(err, want) {
+				t.Errorf("%s: got %v, want %v", status, err, want)
+			}
+			var failed *reloads.ReloadError
+			if errors.As(err, &failed) != (want != nil) || failed != nil && failed.Reload != reload {
+				t.Errorf("%s: the error is %#v, want a ReloadError with the reload", status, err)
+			}
+		})
+	}
+}
+
+func TestWaitSurvivesWhatPasses(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]reloadstest.Fault{
+		"server error":         {Status: http.StatusInternalServerError, Times: 20},
+		"gateway's error page": {Status: http.StatusBadGateway, Body: "<html>", Times: 20},
+		"lost connection":      {LoseBefore: true, Times: 20},
+		"maintenance page":     {Status: http.StatusOK, Body: "<html>back soon</html>", Times: 20},
+		"not found yet":        {Status: http.StatusNotFound, Times: 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fault.Operation = "get"
+				tenant := newTenant(reloadstest.App{RunFor: time.Minute})
+				tenant.Inject(fault)
+				reload, err := tenant.NewClient(realPolling).Run(t.Context(), reloads.Request{AppID: "app"})
+				if err != nil || reload.Status != reloads.StatusSucceeded {
+					t.Errorf("got %v and %v, want a reload that succeeded", reload, err)
+				}
+			})
+		})
+	}
+}
+
+func TestWaitEndsWithWhatDoesNotPass(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]error{
+		http.StatusBadRequest:   reloads.ErrBadRequest,
+		http.StatusUnauthorized: reloads.ErrUnauthorized,
+		http.StatusForbidden:    reloads.ErrForbidden,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tenant := newTenant(reloadstest.App{QueueFor: 10 * time.Second, RunFor: time.Minute})
+			tenant.Inject(reloadstest.Fault{Operation: "get", Skip: 15, Times: -1, Status: status})
+			reload, err := tenant.NewClient(realPolling).Run(t.Context(), reloads.Request{AppID: "app"})
+			if !errors.Is(err, want) {
+				t.Errorf("got %v, want %v", err, want)
+			}
+			if reload == nil || reload.Status != reloads.StatusReloading {
+				t.Errorf("got the reload %v, want it as it was last known, RELOADING", reload)
+			}
+		})
+	}
+}
+
+func TestWaitForAReloadThatDoesNotExist(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		reload, err := newTenant(reloadstest.App{}).NewClient(realPolling).Wait(t.Context(), "5be59decca62aa00097268a4")
+		if reload != nil || !errors.Is(err, reloads.ErrNotFound) {
+			t.Errorf("got %v and %v, want ErrNotFound", reload, err)
+		}
+		if took := time.Since(began); took < 10*time.Second || took > 12*time.Second {
+			t.Errorf("it took %v, want the 10 s in which a new reload may not be found yet", took)
+		}
+	})
+}
+
+func TestWaitEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client := newTenant(reloadstest.App{RunFor: time.Hour}).NewClient(realPolling)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+		defer cancel()
+		began := time.Now()
+		reload, err := client.Run(ctx, reloads.Request{AppID: "app"})
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 20*time.Minute {
+			t.Errorf("got %v after %v, want DeadlineExceeded after 20m", err, time.Since(began))
+		}
+		if reload == nil || reload.Status != reloads.StatusReloading {
+			t.Errorf("got the reload %v, want it as it was last known, RELOADING", reload)
+		}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if _, err := client.Wait(ended, reload.ID); !errors.Is(err, context.Canceled) {
+			t.Errorf("with an ended context: got %v, want Canceled", err)
+		}
+	})
+}
+
+// A token source that fails for a while, in the middle of a long wait, does not lose the reload; one that never
+// worked ends the wait.
+func TestWaitAndTheTokenSource(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{RunFor: 10 * time.Minute})
+		began, broken := time.Now(), errors.New("the identity provider is down")
+		client, err := reloads.NewClient("https://tenant.example.com", reloads.TokenFunc(func(context.Context) (string, error) {
+			if d := time.Since(began); d > 3*time.Minute && d < 5*time.Minute {
+				return "", broken
+			}
+			return tenant.Token(), nil
+		}), reloads.WithHTTPClient(&http.Client{Transport: tenant}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Run(t.Context(), reloads.Request{AppID: "app"}); err != nil {
+			t.Errorf("got %v, want a reload that succeeded", err)
+		}
+		began = time.Now().Add(-4 * time.Minute)
+		if _, err := client.Wait(t.Context(), tenant.Reloads()[0].ID); !errors.Is(err, broken) {
+			t.Errorf("got %v, want the error of the token source", err)
+		}
+	})
+}
