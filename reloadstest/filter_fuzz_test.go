@@ -1,0 +1,28 @@
+package reloadstest
+
+import (
+	"testing"
+
+	"github.com/reloads-go/reloads"
+)
+
+// Whatever the filter, it is refused or it answers; it does not panic or recurse without end.
+func FuzzFilter(f *testing.F) {
+	f.Add(`(status eq "FAILED" or status eq "EXCEEDED_LIMIT") and partial eq "false" and type eq "chronos"`)
+	f.Add(`((`)
+	f.Add(`status eq "\"`)
+	f.Fuzz(func(t *testing.T, s string) {
+		selects, err := parseFilter(s)
+		if err != nil {
+			return
+		}
+		r := reloads.Reload{Status: reloads.StatusFailed, Type: reloads.TypeHub}
+		if selects(&r) != selects(&r) {
+			t.Errorf("%q answers differently", s)
+		}
+		again, err := parseFilter("(" + s + ") and (" + s + ")")
+		if err != nil || again(&r) != selects(&r) {
+			t.Errorf("%q does not mean the same twice: %v", s, err)
+		}
+	})
+}

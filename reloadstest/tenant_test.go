@@ -1,0 +1,379 @@
+package reloadstest_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
+)
+
+// The tests here hold the tenant to the API's reference page, in raw HTTP and JSON: the client is not asked.
+
+// answer is what the tenant answered.
+type answer struct {
+	status int
+	header http.Header
+	body   map[string]any
+}
+
+// do sends a request with the default token; the path is that below /api/v1/reloads, with the query.
+func do(t *testing.T, rt http.RoundTripper, method, path, body string) answer {
+	t.Helper()
+	return doAs(t, rt, reloadstest.DefaultToken, method, path, body)
+}
+
+func doAs(t *testing.T, rt http.RoundTripper, token, method, path, body string) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "https://tenant.example.com/api/v1/reloads"+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := rt.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := answer{status: resp.StatusCode, header: resp.Header}
+	if len(text) > 0 {
+		if err := json.Unmarshal(text, &a.body); err != nil {
+			t.Fatalf("%s %s: %v in %s", method, path, err, text)
+		}
+	}
+	return a
+}
+
+// code is the code of the error in the body.
+func (a answer) code() string {
+	list, _ := a.body["errors"].([]any)
+	if len(list) != 1 {
+		return ""
+	}
+	first, _ := list[0].(map[string]any)
+	code, _ := first["code"].(string)
+	return code
+}
+
+func trigger(t *testing.T, rt http.RoundTripper, app string) answer {
+	t.Helper()
+	return do(t, rt, http.MethodPost, "", `{"appId":"`+app+`"}`)
+}
+
+func newTenant(script reloadstest.App, opts ...reloadstest.Option) *reloadstest.Tenant {
+	tenant := reloadstest.NewTenant(opts...)
+	tenant.AddApp("app", script)
+	return tenant
+}
+
+func TestAReloadGoesThroughItsStates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{
+			QueueFor: 10 * time.Second, RunFor: time.Minute,
+			Outcome: reloads.StatusFailed, ErrorCode: "EngineConnectionError", ErrorMessage: "unexpected EOF", Log: "the log",
+		})
+		created := do(t, tenant, http.MethodPost, "", `{"appId":"app","partial":true,"weight":3,"variables":{"a":"b"},"resourceId":"r","resourceType":"api"}`)
+		want := map[string]any{
+			"id": "5be59decca62aa0000000001", "appId": "app", "tenantId": "efSCcpNYuayTysONkUcE3F80zYQ_LV9w",
+			"userId": "FyPG6xWp6prDU6BXQ3g7LY9gWR_YRkkx", "type": "external", "status": "QUEUED", "partial": true,
+			"weight": 3.0, "resourceId": "r", "resourceType": "api", "creationTime": "2000-01-01T00:00:00Z",
+			"links": map[string]any{"self": map[string]any{"href": "https://tenant.example.com/api/v1/reloads/5be59decca62aa0000000001"}},
+		}
+		if diff := cmp.Diff(want, created.body); diff != "" || created.status != http.StatusCreated {
+			t.Errorf("status %d, record (-want +got):\n%s", created.status, diff)
+		}
+		time.Sleep(10 * time.Second)
+		want["status"], want["startTime"] = "RELOADING", "2000-01-01T00:00:10Z"
+		if diff := cmp.Diff(want, do(t, tenant, http.MethodGet, "/5be59decca62aa0000000001", "").body); diff != "" {
+			t.Errorf("after 10 s (-want +got):\n%s", diff)
+		}
+		time.Sleep(time.Minute)
+		want["status"], want["endTime"] = "FAILED", "2000-01-01T00:01:10Z"
+		want["errorCode"], want["errorMessage"], want["log"] = "EngineConnectionError", "unexpected EOF", "the log"
+		if diff := cmp.Diff(want, do(t, tenant, http.MethodGet, "/5be59decca62aa0000000001", "").body); diff != "" {
+			t.Errorf("at the end (-want +got):\n%s", diff)
+		}
+		if date := do(t, tenant, http.MethodGet, "", "").header.Get("Date"); date != "Sat, 01 Jan 2000 00:01:10 GMT" {
+			t.Errorf("the Date header is %q", date)
+		}
+	})
+}
+
+func TestASuccessfulReloadHasASummaryAndAnEngineTime(t *testing.T) {
+	tenant := newTenant(reloadstest.App{})
+	id := trigger(t, tenant, "app").body["id"]
+	got := do(t, tenant, http.MethodGet, fmt.Sprint("/", id), "").body
+	log, _ := got["log"].(string)
+	if got["status"] != "SUCCEEDED" || got["engineTime"] == nil || got["errorCode"] != nil || !strings.Contains(log, "Reload finished successfully\nIn total ") {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{QueueFor: time.Minute}, reloadstest.WithToken("forbidden-test-token", reloadstest.Forbidden),
+			reloadstest.WithToken("expired-test-token", reloadstest.Expired), reloadstest.WithToken("user-test-token", reloadstest.User))
+		tenant.AddApp("quota", reloadstest.App{Quota: 1})
+		pending := fmt.Sprint("/", trigger(t, tenant, "app").body["id"])
+		ended := fmt.Sprint("/", trigger(t, tenant, "quota").body["id"])
+		const admin = reloadstest.DefaultToken
+		long := strings.Repeat("é", 257)
+		var many []string
+		for i := range 21 {
+			many = append(many, fmt.Sprintf(`"v%d":""`, i))
+		}
+		for name, c := range map[string]struct {
+			token, method, path, body string
+			status                    int
+			code                      string
+		}{
+			"no token":                     {"", "GET", "", "", 401, "HTTP-401"},
+			"an unknown token":             {"unknown", "POST", "", `{"appId":"app"}`, 401, "HTTP-401"},
+			"an expired token":             {"expired-test-token", "GET", pending, "", 401, "HTTP-401"},
+			"a token that may do nothing":  {"forbidden-test-token", "POST", pending + "/actions/cancel", "", 403, "RELOADS-003"},
+			"a user's list without appId":  {"user-test-token", "GET", "", "", 400, "HTTP-400"},
+			"a second reload of the app":   {admin, "POST", "", `{"appId":"app"}`, 429, "RELOADS-007"},
+			"a reload over the quota":      {admin, "POST", "", `{"appId":"quota"}`, 403, "RELOADS-013"},
+			"a reload of an unknown app":   {admin, "POST", "", `{"appId":"other"}`, 403, "RELOADS-003"},
+			"an unknown reload":            {admin, "GET", "/unknown", "", 404, "HTTP-404"},
+			"cancel of an unknown reload":  {admin, "POST", "/unknown/actions/cancel", "", 404, "HTTP-404"},
+			"cancel of one that is over":   {admin, "POST", ended + "/actions/cancel", "", 409, "HTTP-409"},
+			"a path that does not exist":   {admin, "GET", pending + "/actions", "", 404, "HTTP-404"},
+			"a method that does not exist": {admin, "DELETE", pending, "", 404, "HTTP-404"},
+			"no body":                      {admin, "POST", "", ``, 400, "HTTP-400"},
+			"no appId":                     {admin, "POST", "", `{}`, 400, "HTTP-400"},
+			"an empty appId":               {admin, "POST", "", `{"appId":""}`, 400, "HTTP-400"},
+			"a weight of 0":                {admin, "POST", "", `{"appId":"quota","weight":0}`, 400, "HTTP-400"},
+			"a weight of 11":               {admin, "POST", "", `{"appId":"quota","weight":11}`, 400, "HTTP-400"},
+			"a partial that is no boolean": {admin, "POST", "", `{"appId":"quota","partial":"yes"}`, 400, "HTTP-400"},
+			"an unknown resourceType":      {admin, "POST", "", `{"appId":"quota","resourceType":"x"}`, 400, "HTTP-400"},
+			"21 variables":                 {admin, "POST", "", `{"appId":"quota","variables":{` + strings.Join(many, ",") + `}}`, 400, "HTTP-400"},
+			"a variable's value too long":  {admin, "POST", "", `{"appId":"quota","variables":{"a":"` + long + `"}}`, 400, "HTTP-400"},
+			"a variable's name too long":   {admin, "POST", "", `{"appId":"quota","variables":{"` + long + `":""}}`, 400, "HTTP-400"},
+			"a limit of 0":                 {admin, "GET", "?limit=0", "", 400, "HTTP-400"},
+			"a limit of 101":               {admin, "GET", "?limit=101", "", 400, "HTTP-400"},
+			"a log that is no boolean":     {admin, "GET", "?log=yes", "", 400, "HTTP-400"},
+			"a partial list of neither":    {admin, "GET", "?partial=yes", "", 400, "HTTP-400"},
+			"an unknown sort":              {admin, "GET", "?sort=id", "", 400, "HTTP-400"},
+			"a sort with a + for a space":  {admin, "GET", "?sort=+status", "", 400, "HTTP-400"},
+			"a filter that is none":        {admin, "GET", "?filter=status", "", 400, "HTTP-400"},
+			"both cursors":                 {admin, "GET", "?next=a&prev=b", "", 400, "HTTP-400"},
+			"a cursor that is none":        {admin, "GET", "?next=a", "", 400, "HTTP-400"},
+		} {
+			got := doAs(t, tenant, c.token, c.method, c.path, c.body)
+			if got.status != c.status || got.code() != c.code {
+				t.Errorf("%s: got %d %s, want %d %s", name, got.status, got.code(), c.status, c.code)
+			}
+			if got.header.Get("Retry-After") != "" {
+				t.Errorf("%s: it has Retry-After, which only the rate limit has", name)
+			}
+		}
+		if n := len(tenant.Reloads()); n != 2 {
+			t.Errorf("there are %d reloads, want the 2 that were not refused", n)
+		}
+	})
+}
+
+func TestCancel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{QueueFor: time.Minute, RunFor: time.Hour, CancelFor: 5 * time.Second})
+		status := func(path string) any { return do(t, tenant, http.MethodGet, path, "").body["status"] }
+
+		queued := fmt.Sprint("/", trigger(t, tenant, "app").body["id"])
+		if got := do(t, tenant, http.MethodPost, queued+"/actions/cancel", ""); got.status != 204 || got.body != nil || status(queued) != "CANCELED" {
+			t.Errorf("a queued reload: %d %v, then %v", got.status, got.body, status(queued))
+		}
+		running := fmt.Sprint("/", trigger(t, tenant, "app").body["id"])
+		time.Sleep(2 * time.Minute)
+		for range 2 {
+			if got := do(t, tenant, http.MethodPost, running+"/actions/cancel", ""); got.status != 202 || got.body["status"] != "CANCELING" || status(running) != "CANCELING" {
+				t.Errorf("a running reload: %d %v, then %v", got.status, got.body, status(running))
+			}
+		}
+		time.Sleep(5 * time.Second)
+		if got := status(running); got != "CANCELED" {
+			t.Errorf("after 5 s it is %v", got)
+		}
+	})
+}
+
+func TestTheTiers(t *testing.T) {
+	for name, c := range map[string]struct {
+		metering   reloadstest.Metering
+		retryAfter string
+		next       time.Duration
+	}{
+		"sliding window": {reloadstest.SlidingWindow, "30", 30 * time.Second},
+		"fixed window":   {reloadstest.FixedWindow, "30", 30 * time.Second},
+		"token bucket":   {reloadstest.TokenBucket, "2", 1200 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tenant := newTenant(reloadstest.App{}, reloadstest.WithMetering(c.metering, time.Minute))
+				for i := range 50 {
+					if i == 1 && c.metering != reloadstest.TokenBucket {
+						time.Sleep(30 * time.Second) // the first was half a minute before the others
+					}
+					if got := trigger(t, tenant, "app"); got.status != 201 {
+						t.Fatalf("trigger %d: %d", i, got.status)
+					}
+				}
+				want := map[string]any{"errors": []any{map[string]any{
+					"code": "HTTP-429", "title": "API rate limit reached.",
+					"detail": "You need to wait " + c.retryAfter + " seconds until limit is lifted.",
+				}}}
+				got := trigger(t, tenant, "app")
+				if diff := cmp.Diff(want, got.body); diff != "" || got.status != 429 || got.header.Get("Retry-After") != c.retryAfter {
+					t.Errorf("status %d, Retry-After %q, body (-want +got):\n%s", got.status, got.header.Get("Retry-After"), diff)
+				}
+				if got := do(t, tenant, http.MethodGet, "", ""); got.status != 200 {
+					t.Errorf("another tier: %d", got.status)
+				}
+				time.Sleep(c.next - time.Millisecond)
+				if got := trigger(t, tenant, "app"); got.status != 429 {
+					t.Errorf("just before: %d", got.status)
+				}
+				time.Sleep(time.Millisecond)
+				if got := trigger(t, tenant, "app"); got.status != 201 {
+					t.Errorf("after that: %d", got.status)
+				}
+			})
+		})
+	}
+}
+
+func TestNoMeteringWithoutAPeriod(t *testing.T) {
+	tenant := newTenant(reloadstest.App{}, reloadstest.WithMetering(reloadstest.FixedWindow, 0))
+	for range 200 {
+		if got := trigger(t, tenant, "app"); got.status != 201 {
+			t.Fatal(got.status)
+		}
+	}
+}
+
+func TestSomebodyElsesReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{RunFor: time.Minute})
+		r, ok := tenant.Trigger("app", reloads.Reload{})
+		if !ok || r.Type != reloads.TypeHub || r.UserID != "SomebodyElse" || r.Status != reloads.StatusReloading {
+			t.Errorf("got %+v, %v", r, ok)
+		}
+		if got := trigger(t, tenant, "app"); got.status != 429 {
+			t.Errorf("with a reload pending a trigger got %d", got.status)
+		}
+		if _, ok := tenant.Trigger("app", reloads.Reload{}); ok {
+			t.Error("a second one was not refused")
+		}
+		if _, ok := tenant.Trigger("unknown", reloads.Reload{}); ok {
+			t.Error("an unknown app was not refused")
+		}
+		time.Sleep(time.Minute)
+		if got := tenant.Reloads(); len(got) != 1 || got[0].Status != reloads.StatusSucceeded {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+func TestOverASocketBehindAPrefix(t *testing.T) {
+	tenant := newTenant(reloadstest.App{})
+	server := httptest.NewServer(tenant)
+	defer server.Close()
+	post := func() (*http.Response, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/gateway/api/v1/reloads", strings.NewReader(`{"appId":"app"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+tenant.Token())
+		return http.DefaultClient.Do(req)
+	}
+	resp, err := post()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var r reloads.Reload
+	if err := json.NewDecoder(resp.Body).Decode(&r); err != nil {
+		t.Fatal(err)
+	}
+	if want := server.URL + "/gateway/api/v1/reloads/" + r.ID; r.Links.Self.Href != want || resp.StatusCode != 201 {
+		t.Errorf("status %d, link %q, want %q", resp.StatusCode, r.Links.Self.Href, want)
+	}
+
+	tenant.Inject(reloadstest.Fault{LoseAfter: true}, reloadstest.Fault{CutBody: 10})
+	if _, err := post(); err == nil || len(tenant.Reloads()) != 2 {
+		t.Errorf("LoseAfter: got %v with %d reloads", err, len(tenant.Reloads()))
+	}
+	resp, err = post()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); len(text) != 10 || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("CutBody: read %q, %v", text, err)
+	}
+}
+
+func TestNothingPrintsOrRecordsAToken(t *testing.T) {
+	const secret = "secret-test-token"
+	tenant := newTenant(reloadstest.App{}, reloadstest.WithToken(secret, reloadstest.TenantAdmin))
+	doAs(t, tenant, secret, http.MethodPost, "", `{"appId":"app","variables":{"password":"secret-value"}}`)
+	doAs(t, tenant, secret, http.MethodPost, "", `{"password":"secret-value"`)
+	text := fmt.Sprintf("%v %+v %#v", tenant, tenant, tenant)
+	for _, r := range tenant.Requests() {
+		text += fmt.Sprintf("%+v %s", r, r.Body)
+	}
+	if strings.Contains(text, "secret-") {
+		t.Error("a token or a variable's value is printed")
+	}
+	if got := string(tenant.Requests()[0].Body); got != `{"appId":"app","variables":{"password":"REDACTED"}}` {
+		t.Errorf("the recorded body is %s", got)
+	}
+}
+
+func TestRequestsAreRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{})
+		trigger(t, tenant, "app")
+		time.Sleep(time.Second)
+		do(t, tenant, http.MethodGet, "?limit=5", "")
+		tenant.Inject(reloadstest.Fault{LoseBefore: true})
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://x/api/v1/reloads/a%2Fb/actions/cancel", nil)
+		if _, err := tenant.RoundTrip(req); err == nil {
+			t.Error("the lost connection is no error")
+		}
+		now := time.Now()
+		want := []reloadstest.Request{
+			{Time: now.Add(-time.Second), Operation: reloadstest.Trigger, Method: "POST", Path: "/api/v1/reloads", Body: []byte(`{"appId":"app"}`), Status: 201},
+			{Time: now, Operation: reloadstest.List, Method: "GET", Path: "/api/v1/reloads", Query: "limit=5", Status: 200},
+			{Time: now, Operation: reloadstest.Cancel, Method: "POST", Path: "/api/v1/reloads/a%2Fb/actions/cancel"},
+		}
+		if diff := cmp.Diff(want, tenant.Requests()); diff != "" {
+			t.Errorf("requests (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestNewClientPanicsOnARefusedOption(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("it did not panic")
+		}
+	}()
+	reloadstest.NewTenant().NewClient(reloads.WithAttemptTimeout(-1))
+}
