@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"time"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
@@ -110,7 +109,7 @@ func (k *call) answerError() *Error {
 		Attempts:    k.attempts,
 		ContentType: k.redact(k.header.Get("Content-Type")),
 	}
-	e.RetryAfter, e.hasRetryAfter = retryAfter(k.header.Get("Retry-After"), k.date())
+	e.RetryAfter, e.hasRetryAfter = retryAfter(k.header.Get("Retry-After"), k.reading().now())
 	details, traceID, ok := decodeErrors(k.body.Bytes())
 	if !ok {
 		e.Body = k.snippet()
@@ -153,12 +152,10 @@ func (k *call) snippet() string {
 // redact takes the token out of a text that the server wrote.
 func (k *call) redact(s string) string { return strings.ReplaceAll(s, k.token, redacted) }
 
-// date is the time of the answer by the service's clock, or now if it did not say.
-func (k *call) date() time.Time {
-	if t, err := http.ParseTime(k.header.Get("Date")); err == nil {
-		return t
-	}
-	return time.Now()
+// reading is what the answer tells of the service's clock.
+func (k *call) reading() reading {
+	date, _ := http.ParseTime(k.header.Get("Date")) // zero if there is none
+	return reading{date: date, sent: k.began, received: k.ended}
 }
 
 // decodeErrors reads the body of an error, in every spelling that occurs; ok is false if it is none.

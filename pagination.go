@@ -125,15 +125,23 @@ func (c *Client) List(ctx context.Context, opts ListOptions) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.page(ctx, query)
+	page, _, err := c.page(ctx, query)
+	return page, err
 }
 
-func (c *Client) page(ctx context.Context, query string) (*Page, error) {
+// page also tells when the answer was given, by the service's clock.
+func (c *Client) page(ctx context.Context, query string) (*Page, reading, error) {
 	k, err := c.send(ctx, opList, "/reloads", query, nil)
 	defer k.release()
 	if err != nil {
-		return nil, err
+		return nil, reading{}, err
 	}
+	page, err := k.page()
+	return page, k.reading(), err
+}
+
+// page decodes an answer that is a page.
+func (k *call) page() (*Page, error) {
 	body, err := k.decoder().page()
 	if err != nil {
 		return nil, k.broken(err)
@@ -170,7 +178,7 @@ func (c *Client) Pages(ctx context.Context, opts ListOptions) iter.Seq2[*Page, e
 		}
 		query, seen := first, map[string]bool{first: true}
 		for {
-			page, err := c.page(ctx, query)
+			page, _, err := c.page(ctx, query)
 			if err != nil {
 				yield(nil, err)
 				return

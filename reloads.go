@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -204,19 +203,7 @@ func (c *Client) Trigger(ctx context.Context, req Request) (*Reload, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := c.send(ctx, opTrigger, "/reloads", "", body)
-	defer k.release()
-	if err == nil {
-		var r *Reload
-		if r, err = k.reload(); err == nil {
-			return r, nil
-		}
-		k.unclear = err
-	}
-	if k.unclear != nil {
-		return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
-	}
-	return nil, err
+	return c.trigger(ctx, req, body)
 }
 
 // Get returns the reload with the given id.
@@ -226,18 +213,18 @@ func (c *Client) Get(ctx context.Context, id string) (*Reload, error) {
 }
 
 // get also tells when the answer was given, by the service's clock.
-func (c *Client) get(ctx context.Context, id string) (*Reload, time.Time, error) {
+func (c *Client) get(ctx context.Context, id string) (*Reload, reading, error) {
 	segment, err := pathSegment(id)
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, reading{}, err
 	}
 	k, err := c.send(ctx, opGet, "/reloads/"+segment, "", nil)
 	defer k.release()
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, reading{}, err
 	}
 	r, err := k.reload()
-	return r, k.date(), err
+	return r, k.reading(), err
 }
 
 // Cancel asks the service to cancel a reload. It returns the status that the service answers with: CANCELING if
@@ -253,7 +240,7 @@ func (c *Client) Cancel(ctx context.Context, id string) (Status, error) {
 	k, err := c.send(ctx, opCancel, "/reloads/"+segment+cancelSuffix, "", nil)
 	defer k.release()
 	if err != nil {
-		if k.unclear != nil && (errors.Is(err, ErrNotCancelable) || errors.Is(err, ErrNotFound)) {
+		if k.unclear && (errors.Is(err, ErrNotCancelable) || errors.Is(err, ErrNotFound)) {
 			if r, getErr := c.Get(ctx, id); getErr == nil && (r.Status == StatusCanceling || r.Status == StatusCanceled) {
 				return r.Status, nil
 			}

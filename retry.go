@@ -162,7 +162,7 @@ func (k *call) retry(ctx context.Context) bool {
 	}
 	switch effect := k.effect(); {
 	case effect == effectUnclear:
-		k.unclear = k.err
+		k.unclear = true
 		if k.op == opTrigger || isAnswer && answer.Err != nil {
 			return false
 		}

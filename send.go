@@ -56,7 +56,8 @@ type call struct {
 	next     string // the renewed token, for the next attempt
 
 	waited    time.Duration // for the limiter, before this attempt
-	began     time.Time     // this attempt
+	began     time.Time     // this attempt …
+	ended     time.Time     // … with the last byte of its answer
 	dialled   atomic.Bool   // this attempt: the transport looked for a connection …
 	connected atomic.Bool   // … and had one
 
@@ -68,7 +69,7 @@ type call struct {
 	again  bool          // it is to be sent again …
 	wait   time.Duration // … after this time
 
-	unclear error // what an attempt failed with that may have taken effect; nil if none did
+	unclear bool // an attempt failed that may have taken effect
 }
 
 // send calls an operation until its outcome is final. The call it returns holds the answer, a 2xx; or the error
@@ -155,11 +156,10 @@ func (k *call) settle(ctx context.Context, resp *http.Response, err error) (bool
 	} else {
 		k.err = k.read(resp)
 	}
+	k.ended = time.Now()
 	k.log(ctx)
 	if k.err == nil || ctx.Err() != nil {
-		if k.err != nil && k.effect() == effectUnclear {
-			k.unclear = k.err
-		}
+		k.unclear = k.unclear || k.err != nil && k.effect() == effectUnclear
 		return false, nil
 	}
 	k.again = k.retry(ctx)
@@ -172,7 +172,7 @@ func (k *call) log(ctx context.Context) {
 		return
 	}
 	k.client.logger.LogAttrs(ctx, slog.LevelDebug, "reloads: attempt", k.attrs(
-		slog.Duration("waited", k.waited), slog.Duration("duration", time.Since(k.began)))...)
+		slog.Duration("waited", k.waited), slog.Duration("duration", k.ended.Sub(k.began)))...)
 }
 
 // attrs are what every line of the call has, and more.

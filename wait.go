@@ -105,7 +105,7 @@ func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[
 					return
 				}
 			}
-			r, now, err := c.get(ctx, id)
+			r, clock, err := c.get(ctx, id)
 			failure = err
 			switch {
 			case err != nil && ctx.Err() != nil:
@@ -119,7 +119,7 @@ func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[
 				continue
 			}
 			if last == nil {
-				age = between(r.CreationTime, now) - time.Since(began)
+				age = between(r.CreationTime, clock.now()) - time.Since(began)
 			}
 			changed := last == nil || r.Status != last.Status || r.Ended()
 			last = r

@@ -123,7 +123,7 @@ func (l *listQuery) compare(a, b cursor) int {
 }
 
 func (l *listQuery) selects(r *reloads.Reload) bool {
-	return (l.appID == "" || r.AppID == l.appID) && (l.partial == nil || r.Partial == *l.partial) &&
+	return (l.partial == nil || r.Partial == *l.partial) &&
 		(l.filter == nil || l.filter(r))
 }
 
@@ -141,7 +141,11 @@ func (t *Tenant) list(r *http.Request, role Role) answer {
 	var entries []entry
 	behind := false // there are records on the other side of the cursor
 	now := t.now()
-	for _, stored := range t.records {
+	records := t.records
+	if l.appID != "" {
+		records = t.byApp[l.appID]
+	}
+	for _, stored := range records {
 		rec := stored.at(now)
 		if !l.selects(&rec) {
 			continue

@@ -67,6 +67,7 @@ func (t *Tenant) add(r reloads.Reload, script App, scripted bool) *record {
 	})
 	t.records = slices.Insert(t.records, i, rec)
 	t.byID[r.ID] = rec
+	t.byApp[r.AppID] = append(t.byApp[r.AppID], rec)
 	if a := t.apps[r.AppID]; a != nil && scripted {
 		a.triggered++
 		a.last = rec

@@ -43,6 +43,7 @@ type Tenant struct {
 	apps     map[string]*app
 	records  []*record // by time of creation
 	byID     map[string]*record
+	byApp    map[string][]*record
 	late     []lateTrigger
 	faults   []*Fault
 	meters   map[Operation]*meter
@@ -77,6 +78,7 @@ func NewTenant(opts ...Option) *Tenant {
 		roles:  map[[sha256.Size]byte]Role{},
 		apps:   map[string]*app{},
 		byID:   map[string]*record{},
+		byApp:  map[string][]*record{},
 		meters: newMeters(SlidingWindow, time.Minute),
 	}
 	WithToken(DefaultToken, TenantAdmin)(t)
