@@ -37,8 +37,12 @@ var (
 	// ErrCursorLoop is a list whose links lead back to a page that was already read. It comes without an [*Error].
 	ErrCursorLoop = errors.New("reloads: the list's cursors run in a loop")
 	// ErrOutcomeUnknown is a trigger of which nobody can say whether it took effect: the connection was lost, or
-	// the service failed, after the request was sent. It wraps what went wrong. The reload may exist.
+	// the service failed, after the request was sent, and looking for the reload did not tell either. It wraps what
+	// went wrong. The reload may exist.
 	ErrOutcomeUnknown = errors.New("reloads: it is unknown whether the reload was triggered")
+	// ErrNotStarted is a request of a batch that was not triggered since the context had ended, or would have
+	// before its turn. It comes without an [*Error].
+	ErrNotStarted = errors.New("reloads: not started")
 )
 
 // The ways in which a reload ends badly, for [errors.Is] on a [*ReloadError].

@@ -124,7 +124,7 @@ func (s *search) look(ctx context.Context) (*Reload, error) {
 			return candidate, nil // nobody else's, or certainly no earlier one
 		case width <= sharp, n >= sharpLooks && width <= blurred:
 			return candidate, nil
-		case n >= sharpLooks || width > 2*blurred:
+		case n >= sharpLooks:
 			return nil, fmt.Errorf("%w: %s, created %v", errAmbiguous, candidate.ID, candidate.CreationTime)
 		}
 		if err := sleep(ctx, s.clock.sharpen(time.Now())); err != nil {

@@ -68,16 +68,6 @@ func (c *Client) Wait(ctx context.Context, id string) (*Reload, error) {
 	return wait(c.watch(ctx, id, nil), nil)
 }
 
-// Run triggers a reload and waits for its end, as [Client.Trigger] and [Client.Wait] do. An error with a nil reload
-// is one of the trigger.
-func (c *Client) Run(ctx context.Context, req Request) (*Reload, error) {
-	r, err := c.Trigger(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	return wait(c.watch(ctx, r.ID, r), r)
-}
-
 // wait ranges over a watch to its end.
 func wait(states iter.Seq2[*Reload, error], last *Reload) (*Reload, error) {
 	for r, err := range states {

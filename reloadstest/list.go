@@ -113,13 +113,12 @@ func (l *listQuery) key(r *reloads.Reload) string {
 	return at.Format(sortable)
 }
 
+// place is where the list has a record.
+func (l *listQuery) place(r *reloads.Reload) cursor { return cursor{l.key(r), r.ID} }
+
 // compare orders by key, and by id where keys are equal.
-func (l *listQuery) compare(a, b cursor) int {
-	order := cmp.Or(strings.Compare(a.Key, b.Key), strings.Compare(a.ID, b.ID))
-	if l.desc {
-		return -order
-	}
-	return order
+func (c cursor) compare(other cursor) int {
+	return cmp.Or(strings.Compare(c.Key, other.Key), strings.Compare(c.ID, other.ID))
 }
 
 func (l *listQuery) selects(r *reloads.Reload) bool {
@@ -129,77 +128,111 @@ func (l *listQuery) selects(r *reloads.Reload) bool {
 
 // list answers a list.
 func (t *Tenant) list(r *http.Request, role Role) answer {
-	q := r.URL.Query()
-	l, reason := parseList(q, role)
+	l, reason := parseList(r.URL.Query(), role)
 	if reason != "" {
 		return badRequest("%s", reason)
 	}
-	type entry struct {
-		place cursor
-		rec   reloads.Reload
-	}
-	var entries []entry
-	behind := false // there are records on the other side of the cursor
-	now := t.now()
-	records := t.records
-	if l.appID != "" {
-		records = t.byApp[l.appID]
-	}
-	for _, stored := range records {
-		rec := stored.at(now)
-		if !l.selects(&rec) {
-			continue
-		}
-		e := entry{cursor{l.key(&rec), rec.ID}, rec}
-		if l.cursor != nil {
-			order := l.compare(e.place, *l.cursor)
-			if l.back && order >= 0 || !l.back && order <= 0 {
-				behind = true
-				continue
-			}
-		}
-		entries = append(entries, e)
-	}
-	slices.SortFunc(entries, func(a, b entry) int { return l.compare(a.place, b.place) })
-	more := len(entries) > l.limit // in the direction that is walked
-	if more {
-		if l.back {
-			entries = entries[len(entries)-l.limit:]
-		} else {
-			entries = entries[:l.limit]
-		}
-	}
-
-	// At an end of the list, prev is missing and next is empty: both occur.
+	page := t.page(&l)
 	self := t.base(r)
 	if r.URL.RawQuery != "" {
 		self += "?" + r.URL.RawQuery
 	}
+	// At an end of the list, prev is missing and next is empty: both occur.
 	links := map[string]any{"self": map[string]string{"href": self}, "next": struct{}{}}
-	link := func(name string, place cursor) {
-		query := url.Values{}
-		for key, values := range q {
-			if key != "next" && key != "prev" {
-				query[key] = values
-			}
-		}
-		query.Set(name, place.String())
+	link := func(name string, rec *reloads.Reload) {
+		query := r.URL.Query()
+		query.Del("next")
+		query.Del("prev")
+		query.Set(name, l.place(rec).String())
 		links[name] = map[string]string{"href": t.base(r) + "?" + query.Encode()}
 	}
-	if n := len(entries); n > 0 {
-		if more && !l.back || behind && l.back {
-			link("next", entries[n-1].place)
-		}
-		if more && l.back || behind && !l.back {
-			link("prev", entries[0].place)
-		}
+	if page.next {
+		link("next", &page.records[len(page.records)-1])
 	}
-	data := make([]reloads.Reload, 0, len(entries))
-	for _, e := range entries {
+	if page.prev {
+		link("prev", &page.records[0])
+	}
+	data := make([]reloads.Reload, 0, len(page.records))
+	for _, rec := range page.records {
 		if !l.log {
-			e.rec.Log = ""
+			rec.Log = ""
 		}
-		data = append(data, t.linked(r, e.rec))
+		data = append(data, t.linked(r, rec))
 	}
 	return jsonAnswer(http.StatusOK, map[string]any{"data": data, "links": links})
+}
+
+// page is what a list shows; next and prev tell whether there is more on either side.
+type page struct {
+	records    []reloads.Reload
+	next, prev bool
+}
+
+// page walks from the cursor, or from the beginning, to as many records as are asked for.
+func (t *Tenant) page(l *listQuery) (p page) {
+	now := t.now()
+	records := t.ordered(l, now)
+	up := l.desc == l.back // walk in ascending order
+	from := 0
+	if !up {
+		from = len(records) - 1
+	}
+	if l.cursor != nil {
+		from, _ = slices.BinarySearchFunc(records, *l.cursor, func(stored *record, place cursor) int {
+			rec := stored.at(now)
+			return cmp.Or(l.place(&rec).compare(place), -1) // the record at the cursor itself is behind it
+		})
+		if !up {
+			from--
+			if from >= 0 && records[from].ID == l.cursor.ID {
+				from--
+			}
+		}
+	}
+	walk := func(i, step, limit int) (found []reloads.Reload, more bool) {
+		for ; i >= 0 && i < len(records); i += step {
+			if rec := records[i].at(now); l.selects(&rec) {
+				if len(found) == limit {
+					return found, true
+				}
+				found = append(found, rec)
+			}
+		}
+		return found, false
+	}
+	step := 1
+	if !up {
+		step = -1
+	}
+	var ahead, behind bool
+	p.records, ahead = walk(from, step, l.limit)
+	if l.cursor != nil {
+		_, behind = walk(from-step, -step, 0)
+	}
+	p.next, p.prev = ahead, behind
+	if l.back {
+		slices.Reverse(p.records)
+		p.next, p.prev = behind, ahead
+	}
+	if len(p.records) == 0 {
+		p.next, p.prev = false, false
+	}
+	return p
+}
+
+// ordered are the records in ascending order: as they are stored, unless the list has another order.
+func (t *Tenant) ordered(l *listQuery, now time.Time) []*record {
+	records := t.records
+	if l.appID != "" {
+		records = t.byApp[l.appID]
+	}
+	if l.field == "creationTime" {
+		return records
+	}
+	records = slices.Clone(records)
+	slices.SortFunc(records, func(a, b *record) int {
+		one, two := a.at(now), b.at(now)
+		return l.place(&one).compare(l.place(&two))
+	})
+	return records
 }

@@ -1,8 +1,10 @@
 package reloadstest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/reloads-go/reloads"
@@ -59,15 +61,15 @@ func (t *Tenant) add(r reloads.Reload, script App, scripted bool) *record {
 		r.UserID = "FyPG6xWp6prDU6BXQ3g7LY9gWR_YRkkx"
 	}
 	rec := &record{Reload: r, script: script, scripted: scripted}
-	i, _ := slices.BinarySearchFunc(t.records, r.CreationTime, func(other *record, created time.Time) int {
-		if other.CreationTime.After(created) {
-			return 1
-		}
-		return -1 // after those of the same time
-	})
-	t.records = slices.Insert(t.records, i, rec)
+	insert := func(records []*record) []*record {
+		i, _ := slices.BinarySearchFunc(records, rec, func(a, b *record) int {
+			return cmp.Or(a.CreationTime.Compare(b.CreationTime), strings.Compare(a.ID, b.ID))
+		})
+		return slices.Insert(records, i, rec)
+	}
+	t.records = insert(t.records)
+	t.byApp[r.AppID] = insert(t.byApp[r.AppID])
 	t.byID[r.ID] = rec
-	t.byApp[r.AppID] = append(t.byApp[r.AppID], rec)
 	if a := t.apps[r.AppID]; a != nil && scripted {
 		a.triggered++
 		a.last = rec

@@ -1,0 +1,344 @@
+package reloads_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
+)
+
+// requests asks for one reload of each app.
+func requests(apps ...string) (reqs []reloads.Request) {
+	for _, app := range apps {
+		reqs = append(reqs, reloads.Request{AppID: app})
+	}
+	return reqs
+}
+
+// mostRequests is the largest number of requests that the tenant received in any minute.
+func mostRequests(tenant *reloadstest.Tenant, ops ...reloadstest.Operation) int {
+	var all []time.Duration
+	first := tenant.Requests()[0].Time
+	for _, r := range tenant.Requests() {
+		if slices.Contains(ops, r.Operation) {
+			all = append(all, r.Time.Sub(first))
+		}
+	}
+	return most(all, time.Minute)
+}
+
+// percentile is the value that p of 100 do not exceed.
+func percentile(values []time.Duration, p int) time.Duration {
+	slices.Sort(values)
+	return values[(len(values)*p+99)/100-1]
+}
+
+func TestRunAllTriggersAsFastAsTheLimitAllows(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		random := rand.New(rand.NewPCG(3, 0))
+		tenant := reloadstest.NewTenant()
+		var apps []string
+		for i := range 500 {
+			apps = append(apps, fmt.Sprint("app", i))
+			tenant.AddApp(apps[i], reloadstest.App{QueueFor: 10 * time.Second, RunFor: 20*time.Second + time.Duration(random.Int64N(int64(40*time.Minute)))})
+		}
+		began := time.Now()
+		var ended time.Time
+		var lags []time.Duration
+		results := map[string]int{}
+		for r := range tenant.NewClient(realPolling).RunAll(t.Context(), requests(apps...)) {
+			if r.Err != nil {
+				t.Errorf("%s: %v", r.Request.AppID, r.Err)
+			}
+			results[r.Request.AppID]++
+			lags = append(lags, time.Since(r.Reload.EndTime))
+			// In the order of their ends, but for what one look brings in.
+			if r.Reload.EndTime.Before(ended.Add(-15 * time.Second)) {
+				t.Errorf("%s ended at %v, long before the result that came before it, %v", r.Request.AppID, r.Reload.EndTime, ended)
+			}
+			ended = r.Reload.EndTime
+		}
+		if len(results) != 500 {
+			t.Errorf("%d apps have a result, want 500", len(results))
+		}
+		last := slices.MaxFunc(tenant.Reloads(), func(a, b reloads.Reload) int { return a.CreationTime.Compare(b.CreationTime) })
+		if at := last.CreationTime.Sub(began); at > 9*time.Minute+10*time.Second {
+			t.Errorf("the last trigger started after %v, want at most 9m10s", at)
+		} else {
+			t.Logf("the last trigger started after %v", at)
+		}
+		if n := refused(tenant); n > 0 {
+			t.Errorf("%d requests got a 429", n)
+		}
+		p95, worst := percentile(lags, 95), percentile(lags, 100)
+		if worst > 15*time.Second {
+			t.Errorf("an end was seen after %v", worst)
+		}
+		t.Logf("ends were seen within %v (95 %%), %v (all), with %d reads, at most %d a minute", p95, worst,
+			count(tenant, reloadstest.Get)+count(tenant, reloadstest.List), mostRequests(tenant, reloadstest.Get, reloadstest.List))
+	})
+}
+
+func TestRunAllRunsAnAppOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tenant := reloadstest.NewTenant()
+		tenant.AddApp("slow", reloadstest.App{RunFor: time.Minute})
+		tenant.AddApp("bad", reloadstest.App{RunFor: time.Second, Outcome: reloads.StatusFailed})
+		tenant.AddApp("fast", reloadstest.App{RunFor: time.Second})
+		var got []string
+		for r := range tenant.NewClient().RunAll(t.Context(), requests("slow", "slow", "bad", "unknown", "fast", "slow", "bad", "")) {
+			got = append(got, fmt.Sprint(r.Request.AppID, errors.Is(r.Err, reloads.ErrReloadFailed), errors.Is(r.Err, reloads.ErrForbidden), errors.Is(r.Err, reloads.ErrBadRequest)))
+		}
+		slices.Sort(got)
+		want := []string{"badtrue false false", "badtrue false false", "fastfalse false false",
+			"slowfalse false false", "slowfalse false false", "slowfalse false false", "unknownfalse true false", "false false true"}
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
+		if n := refused(tenant); n > 0 {
+			t.Errorf("%d triggers were refused since a reload was pending", n)
+		}
+	})
+}
+
+func TestRunAllOfNothing(t *testing.T) {
+	t.Parallel()
+	for r := range reloadstest.NewTenant().NewClient().RunAll(t.Context(), nil) {
+		t.Errorf("got %v", r)
+	}
+}
+
+func TestRunAllStopsWithABreak(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // which fails if a goroutine is left
+		tenant := reloadstest.NewTenant()
+		var apps []string
+		for i := range 200 {
+			apps = append(apps, fmt.Sprint("app", i))
+			tenant.AddApp(apps[i], reloadstest.App{RunFor: time.Duration(i+1) * time.Second})
+		}
+		n := 0
+		for range tenant.NewClient().RunAll(t.Context(), requests(apps...), reloads.CancelOnAbort()) {
+			if n++; n == 10 {
+				break
+			}
+		}
+		seen := len(tenant.Requests())
+		time.Sleep(time.Hour)
+		if more := len(tenant.Requests()) - seen; more != 0 {
+			t.Errorf("%d requests came after the break", more)
+		}
+		if n := count(tenant, reloadstest.Cancel); n != 0 {
+			t.Errorf("%d reloads were cancelled, though the context had not ended", n)
+		}
+	})
+}
+
+// Whenever the context ends, every request has exactly one result, and nothing is triggered after it.
+func TestRunAllAccountsForEveryRequestWhenItsContextEnds(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(25) {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 4))
+			tenant := reloadstest.NewTenant()
+			var reqs []reloads.Request
+			for i := range 120 {
+				app := fmt.Sprint("app", i%100) // some twice
+				reqs = append(reqs, reloads.Request{AppID: app, Weight: 1 + i%10})
+				tenant.AddApp(app, reloadstest.App{QueueFor: time.Second, RunFor: time.Duration(random.Int64N(int64(5 * time.Minute)))})
+			}
+			tenant.Inject(reloadstest.Fault{Match: func(*http.Request) bool { return random.IntN(20) == 0 }, LoseAfter: true, Times: -1},
+				reloadstest.Fault{Match: func(*http.Request) bool { return random.IntN(20) == 0 }, DelayAnswer: 3 * time.Second, Times: -1})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.Int64N(int64(8*time.Minute))))
+			defer cancel()
+			var opts []reloads.RunOption
+			if seed%2 == 0 {
+				opts = append(opts, reloads.CancelOnAbort())
+			}
+			results, started := map[string]int{}, 0
+			for r := range tenant.NewClient().RunAll(ctx, reqs, opts...) {
+				results[r.Request.AppID]++
+				switch {
+				case errors.Is(r.Err, reloads.ErrNotStarted) != (r.Reload == nil) && !errors.Is(r.Err, reloads.ErrOutcomeUnknown):
+					t.Errorf("seed %d: %s: reload %v with %v", seed, r.Request.AppID, r.Reload, r.Err)
+				case r.Reload != nil:
+					started++
+				}
+				// One whose turn cannot come before the deadline is told so at once.
+				if r.Err != nil && ctx.Err() == nil && !errors.Is(r.Err, reloads.ErrNotStarted) {
+					t.Errorf("seed %d: %s: %v before the context ended", seed, r.Request.AppID, r.Err)
+				}
+			}
+			ended := time.Now()
+			for i := range 100 {
+				if want, n := 1+min(1, max(0, 20-i)), results[fmt.Sprint("app", i)]; n != want {
+					t.Errorf("seed %d: app%d has %d results, want %d", seed, i, n, want)
+				}
+			}
+			requests := len(tenant.Requests())
+			time.Sleep(time.Hour)
+			if n := len(tenant.Requests()); n != requests {
+				t.Errorf("seed %d: %d requests came after the end", seed, n-requests)
+			}
+			deadline, _ := ctx.Deadline()
+			for _, r := range tenant.Requests() {
+				if r.Operation == reloadstest.Trigger && r.Time.After(deadline) {
+					t.Errorf("seed %d: a trigger %v after the deadline", seed, r.Time.Sub(deadline))
+				}
+			}
+			if seed%2 == 1 && ended.After(deadline) {
+				t.Errorf("seed %d: the loop ended %v after the deadline", seed, ended.Sub(deadline))
+			}
+			if made := len(tenant.Reloads()); made < started {
+				t.Errorf("seed %d: %d results have a reload, but there are only %d", seed, started, made)
+			}
+		})
+	}
+}
+
+func TestWaitAllFollowsTenThousandBySweeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant, rs := manyActive(t, 10_000, time.Hour)
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		peak := uint64(0)
+		var lags []time.Duration
+		client := tenant.NewClient(realPolling)
+		for r := range client.WaitAll(t.Context(), rs) {
+			if r.Err != nil {
+				t.Fatal(r.Err)
+			}
+			lags = append(lags, time.Since(r.Reload.EndTime))
+			if len(lags)%1000 == 500 {
+				recorded := uint64(len(tenant.Requests())) * 200 // what the tenant keeps of them is not the client's
+				runtime.GC()
+				runtime.ReadMemStats(&after)
+				peak = max(peak, after.HeapAlloc-min(after.HeapAlloc, before.HeapAlloc+recorded))
+			}
+		}
+		if len(lags) != len(rs) {
+			t.Errorf("%d results for %d reloads", len(lags), len(rs))
+		}
+		n := mostRequests(tenant, reloadstest.Get, reloadstest.List)
+		p95, p99, worst := percentile(lags, 95), percentile(lags, 99), percentile(lags, 100)
+		t.Logf("lag %v (95 %%), %v (99 %%), %v (all); at most %d requests a minute; heap grew by %d MiB", p95, p99, worst, n, peak>>20)
+		if p95 > 15*time.Second || p99 > 30*time.Second || n > reloads.Tier1PerMinute || peak > 64<<20 || refused(tenant) > 0 {
+			t.Error("want 15s (95 %), 30s (99 %), at most 1000 requests a minute, less than 64 MiB and no 429")
+		}
+	})
+}
+
+// manyActive is a tenant with n reloads that end at random within the time.
+func manyActive(t *testing.T, n int, within time.Duration, opts ...reloadstest.Option) (*reloadstest.Tenant, []*reloads.Reload) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(5, 0))
+	tenant := reloadstest.NewTenant(opts...)
+	var rs []*reloads.Reload
+	for i := range n {
+		app := fmt.Sprint("app", i)
+		tenant.AddApp(app, reloadstest.App{RunFor: time.Minute + time.Duration(random.Int64N(int64(within-time.Minute)))})
+		r, ok := tenant.Trigger(app, reloads.Reload{})
+		if !ok {
+			t.Fatal(app)
+		}
+		rs = append(rs, &r)
+	}
+	return tenant, rs
+}
+
+func TestWaitAllWithATokenThatMayNotListTheTenant(t *testing.T) {
+	for name, role := range map[string]int{"400": http.StatusBadRequest, "403": http.StatusForbidden} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tenant, rs := manyActive(t, 2000, 30*time.Minute)
+				tenant.Inject(reloadstest.Fault{Operation: reloadstest.List, Status: role, Times: -1})
+				var lags []time.Duration
+				for r := range tenant.NewClient(realPolling).WaitAll(t.Context(), rs) {
+					if r.Err != nil {
+						t.Fatal(r.Err)
+					}
+					lags = append(lags, time.Since(r.Reload.EndTime))
+				}
+				n := mostRequests(tenant, reloadstest.Get, reloadstest.List)
+				worst := percentile(lags, 100)
+				t.Logf("lag %v (95 %%), %v (all); at most %d requests a minute, %d lists", percentile(lags, 95), worst, n, count(tenant, reloadstest.List))
+				// 2000 reloads at 800 looks a minute: each is looked at every 150 s.
+				if n > 800 || worst > 150*time.Second+15*time.Second {
+					t.Error("want at most 800 requests a minute, and a lag of at most 165s")
+				}
+			})
+		})
+	}
+}
+
+func TestWaitAllOfReloadsThatAreOverOrUnknownOrTwice(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{RunFor: time.Minute})
+		client := tenant.NewClient()
+		active, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		over := tenant.AddReload(reloads.Reload{AppID: "app", Status: reloads.StatusFailed})
+		unknown := &reloads.Reload{ID: "unknown", AppID: "app"}
+		got := map[string]int{}
+		for r := range client.WaitAll(t.Context(), []*reloads.Reload{active, &over, unknown, active, nil, {}}) {
+			kind := "none"
+			for name, err := range map[string]error{"failed": reloads.ErrReloadFailed, "unknown": reloads.ErrNotFound, "bad": reloads.ErrBadRequest} {
+				if errors.Is(r.Err, err) {
+					kind = name
+				}
+			}
+			if r.Err == nil && r.Reload.Status == reloads.StatusSucceeded {
+				kind = "succeeded"
+			}
+			got[kind]++
+		}
+		if want := map[string]int{"succeeded": 2, "failed": 1, "unknown": 1, "bad": 2}; fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	})
+}
+
+func TestRunAllOverSockets(t *testing.T) {
+	t.Parallel()
+	tenant := reloadstest.NewTenant(reloadstest.WithMetering(reloadstest.SlidingWindow, 0))
+	server := httptest.NewServer(tenant)
+	defer server.Close()
+	var apps []string
+	for i := range 200 {
+		apps = append(apps, fmt.Sprint("app", i))
+		tenant.AddApp(apps[i], reloadstest.App{RunFor: time.Duration(i%10) * 20 * time.Millisecond})
+	}
+	client, err := reloads.NewClient(server.URL+"/gateway", reloads.APIKey(tenant.Token()), unmetered,
+		reloads.WithPolling(reloads.PollPolicy{MinInterval: 10 * time.Millisecond}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	results := map[string]int{}
+	for r := range client.RunAll(t.Context(), requests(apps...)) {
+		if r.Err != nil {
+			t.Errorf("%s: %v", r.Request.AppID, r.Err)
+		}
+		results[cmp.Or(r.Request.AppID, "none")]++
+	}
+	if len(results) != 200 || len(tenant.Reloads()) != 200 {
+		t.Errorf("%d apps have a result, %d reloads were made, want 200", len(results), len(tenant.Reloads()))
+	}
+}

@@ -1,0 +1,162 @@
+package reloads_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
+)
+
+func TestRunAttachesToThePendingReload(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{QueueFor: time.Second, RunFor: time.Minute})
+		ids := make([]string, 5)
+		var wg sync.WaitGroup
+		for i := range ids { // as many processes
+			wg.Go(func() {
+				reload, err := tenant.NewClient().Run(t.Context(), reloads.Request{AppID: "app"}, reloads.AttachToPending())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				ids[i] = reload.ID
+			})
+		}
+		wg.Wait()
+		for _, id := range ids {
+			if id != ids[0] {
+				t.Fatalf("they ended with the reloads %q, want one", ids)
+			}
+		}
+		if n := len(tenant.Reloads()); n != 1 {
+			t.Errorf("%d reloads were made", n)
+		}
+	})
+}
+
+func TestRunWithoutAttachingIsRefused(t *testing.T) {
+	t.Parallel()
+	tenant := newTenant(reloadstest.App{RunFor: time.Hour})
+	tenant.Trigger("app", reloads.Reload{})
+	if r, err := tenant.NewClient().Run(t.Context(), reloads.Request{AppID: "app"}); r != nil || !errors.Is(err, reloads.ErrReloadPending) {
+		t.Errorf("got %v, %v, want ErrReloadPending", r, err)
+	}
+}
+
+// The reload that was in the way is over when it is looked for: then there is nothing to attach to, but the app is free.
+func TestRunTriggersAgainWhenThePendingReloadIsOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{RunFor: time.Minute})
+		tenant.Trigger("app", reloads.Reload{})
+		tenant.Inject(reloadstest.Fault{Operation: reloadstest.List, Delay: 55 * time.Second})
+		time.Sleep(10 * time.Second)
+		reload, err := tenant.NewClient().Run(t.Context(), reloads.Request{AppID: "app"}, reloads.AttachToPending())
+		if err != nil || reload.UserID == "SomebodyElse" || len(tenant.Reloads()) != 2 {
+			t.Errorf("got %+v, %v with %d reloads, want one of its own", reload, err, len(tenant.Reloads()))
+		}
+	})
+}
+
+func TestRunTellsWhenThePendingReloadCannotBeFound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{RunFor: time.Minute})
+		tenant.Trigger("app", reloads.Reload{})
+		tenant.Inject(reloadstest.Fault{Operation: reloadstest.List, Status: http.StatusForbidden})
+		_, err := tenant.NewClient().Run(t.Context(), reloads.Request{AppID: "app"}, reloads.AttachToPending())
+		if !errors.Is(err, reloads.ErrReloadPending) || !errors.Is(err, reloads.ErrForbidden) {
+			t.Errorf("got %v, want an error that is both ErrReloadPending and ErrForbidden", err)
+		}
+	})
+}
+
+func TestRunCancelsWhenItsContextEnds(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		script reloadstest.App
+		faults []reloadstest.Fault
+		opts   []reloads.RunOption
+		status reloads.Status // of the reload that is returned
+		also   error
+		inside reloads.Status // what the tenant has
+	}{
+		"queued":  {reloadstest.App{QueueFor: time.Hour}, nil, []reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusCanceled, nil, reloads.StatusCanceled},
+		"running": {reloadstest.App{RunFor: time.Hour, CancelFor: time.Minute}, nil, []reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusCanceling, nil, reloads.StatusCanceling},
+		"over by then": {reloadstest.App{RunFor: 61 * time.Second}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Delay: 5 * time.Second}},
+			[]reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusSucceeded, reloads.ErrNotCancelable, reloads.StatusSucceeded},
+		"gone": {reloadstest.App{RunFor: time.Hour}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Status: 404, Times: -1}},
+			[]reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusReloading, reloads.ErrNotFound, reloads.StatusReloading},
+		"the tenant does not answer": {reloadstest.App{RunFor: time.Hour}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Delay: time.Hour, Times: -1}},
+			[]reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusReloading, context.DeadlineExceeded, reloads.StatusReloading},
+		"not asked for": {reloadstest.App{RunFor: time.Hour}, nil, nil, reloads.StatusReloading, nil, reloads.StatusReloading},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tenant := newTenant(c.script)
+				tenant.Inject(c.faults...)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer time.AfterFunc(time.Minute, cancel).Stop()
+				began := time.Now()
+				reload, err := tenant.NewClient(realPolling).Run(ctx, reloads.Request{AppID: "app"}, c.opts...)
+				if !errors.Is(err, context.Canceled) || c.also != nil && !errors.Is(err, c.also) {
+					t.Errorf("got %v, want Canceled and %v", err, c.also)
+				}
+				if reload == nil || reload.Status != c.status {
+					t.Errorf("got the reload %+v, want it %s", reload, c.status)
+				}
+				if took := time.Since(began); took > 70*time.Second {
+					t.Errorf("it took %v, want at most 10 s after the context ended", took)
+				}
+				if got := tenant.Reloads()[0].Status; got != c.inside {
+					t.Errorf("in the tenant it is %s, want %s", got, c.inside)
+				}
+			})
+		})
+	}
+}
+
+// What somebody else triggered is not cancelled.
+func TestRunDoesNotCancelWhatItAttachedTo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{RunFor: time.Hour})
+		tenant.Trigger("app", reloads.Reload{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		reload, err := tenant.NewClient().Run(ctx, reloads.Request{AppID: "app"}, reloads.AttachToPending(), reloads.CancelOnAbort())
+		if !errors.Is(err, context.DeadlineExceeded) || reload == nil || count(tenant, reloadstest.Cancel) != 0 {
+			t.Errorf("got %v, %v and %d cancels", reload, err, count(tenant, reloadstest.Cancel))
+		}
+	})
+}
+
+func TestRunAllAttachesAndCancels(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{RunFor: time.Hour})
+		tenant.AddApp("other", reloadstest.App{QueueFor: time.Hour})
+		theirs, _ := tenant.Trigger("app", reloads.Reload{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for r := range tenant.NewClient().RunAll(ctx, requests("app", "other"), reloads.AttachToPending(), reloads.CancelOnAbort()) {
+			want := reloads.StatusCanceled
+			if r.Request.AppID == "app" {
+				want = reloads.StatusReloading
+				if r.Reload.ID != theirs.ID {
+					t.Errorf("it is not attached to the pending reload, but to %s", r.Reload.ID)
+				}
+			}
+			if !errors.Is(r.Err, context.DeadlineExceeded) || r.Reload.Status != want {
+				t.Errorf("%s: got %s with %v, want %s", r.Request.AppID, r.Reload.Status, r.Err, want)
+			}
+		}
+	})
+}
