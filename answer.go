@@ -50,9 +50,6 @@ var errBodyTooLong = errors.New("the body is too long")
 
 // readBody reads at most limit bytes.
 func (k *call) readBody(resp *http.Response, limit int64) error {
-	if resp.ContentLength > limit {
-		return fmt.Errorf("%w: %d bytes, at most %d are read", errBodyTooLong, resp.ContentLength, limit)
-	}
 	n, err := k.body.ReadFrom(io.LimitReader(resp.Body, limit+1))
 	if n > limit {
 		return fmt.Errorf("%w: at most %d bytes are read", errBodyTooLong, limit)

@@ -55,6 +55,10 @@ func (d *decoder) object(member func(name []byte) error) error {
 		if err != nil {
 			return err
 		}
+		if bytes.IndexByte(name, '\\') >= 0 { // one name, however it is escaped
+			text, _ := jsontext.AppendUnquote(nil, name)
+			name, _ = jsontext.AppendQuote(nil, text)
+		}
 		if err := member(name); err != nil {
 			return err
 		}
@@ -220,7 +224,10 @@ func (d *decoder) time(into *time.Time) error {
 	if len(d.scratch) == 0 {
 		return nil
 	}
-	return into.UnmarshalText(d.scratch)
+	if err := into.UnmarshalText(d.scratch); err != nil {
+		return fmt.Errorf("%q: %w", d.json.StackPointer(), err)
+	}
+	return nil
 }
 
 // extra keeps a member that is not known.

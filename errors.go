@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // The classes of errors, for [errors.Is]. Except where it is said otherwise, they are what an [*Error] matches.
@@ -165,7 +166,12 @@ func (e *Error) Error() string {
 	if e.Attempts > 1 {
 		fmt.Fprintf(&b, " (%d attempts)", e.Attempts)
 	}
-	return b.String()
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) { // a server could forge lines of a log
+			return ' '
+		}
+		return r
+	}, b.String())
 }
 
 // Unwrap returns Err.

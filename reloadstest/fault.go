@@ -78,32 +78,21 @@ var errLost = &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 // handle records a request and answers it, by the rules or by a fault: cut is where the body is cut off, -1 if it
 // is not; ok is false if the connection is lost.
 func (t *Tenant) handle(r *http.Request, body []byte) (a answer, cut int, ok bool) {
-	op, id := route(r)
-	t.mu.Lock()
-	fault := t.fault(r, op)
-	index := len(t.requests)
-	t.requests = append(t.requests, Request{
-		Time: time.Now(), Operation: op, Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery,
-		Body: redactVariables(body),
-	})
-	t.mu.Unlock()
-
+	fault, index := t.receive(r, body)
 	if !pause(r.Context(), fault.Delay) || fault.LoseBefore {
 		return answer{}, -1, false
 	}
 	if fault.EffectAfter > 0 {
-		if req, reason := parseTrigger(body); op == Trigger && reason == "" {
-			t.mu.Lock()
-			t.late = append(t.late, lateTrigger{t.now().Add(fault.EffectAfter), req})
-			t.mu.Unlock()
-		}
+		t.mu.Lock()
+		t.delayTrigger(r, body, fault.EffectAfter)
+		t.mu.Unlock()
 		pause(r.Context(), fault.EffectAfter)
 		return answer{}, -1, false
 	}
 	t.mu.Lock()
 	switch {
 	case fault.Status == 0:
-		a = t.serve(r, op, id, body)
+		a = t.serve(r, body)
 	case fault.Body == "" && fault.Status >= 300:
 		a = refuse(fault.Status, "HTTP-"+strconv.Itoa(fault.Status), http.StatusText(fault.Status), "injected")
 	default:
@@ -131,6 +120,19 @@ func (t *Tenant) handle(r *http.Request, body []byte) (a answer, cut int, ok boo
 		return a, fault.CutBody, true
 	}
 	return a, -1, true
+}
+
+// receive records a request. It returns the fault that hits it, and where it is recorded.
+func (t *Tenant) receive(r *http.Request, body []byte) (Fault, int) {
+	op, _, _ := route(r)
+	t.mu.Lock()
+	defer t.mu.Unlock() // even if a Match ends the test
+	fault := t.fault(r, op)
+	t.requests = append(t.requests, Request{
+		Time: time.Now(), Operation: op, Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery,
+		Body: redactVariables(body),
+	})
+	return fault, len(t.requests) - 1
 }
 
 // pause waits for d and reports whether the sender of the request is still there.

@@ -121,8 +121,10 @@ func (p *filterParser) comparison(depth int) (filter, error) {
 	case "type":
 		return func(r *reloads.Reload) bool { return string(r.Type) == value }, nil
 	case "partial":
-		partial, err := strconv.ParseBool(value)
-		return func(r *reloads.Reload) bool { return r.Partial == partial }, err
+		if value != "true" && value != "false" {
+			return nil, fmt.Errorf("partial is true or false, not %q", value)
+		}
+		return func(r *reloads.Reload) bool { return strconv.FormatBool(r.Partial) == value }, nil
 	}
 	return nil, fmt.Errorf("the attribute %q is not supported", attribute)
 }

@@ -1,6 +1,7 @@
 package reloadstest
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/reloads-go/reloads"
@@ -19,6 +20,9 @@ func FuzzFilter(f *testing.F) {
 		r := reloads.Reload{Status: reloads.StatusFailed, Type: reloads.TypeHub}
 		if selects(&r) != selects(&r) {
 			t.Errorf("%q answers differently", s)
+		}
+		if strings.Count(s, "(") >= 100 {
+			return // one more parenthesis may be nested too deeply
 		}
 		again, err := parseFilter("(" + s + ") and (" + s + ")")
 		if err != nil || again(&r) != selects(&r) {

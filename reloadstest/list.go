@@ -88,7 +88,7 @@ func parseList(q url.Values, role Role) (l listQuery, reason string) {
 	}
 	if s := next + prev; s != "" {
 		text, err := base64.URLEncoding.DecodeString(s)
-		if err != nil || json.Unmarshal(text, &l.cursor) != nil || l.cursor == nil {
+		if err != nil || json.Unmarshal(text, &l.cursor) != nil || l.cursor == nil || l.cursor.ID == "" {
 			return l, "the cursor is invalid"
 		}
 		l.back = prev != ""
@@ -98,7 +98,7 @@ func parseList(q url.Values, role Role) (l listQuery, reason string) {
 
 // key is what the list is ordered by, as a text that sorts alike.
 func (l *listQuery) key(r *reloads.Reload) string {
-	const sortable = "2006-01-02T15:04:05.000"
+	const sortable = "2006-01-02T15:04:05.000000000"
 	var at time.Time
 	switch l.field {
 	case "status":
@@ -110,7 +110,7 @@ func (l *listQuery) key(r *reloads.Reload) string {
 	default:
 		at = r.CreationTime
 	}
-	return at.Format(sortable)
+	return at.UTC().Format(sortable)
 }
 
 // place is where the list has a record.
@@ -128,7 +128,11 @@ func (l *listQuery) selects(r *reloads.Reload) bool {
 
 // list answers a list.
 func (t *Tenant) list(r *http.Request, role Role) answer {
-	l, reason := parseList(r.URL.Query(), role)
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil { // else a filter that is badly escaped would select everything
+		return badRequest("the query is invalid: %v", err)
+	}
+	l, reason := parseList(query, role)
 	if reason != "" {
 		return badRequest("%s", reason)
 	}
@@ -230,9 +234,11 @@ func (t *Tenant) ordered(l *listQuery, now time.Time) []*record {
 		return records
 	}
 	records = slices.Clone(records)
-	slices.SortFunc(records, func(a, b *record) int {
-		one, two := a.at(now), b.at(now)
-		return l.place(&one).compare(l.place(&two))
-	})
+	places := make(map[*record]cursor, len(records))
+	for _, stored := range records {
+		rec := stored.at(now)
+		places[stored] = l.place(&rec)
+	}
+	slices.SortFunc(records, func(a, b *record) int { return places[a].compare(places[b]) })
 	return records
 }

@@ -3,6 +3,7 @@ package reloadstest
 import (
 	"cmp"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -48,8 +49,10 @@ type record struct {
 // add makes a record. An id is as long as the service's and grows with time.
 func (t *Tenant) add(r reloads.Reload, script App, scripted bool) *record {
 	if r.ID == "" {
-		t.lastID++
-		r.ID = fmt.Sprintf("5be59decca62aa%010x", t.lastID)
+		for r.ID == "" || t.byID[r.ID] != nil {
+			t.lastID++
+			r.ID = fmt.Sprintf("5be59decca62aa%010x", t.lastID)
+		}
 	}
 	if r.CreationTime.IsZero() {
 		r.CreationTime = t.now()
@@ -88,16 +91,16 @@ func (rec *record) at(now time.Time) reloads.Reload {
 	if !rec.scripted {
 		return r
 	}
-	start := r.CreationTime.Add(rec.script.QueueFor)
-	end := start.Add(rec.script.RunFor)
+	start := r.CreationTime.Add(rec.script.QueueFor).Truncate(time.Millisecond) // as all times of the tenant
+	end := start.Add(rec.script.RunFor).Truncate(time.Millisecond)
 	canceled := rec.cancelled // the time at which it is done
 	if !canceled.IsZero() && !canceled.Before(start) {
-		canceled = canceled.Add(rec.script.CancelFor)
+		canceled = canceled.Add(rec.script.CancelFor).Truncate(time.Millisecond)
 	}
 	switch {
 	case !rec.cancelled.IsZero() && !now.Before(canceled):
 		r.Status, r.EndTime = reloads.StatusCanceled, canceled
-		if canceled.After(start) || canceled.Equal(start) {
+		if !canceled.Before(start) {
 			r.StartTime = start
 		}
 	case now.Before(start):
@@ -150,6 +153,20 @@ func (rec *record) cancel(now time.Time) reloads.Status {
 type lateTrigger struct {
 	at  time.Time
 	req reloads.Request
+}
+
+// delayTrigger makes a trigger take effect later, if it is one that may.
+func (t *Tenant) delayTrigger(r *http.Request, body []byte, after time.Duration) {
+	if op, _, _ := route(r); op != Trigger {
+		return
+	}
+	_, _, ok := t.admit(r, Trigger)
+	req, reason := parseTrigger(body)
+	if !ok || reason != "" {
+		return
+	}
+	t.late = append(t.late, lateTrigger{t.now().Add(after), req})
+	slices.SortStableFunc(t.late, func(a, b lateTrigger) int { return a.at.Compare(b.at) })
 }
 
 // settle lets the late triggers take effect that are due.

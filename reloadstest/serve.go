@@ -6,12 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/reloads-go/reloads"
 )
@@ -54,7 +55,9 @@ func jsonAnswer(status int, v any) answer {
 
 // refuse is an answer with the API's error body.
 func refuse(status int, code, title, detail string) answer {
-	return jsonAnswer(status, map[string]any{"errors": []map[string]string{{"code": code, "title": title, "detail": detail}}})
+	return jsonAnswer(status, map[string]any{
+		"errors": []map[string]string{{"code": code, "title": title, "detail": detail}},
+	})
 }
 
 func badRequest(format string, args ...any) answer {
@@ -62,51 +65,76 @@ func badRequest(format string, args ...any) answer {
 }
 
 var (
-	unauthorized = refuse(http.StatusUnauthorized, string(reloads.CodeUnauthorized), "Unauthorized", "The token is invalid or not provided.")
-	notFound     = refuse(http.StatusNotFound, "HTTP-404", "Not found", "The specified reload record could not be found.")
-	notAllowed   = refuse(http.StatusForbidden, string(reloads.CodeForbidden), "Forbidden", "The token does not allow it.")
-	overQuota    = refuse(http.StatusForbidden, string(reloads.CodeQuotaExceeded), "Forbidden", "The reload frequency quota has been met.")
-	notActive    = refuse(http.StatusConflict, "HTTP-409", "Conflict", "The reload is not in a cancellable state.")
-	pending      = refuse(http.StatusTooManyRequests, string(reloads.CodeReloadPending), "Too many requests", "A pending reload request already exists for this app.")
+	unauthorized = refuse(http.StatusUnauthorized, string(reloads.CodeUnauthorized), "Unauthorized",
+		"The token is invalid or not provided.")
+	notFound = refuse(http.StatusNotFound, "HTTP-404", "Not found",
+		"The specified reload record could not be found.")
+	notAllowed = refuse(http.StatusForbidden, string(reloads.CodeForbidden), "Forbidden",
+		"The token does not allow it.")
+	overQuota = refuse(http.StatusForbidden, string(reloads.CodeQuotaExceeded), "Forbidden",
+		"The reload frequency quota has been met.")
+	notActive = refuse(http.StatusConflict, "HTTP-409", "Conflict",
+		"The reload is not in a cancellable state.")
+	pending = refuse(http.StatusTooManyRequests, string(reloads.CodeReloadPending), "Too many requests",
+		"A pending reload request already exists for this app.")
 )
 
-// route tells the operation of a request, and the id in its path. The API is found behind any prefix.
-func route(r *http.Request) (op Operation, id string) {
-	_, path, found := strings.Cut(r.URL.EscapedPath(), "/api/v1/reloads")
-	id, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	id, err := url.PathUnescape(id)
+// route tells the operation of a request, and the id in its path. The API is found behind any prefix. allow names the
+// methods that the path has, "" if there is no such path.
+func route(r *http.Request) (op Operation, id, allow string) {
+	_, path, found := strings.Cut(r.URL.EscapedPath()+"/", "/api/v1/reloads/")
+	segments := strings.Split(strings.TrimSuffix(path, "/"), "/")
+	id, err := url.PathUnescape(segments[0])
+	var ops map[string]Operation
 	switch {
-	case !found || err != nil || path != "" && !strings.HasPrefix(path, "/"):
-	case path == "" && r.Method == http.MethodGet:
-		return List, ""
-	case path == "" && r.Method == http.MethodPost:
-		return Trigger, ""
-	case id != "" && rest == "" && r.Method == http.MethodGet:
-		return Get, id
-	case id != "" && rest == "actions/cancel" && r.Method == http.MethodPost:
-		return Cancel, id
+	case found && path == "":
+		ops = map[string]Operation{http.MethodGet: List, http.MethodPost: Trigger}
+	case err != nil || id == "":
+	case len(segments) == 1:
+		ops = map[string]Operation{http.MethodGet: Get}
+	case len(segments) == 3 && segments[1] == "actions" && segments[2] == "cancel":
+		ops = map[string]Operation{http.MethodPost: Cancel}
 	}
-	return "", ""
+	return ops[r.Method], id, strings.Join(slices.Sorted(maps.Keys(ops)), ", ")
 }
 
-// serve answers a request by the rules of the service. The lock is held.
-func (t *Tenant) serve(r *http.Request, op Operation, id string, body []byte) answer {
-	role, known := t.roles[sha256.Sum256([]byte(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")))]
-	switch {
-	case op == "":
-		return refuse(http.StatusNotFound, "HTTP-404", "Not found", "There is no such endpoint.")
-	case !known || role == Expired:
-		return unauthorized
+// role is what the token of a request allows; false if there is none, or none that is known.
+func (t *Tenant) role(r *http.Request) (Role, bool) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	role, known := t.roles[sha256.Sum256([]byte(token))]
+	return role, known && strings.EqualFold(scheme, "Bearer")
+}
+
+// admit counts a request against the limit of its tier. If it may not be served, ok is false, and refusal the answer.
+func (t *Tenant) admit(r *http.Request, op Operation) (role Role, refusal answer, ok bool) {
+	role, known := t.role(r)
+	if !known || role == Expired {
+		return role, unauthorized, false
 	}
 	if wait := t.meters[op].take(time.Now()); wait > 0 {
 		seconds := strconv.Itoa(int((wait + time.Second - 1) / time.Second))
 		a := refuse(http.StatusTooManyRequests, string(reloads.CodeRateLimited), "API rate limit reached.",
 			"You need to wait "+seconds+" seconds until limit is lifted.")
 		a.header = http.Header{"Retry-After": {seconds}}
+		return role, a, false
+	}
+	return role, notAllowed, role != Forbidden
+}
+
+// serve answers a request by the rules of the service. The lock is held.
+func (t *Tenant) serve(r *http.Request, body []byte) answer {
+	op, id, allow := route(r)
+	switch {
+	case allow == "":
+		return refuse(http.StatusNotFound, "HTTP-404", "Not found", "There is no such endpoint.")
+	case op == "":
+		a := refuse(http.StatusMethodNotAllowed, "HTTP-405", "Method not allowed", "The endpoint has "+allow+" only.")
+		a.header = http.Header{"Allow": {allow}}
 		return a
 	}
-	if role == Forbidden {
-		return notAllowed
+	role, refusal, ok := t.admit(r, op)
+	if !ok {
+		return refusal
 	}
 	t.settle()
 	switch op {
@@ -133,65 +161,6 @@ func (t *Tenant) serve(r *http.Request, op Operation, id string, body []byte) an
 	default:
 		return jsonAnswer(http.StatusAccepted, map[string]reloads.Status{"status": status})
 	}
-}
-
-func (t *Tenant) serveTrigger(r *http.Request, body []byte) answer {
-	req, reason := parseTrigger(body)
-	if reason != "" {
-		return badRequest("%s", reason)
-	}
-	a := t.apps[req.AppID]
-	switch {
-	case a == nil: // what the service says of an app that does not exist is not known
-		return notAllowed
-	case a.pending(t.now()):
-		return pending
-	case a.overQuota():
-		return overQuota
-	}
-	rec := t.trigger(req, t.now())
-	return jsonAnswer(http.StatusCreated, t.linked(r, rec.at(t.now())))
-}
-
-// parseTrigger reads the body of a trigger, or tells why it is refused.
-func parseTrigger(body []byte) (req reloads.Request, reason string) {
-	var fields struct {
-		AppID        *string           `json:"appId"`
-		Partial      bool              `json:"partial"`
-		Weight       *int              `json:"weight"`
-		Variables    map[string]string `json:"variables"`
-		ResourceID   string            `json:"resourceId"`
-		ResourceType *string           `json:"resourceType"`
-	}
-	if err := json.Unmarshal(body, &fields); err != nil {
-		return req, "the body is not a reload request: " + err.Error()
-	}
-	req = reloads.Request{Partial: fields.Partial, Variables: fields.Variables, ResourceID: fields.ResourceID}
-	if fields.AppID == nil || *fields.AppID == "" {
-		return req, "appId is required"
-	}
-	req.AppID = *fields.AppID
-	if fields.Weight != nil {
-		if req.Weight = *fields.Weight; req.Weight < 1 || req.Weight > 10 {
-			return req, "weight must be 1 to 10"
-		}
-	}
-	if fields.ResourceType != nil {
-		switch req.ResourceType = *fields.ResourceType; req.ResourceType {
-		case reloads.ResourceTypeAPI, reloads.ResourceTypeReloadTasks, reloads.ResourceTypeTasks, reloads.ResourceTypeAutomate:
-		default:
-			return req, "resourceType is not one of api, reload-tasks, tasks, automate"
-		}
-	}
-	if len(req.Variables) > 20 {
-		return req, "there are more than 20 variables"
-	}
-	for name, value := range req.Variables {
-		if utf8.RuneCountInString(name) > 256 || utf8.RuneCountInString(value) > 256 {
-			return req, "a variable is longer than 256 characters"
-		}
-	}
-	return req, ""
 }
 
 // linked is a record with its link.
@@ -222,7 +191,7 @@ func (t *Tenant) base(r *http.Request) string {
 func (t *Tenant) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	if err != nil {
-		return
+		panic(http.ErrAbortHandler) // there is nobody left to answer
 	}
 	a, cut, ok := t.handle(r, body)
 	if !ok {
@@ -280,20 +249,3 @@ func (t *Tenant) RoundTrip(r *http.Request) (*http.Response, error) {
 type errReader struct{ err error }
 
 func (r errReader) Read([]byte) (int, error) { return 0, r.err }
-
-// redactVariables takes the values of variables out of the body of a trigger.
-func redactVariables(body []byte) []byte {
-	var fields map[string]any
-	if json.Unmarshal(body, &fields) != nil {
-		return nil // it might hold anything
-	}
-	variables, ok := fields["variables"].(map[string]any)
-	if !ok {
-		return body
-	}
-	for name := range variables {
-		variables[name] = "REDACTED"
-	}
-	redacted, _ := json.Marshal(fields) // it has just been decoded
-	return redacted
-}

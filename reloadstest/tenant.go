@@ -1,8 +1,8 @@
 // Package reloadstest has a fake tenant of the Reloads API, for the tests of programs that use package reloads.
 //
-// A [Tenant] is an [http.Handler] and an in-memory [http.RoundTripper]. It keeps the rules of the service: the states of a
-// reload, one pending reload per app, quotas, filters, order, cursors, rate limits, roles and the bodies of errors.
-// What is not known of the service, such as the code of a 404, is the platform's general form ("HTTP-404").
+// A [Tenant] is an [http.Handler] and an in-memory [http.RoundTripper]. It keeps the rules of the service: the states
+// of a reload, one pending reload per app, quotas, filters, order, cursors, rate limits, roles and the bodies of
+// errors. What is not known of the service, such as the code of a 404, is the platform's general form ("HTTP-404").
 //
 // It does nothing by itself: the state of a reload follows from the time at which somebody looks. So it works
 // inside [testing/synctest], where a reload of three hours takes no time.
@@ -67,7 +67,8 @@ func WithClockSkew(d time.Duration) Option { return func(t *Tenant) { t.skew = d
 func WithRelativeLinks() Option { return func(t *Tenant) { t.relativeLinks = true } }
 
 // WithMetering sets how, and over which period, the tenant counts requests against its limits; see [Metering]. The
-// default is SlidingWindow over one minute. A period of 0 or less limits nothing.
+// default is SlidingWindow over one minute. A period of 0 or less limits nothing. All tokens are one user's, so they
+// share the limits.
 func WithMetering(m Metering, period time.Duration) Option {
 	return func(t *Tenant) { t.meters = newMeters(m, period) }
 }
@@ -111,6 +112,7 @@ func (t *Tenant) NewClient(opts ...reloads.Option) *reloads.Client {
 func (t *Tenant) AddApp(id string, script App) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.settle() // what was triggered before goes by the script of its time
 	if a := t.apps[id]; a != nil {
 		a.script = script
 		return
@@ -118,8 +120,10 @@ func (t *Tenant) AddApp(id string, script App) {
 	t.apps[id] = &app{script: script}
 }
 
-// AddReload adds a record to the history, as it is; what it lacks of an id, tenant, user and time of creation is made up.
-// The app need not have been added. It returns the record.
+// AddReload adds a record to the history and returns it; what it lacks of an id, tenant, user and time of creation is
+// made up. Otherwise it stays as it is: one that is active never ends, cannot be cancelled, and is no pending reload of
+// its app, which need not have been added. An id that is given must be a new one. See [Tenant.Trigger] for a reload
+// that goes by its app's script.
 func (t *Tenant) AddReload(r reloads.Reload) reloads.Reload {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -127,7 +131,7 @@ func (t *Tenant) AddReload(r reloads.Reload) reloads.Reload {
 }
 
 // Trigger triggers a reload of an app as somebody else would, in the hub: r says what is different about it. It reports
-// false if the app is unknown or has a pending reload.
+// false if the app is unknown or has a pending reload. It counts against the app's quota, but is not refused by it.
 func (t *Tenant) Trigger(appID string, r reloads.Reload) (reloads.Reload, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -152,9 +156,10 @@ func (t *Tenant) Reloads() []reloads.Reload {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.settle()
+	now := t.now()
 	all := make([]reloads.Reload, 0, len(t.records))
 	for _, rec := range t.records {
-		all = append(all, rec.at(t.now()))
+		all = append(all, rec.at(now))
 	}
 	return all
 }
