@@ -59,7 +59,7 @@ func (c *Client) RunAll(ctx context.Context, reqs []Request, opts ...RunOption) 
 func (c *Client) WaitAll(ctx context.Context, rs []*Reload) iter.Seq[Result] {
 	rs = slices.Clone(rs)
 	return func(yield func(Result) bool) {
-		b := newBatch(c, runOptions{})
+		b := newBatch(c, newRunOptions(nil))
 		b.report = b.send
 		b.run(ctx, yield, func(context.Context) {
 			for i, r := range rs {
@@ -145,6 +145,7 @@ func (b *batch) trigger(ctx context.Context, q *queue) {
 			b.add(req, r, own)
 			continue
 		case err == nil:
+			b.options.change(req, r)
 			err = r.Err()
 		case late && !errors.Is(err, ErrOutcomeUnknown):
 			err = fmt.Errorf("%w: %w", ErrNotStarted, err)

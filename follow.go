@@ -47,6 +47,7 @@ const (
 
 // add follows a reload. A batch may have the same one several times.
 func (f *follower) add(req Request, r *Reload, own bool) {
+	f.options.change(req, r)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if known := f.flights[r.ID]; known != nil {
@@ -169,11 +170,16 @@ func (f *follower) sweep(ctx context.Context) (gone []*flight, cost int) {
 // update notes the state of a reload that is active, if it is one of ours.
 func (f *follower) update(r *Reload) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if fl := f.flights[r.ID]; fl != nil {
+	fl := f.flights[r.ID]
+	changed := fl != nil && fl.reload.Status != r.Status
+	if fl != nil {
 		state := *r // apart from its page, which would stay in memory with it
 		fl.reload, fl.seen = &state, true
 		f.postpone(fl)
+	}
+	f.mu.Unlock()
+	if changed {
+		f.options.change(fl.request, fl.reload)
 	}
 }
 
@@ -228,6 +234,9 @@ func (f *follower) end(fl *flight, r *Reload, err error) {
 	delete(f.flights, fl.reload.ID)
 	times := fl.times
 	f.mu.Unlock()
+	if r.Status != fl.reload.Status {
+		f.options.change(fl.request, r)
+	}
 	for range times {
 		f.report(Result{Request: fl.request, Reload: r, Err: err})
 	}

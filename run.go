@@ -4,15 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
 // RunOption changes what [Client.Run] and [Client.RunAll] do.
 type RunOption func(*runOptions)
 
-type runOptions struct{ attach, cancel bool }
+type runOptions struct {
+	attach, cancel bool
+	change         func(Request, *Reload)
+}
 
-func newRunOptions(opts []RunOption) (o runOptions) {
+func newRunOptions(opts []RunOption) runOptions {
+	o := runOptions{change: func(Request, *Reload) {}}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&o)
@@ -30,6 +35,23 @@ func AttachToPending() RunOption { return func(o *runOptions) { o.attach = true 
 // attached to is somebody else's and goes on.
 func CancelOnAbort() RunOption { return func(o *runOptions) { o.cancel = true } }
 
+// OnChange calls f with each reload when it has been triggered or attached to, and whenever its status has changed since,
+// the last time ended. The calls come one at a time, and what they take delays the run. The Reload must not be modified.
+// Nil is no f.
+func OnChange(f func(Request, *Reload)) RunOption {
+	return func(o *runOptions) {
+		if f == nil {
+			return
+		}
+		var mu sync.Mutex
+		o.change = func(req Request, r *Reload) {
+			mu.Lock()
+			defer mu.Unlock()
+			f(req, r)
+		}
+	}
+}
+
 // Run triggers a reload and waits for its end, as [Client.Trigger] and [Client.Wait] do. An error with a nil reload
 // is one of the trigger.
 func (c *Client) Run(ctx context.Context, req Request, opts ...RunOption) (*Reload, error) {
@@ -38,7 +60,7 @@ func (c *Client) Run(ctx context.Context, req Request, opts ...RunOption) (*Relo
 	if err != nil {
 		return nil, err
 	}
-	last, err := wait(c.watch(ctx, r.ID, r), r)
+	last, err := wait(c.watch(ctx, r.ID, r), r, func(r *Reload) { o.change(req, r) })
 	if err != nil && ctx.Err() != nil && own && o.cancel && !last.Ended() {
 		return c.abort(ctx, last, err)
 	}

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/reloadstest"
 )
@@ -157,6 +159,35 @@ func TestRunAllAttachesAndCancels(t *testing.T) {
 			if !errors.Is(r.Err, context.DeadlineExceeded) || r.Reload.Status != want {
 				t.Errorf("%s: got %s with %v, want %s", r.Request.AppID, r.Reload.Status, r.Err, want)
 			}
+		}
+	})
+}
+
+func TestOnChangeSeesEveryStatus(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{QueueFor: 10 * time.Second, RunFor: time.Minute})
+		tenant.AddApp("other", reloadstest.App{QueueFor: 20 * time.Second, RunFor: time.Minute, Outcome: reloads.StatusFailed})
+		tenant.AddApp("instant", reloadstest.App{})
+		seen := map[string][]reloads.Status{}
+		note := reloads.OnChange(func(req reloads.Request, r *reloads.Reload) { seen[req.AppID] = append(seen[req.AppID], r.Status) })
+		client := tenant.NewClient(realPolling)
+		for range client.RunAll(t.Context(), requests("app", "other", "instant"), note, reloads.OnChange(nil)) {
+		}
+		want := map[string][]reloads.Status{
+			"app":     {reloads.StatusQueued, reloads.StatusReloading, reloads.StatusSucceeded},
+			"other":   {reloads.StatusQueued, reloads.StatusReloading, reloads.StatusFailed},
+			"instant": {reloads.StatusSucceeded},
+		}
+		if diff := cmp.Diff(want, seen); diff != "" {
+			t.Errorf("RunAll (-want +got):\n%s", diff)
+		}
+		clear(seen)
+		if _, err := client.Run(t.Context(), reloads.Request{AppID: "app"}, note); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff(want["app"], seen["app"]); diff != "" {
+			t.Errorf("Run (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
@@ -99,7 +100,7 @@ func (c *Client) send(ctx context.Context, op operation, path, query string, bod
 	}
 	loop := retryablehttp.Client{
 		HTTPClient:   c.http,
-		RetryMax:     c.retry.MaxRetries + 1, // the call counts by itself; one more is for a renewed token
+		RetryMax:     math.MaxInt, // the call counts by itself
 		CheckRetry:   k.settle,
 		Backoff:      func(_, _ time.Duration, _ int, _ *http.Response) time.Duration { return k.wait },
 		PrepareRetry: k.prepare,

@@ -65,16 +65,17 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Reload, error]
 // otherwise. With any other error, those of [Client.Watch], it returns the reload as it was last known, nil if
 // it was never seen.
 func (c *Client) Wait(ctx context.Context, id string) (*Reload, error) {
-	return wait(c.watch(ctx, id, nil), nil)
+	return wait(c.watch(ctx, id, nil), nil, func(*Reload) {})
 }
 
-// wait ranges over a watch to its end.
-func wait(states iter.Seq2[*Reload, error], last *Reload) (*Reload, error) {
+// wait ranges over a watch to its end and passes each state on.
+func wait(states iter.Seq2[*Reload, error], last *Reload, change func(*Reload)) (*Reload, error) {
 	for r, err := range states {
 		if err != nil {
 			return last, err
 		}
 		last = r
+		change(r)
 	}
 	return last, last.Err()
 }
