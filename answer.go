@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -94,8 +93,20 @@ func (k *call) transportError(err error) error {
 	if errors.As(err, &u) {
 		err = u.Err
 	}
+	if text := err.Error(); strings.Contains(text, k.token) {
+		err = &redactedError{k.redact(text), err}
+	}
 	return fmt.Errorf("reloads: %s %s: %w", k.op.method(), k.path, err)
 }
+
+// redactedError is err, whose kind still matters, without the token that its text quotes from the server's answer.
+type redactedError struct {
+	text string
+	err  error
+}
+
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.err }
 
 // answerError is the answer as an error, with what its body says.
 func (k *call) answerError() *Error {
@@ -126,9 +137,8 @@ func (k *call) broken(err error) *Error {
 	e := k.answerError()
 	e.Details, e.TraceID = nil, ""
 	e.Body = k.snippet()
-	e.Err = err
-	if text := err.Error(); text != k.redact(text) {
-		e.Err = errors.New(k.redact(text))
+	if e.Err = err; strings.Contains(err.Error(), k.token) {
+		e.Err = errors.New(k.redact(err.Error()))
 	}
 	return e
 }
@@ -136,14 +146,14 @@ func (k *call) broken(err error) *Error {
 // snippet is the beginning of the body, as text.
 func (k *call) snippet() string {
 	s := string(k.body.Bytes()[:min(k.body.Len(), shownBody+len(k.token))])
-	s = strings.ToValidUTF8(k.redact(s), "\uFFFD")
-	if len(s) > shownBody {
-		s = s[:shownBody]
-		for !utf8.ValidString(s) {
-			s = s[:len(s)-1]
+	s = k.redact(s)
+	for n := min(len(k.token)-1, len(s)); n > 0; n-- { // a token that the cut broke off
+		if strings.HasSuffix(s, k.token[:n]) {
+			s = s[:len(s)-n]
+			break
 		}
 	}
-	return s
+	return shorten(strings.ToValidUTF8(s, "\uFFFD"), shownBody)
 }
 
 // redact takes the token out of a text that the server wrote.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -99,25 +100,34 @@ func (c *Client) complete() {
 type transport struct{ base http.RoundTripper }
 
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if t.base == nil {
-		return http.DefaultTransport.RoundTrip(r)
+	base := t.base
+	if base == nil {
+		base = http.DefaultTransport
 	}
-	return t.base.RoundTrip(r)
+	resp, err := base.RoundTrip(r)
+	if err == nil && resp != nil {
+		resp.Header.Del("Location") // http.Client would make a broken one an error of its own
+	}
+	return resp, err
 }
 
 // parseTenantURL returns the address that all paths of the API follow.
 func parseTenantURL(s string) (string, error) {
-	refuse := func(reason string) (string, error) {
-		return "", invalid("tenantURL", fmt.Sprintf("%q", s), reason)
-	}
 	u, err := url.Parse(s)
+	if err != nil {
+		u = &url.URL{}
+	}
+	// What else there is may hold a password or a token: it is not repeated.
+	shown := (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+	refuse := func(reason string) (string, error) {
+		return "", invalid("tenantURL", strconv.Quote(shown), reason)
+	}
 	switch {
 	case err != nil:
-		// The text of a URL that does not parse may hold a password: it is not repeated.
-		return "", invalid("tenantURL", "", "it is no URL")
+		return refuse("it is no URL")
 	case u.User != nil:
-		return "", invalid("tenantURL", fmt.Sprintf("%q", u.Redacted()), "it must not hold user info; pass a TokenSource")
-	case u.Scheme == "" || u.Host == "" && u.Opaque != "":
+		return refuse("it must not hold user info; pass a TokenSource")
+	case u.Scheme == "" || u.Opaque != "":
 		return refuse("it must begin with https://")
 	case u.Scheme != "https" && u.Scheme != "http":
 		return refuse("its scheme must be https")
@@ -132,7 +142,7 @@ func parseTenantURL(s string) (string, error) {
 	}
 	path := strings.TrimRight(u.EscapedPath(), "/")
 	path = strings.TrimRight(strings.TrimSuffix(path, "/api/v1"), "/")
-	return u.Scheme + "://" + u.Host + path + "/api/v1", nil
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host}).String() + path + "/api/v1", nil
 }
 
 func isLoopback(host string) bool {

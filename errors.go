@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // The classes of errors, for [errors.Is]. Except where it is said otherwise, they are what an [*Error] matches.
@@ -130,8 +131,11 @@ func (d ErrorDetail) String() string {
 	return strings.Join(parts, ": ")
 }
 
-// shownDetails is how many details the text of an [*Error] has; a server may send thousands.
-const shownDetails = 3
+// The text of an [*Error] has so many details of so many bytes; a server may send thousands, and megabytes.
+const (
+	shownDetails = 3
+	shownDetail  = 512
+)
 
 // Error describes the answer in one line, without query or token.
 func (e *Error) Error() string {
@@ -152,7 +156,7 @@ func (e *Error) Error() string {
 		if i > 0 {
 			sep = "; "
 		}
-		b.WriteString(sep + d.String())
+		b.WriteString(sep + shorten(d.String(), shownDetail))
 	}
 	if e.Body != "" {
 		fmt.Fprintf(&b, ": %s body %q", e.ContentType, e.Body)
@@ -172,6 +176,17 @@ func (e *Error) Error() string {
 		}
 		return r
 	}, b.String())
+}
+
+// shorten cuts a text to so many bytes, at the most, of whole characters.
+func shorten(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
 }
 
 // Unwrap returns Err.

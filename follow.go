@@ -148,7 +148,7 @@ func (f *follower) sweep(ctx context.Context) (gone []*flight, cost int) {
 			// The flights stay due. If the token is refused, looking at one of them tells.
 			f.sweeps = !errors.Is(err, ErrForbidden) && !errors.Is(err, ErrBadRequest) && !errors.Is(err, ErrUnauthorized)
 			f.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: the tenant's list cannot be read, going on",
-				slog.Bool("by_single_looks", !f.sweeps), slog.String("error", err.Error()))
+				slog.Bool("by_single_looks", !f.sweeps), slog.String("error", withoutBody(err)))
 			return nil, cost
 		}
 		for i := range page.Reloads {
@@ -203,7 +203,7 @@ func (f *follower) get(ctx context.Context, flights []*flight) {
 			f.end(fl, fl.reload, err)
 		default:
 			f.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: poll failed, going on",
-				slog.String("reload", fl.reload.ID), slog.String("error", err.Error()))
+				slog.String("reload", fl.reload.ID), slog.String("error", withoutBody(err)))
 			f.mu.Lock()
 			f.postpone(fl)
 			f.mu.Unlock()

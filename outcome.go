@@ -85,7 +85,7 @@ func (c *Client) post(ctx context.Context, body []byte) (r *Reload, unclear time
 
 // settle looks for the reload, waiting before each look. Nil without an error means that there is none.
 func (s *search) settle(ctx context.Context, waits []time.Duration, cause error) (*Reload, error) {
-	s.log(ctx, "reloads: it is unknown whether the trigger took effect, looking for the reload", slog.String("error", cause.Error()))
+	s.log(ctx, "reloads: it is unknown whether the trigger took effect, looking for the reload", slog.String("error", withoutBody(cause)))
 	var err error
 	for _, wait := range waits {
 		if err := sleep(ctx, wait); err != nil {

@@ -96,7 +96,7 @@ func (o ListOptions) query() (string, error) {
 	return q.Encode(), nil
 }
 
-// escapeQuery escapes what a query may not hold (RFC 3986) and leaves the rest as the service wrote it.
+// escapeQuery escapes control characters, spaces and what is not ASCII, and leaves the rest as the service wrote it.
 func escapeQuery(query string) string {
 	var b strings.Builder
 	for i := range len(query) {

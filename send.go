@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -82,7 +83,7 @@ func (c *Client) send(ctx context.Context, op operation, path, query string, bod
 		target += "?" + query
 	}
 	k := &call{client: c, op: op, body: c.bodies.get()}
-	if op == opTrigger {
+	if op == opTrigger && ctx != nil {
 		ctx = k.trace(ctx)
 	}
 	req, err := retryablehttp.NewRequestWithContext(ctx, op.method(), target, body)
@@ -128,6 +129,9 @@ func (k *call) prepare(req *http.Request) error {
 		if token, err = k.client.fetchToken(ctx); err != nil {
 			return err
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("reloads: %s %s: %w", req.Method, k.path, err)
 	}
 	k.token = token
 	req.Header = req.Header.Clone() // the attempt before may still be reading its own
@@ -183,11 +187,22 @@ func (k *call) attrs(more ...slog.Attr) []slog.Attr {
 		slog.Int("attempt", k.attempts), slog.Int("status", k.status),
 	}, more...)
 	if k.err != nil {
-		attrs = append(attrs, slog.String("error", k.err.Error()))
+		attrs = append(attrs, slog.String("error", withoutBody(k.err)))
 	}
 	var e *Error
 	if errors.As(k.err, &e) && e.TraceID != "" {
 		attrs = append(attrs, slog.String("trace_id", e.TraceID))
 	}
 	return attrs
+}
+
+// withoutBody is the text of err without the beginning of a body.
+func withoutBody(err error) string {
+	var e *Error
+	if !errors.As(err, &e) || e.Body == "" {
+		return err.Error()
+	}
+	bare := *e
+	bare.Body = ""
+	return strings.Replace(err.Error(), e.Error(), bare.Error(), 1)
 }

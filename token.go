@@ -16,7 +16,8 @@ type TokenSource interface {
 }
 
 // APIKey is a [TokenSource] that is one fixed token: an API key of the tenant, or any other bearer token. It prints,
-// logs and encodes as "REDACTED".
+// logs and encodes as "REDACTED", except where its methods cannot be called: as an unexported field of a struct that is
+// printed, and as the key of a map.
 type APIKey string
 
 // Token returns the key.

@@ -106,7 +106,7 @@ func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[
 				yield(nil, err)
 				return
 			case err != nil:
-				c.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: poll failed, going on", slog.String("reload", id), slog.String("error", err.Error()))
+				c.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: poll failed, going on", slog.String("reload", id), slog.String("error", withoutBody(err)))
 				continue
 			}
 			if last == nil {

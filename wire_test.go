@@ -239,8 +239,8 @@ func refusedBeforeSending(t testing.TB, err error, texts ...string) {
 func silent(t testing.TB, what, text string, secrets ...string) {
 	t.Helper()
 	for _, secret := range append(secrets, testToken) {
-		if strings.Contains(text, secret) {
-			t.Errorf("%s shows the secret %q: %s", what, secret, text)
+		if at := strings.Index(text, secret); at >= 0 {
+			t.Errorf("%s shows the secret %q: …%s", what, secret, text[max(0, at-60):at+len(secret)])
 		}
 	}
 }

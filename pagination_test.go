@@ -1,0 +1,211 @@
+package reloads_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reloads-go/reloads"
+)
+
+// page is the JSON of a page with records of these ids, and the links, which are JSON.
+func page(links string, ids ...string) string {
+	records := make([]string, len(ids))
+	for i, id := range ids {
+		records[i] = fmt.Sprintf(`{"id":%q}`, id)
+	}
+	return `{"data":[` + strings.Join(records, ",") + `],"links":` + links + `}`
+}
+
+// book serves pages by their query.
+func book(t testing.TB, pages map[string]string, opts ...reloads.Option) (*reloads.Client, *tape) {
+	t.Helper()
+	return serve(t, func(w http.ResponseWriter, r *http.Request) {
+		text, ok := pages[r.URL.RawQuery]
+		if !ok {
+			w.WriteHeader(http.StatusBadRequest)
+		}
+		_, _ = io.WriteString(w, text)
+	}, opts...)
+}
+
+// three pages, with links of every form.
+var three = map[string]string{
+	"":                  page(`{"self":{"href":"/1"},"next":{"href":"https://elsewhere.example.com/api/v1/reloads?appId=a&next=2"}}`, "a", "b"),
+	"appId=a&next=2":    page(`{"next":{"href":"/api/v1/reloads?next=3%3D%3D#top"},"prev":{"href":"?prev=1"}}`),
+	"next=3%3D%3D":      page(`{"next":{},"prev":{"href":"//user:pw@elsewhere.example.com:1?prev=2"}}`, "c", "d"),
+	"prev=2":            page(`{"next":{"href":"?next=3%3D%3D"},"prev":{"href":"ftp:?prev=1"}}`, "b2"),
+	"prev=1":            page(`{"prev":{"href":""}}`, "a", "b"),
+	"limit=2&prev=last": page(`{"prev":{"href":"?prev=2"}}`, "c", "d"),
+}
+
+// collect ranges to the end: the ids, the number of errors, and the last one.
+func collect(seq iter.Seq2[*reloads.Reload, error]) (ids []string, errs int, last error) {
+	for r, err := range seq {
+		if err != nil {
+			errs, last = errs+1, err
+			if r != nil {
+				ids = append(ids, "a reload beside an error")
+			}
+			continue
+		}
+		ids = append(ids, r.ID)
+	}
+	return ids, errs, last
+}
+
+// No address in a body is contacted, only the query of a link is used; an empty page is not the end.
+func TestAllWalksForward(t *testing.T) {
+	t.Parallel()
+	client, requests := book(t, three)
+	all := client.All(t.Context(), reloads.ListOptions{})
+	if n := len(requests.requests()); n != 0 {
+		t.Errorf("%d requests before it was ranged over", n)
+	}
+	for range 2 { // ranging again starts again
+		ids, _, err := collect(all)
+		if diff := cmp.Diff([]string{"a", "b", "c", "d"}, ids); diff != "" || err != nil {
+			t.Errorf("%v (-want +got):\n%s", err, diff)
+		}
+	}
+	once := []string{"", "appId=a&next=2", "next=3%3D%3D"}
+	if diff := cmp.Diff(append(once, once...), queries(requests)); diff != "" {
+		t.Errorf("queries (-want +got):\n%s", diff)
+	}
+}
+
+func TestAllWalksBackwardInReverse(t *testing.T) {
+	t.Parallel()
+	client, requests := book(t, three)
+	ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{Limit: 2, Prev: "last"}))
+	if diff := cmp.Diff([]string{"d", "c", "b2", "b", "a"}, ids); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if diff := cmp.Diff([]string{"limit=2&prev=last", "prev=2", "prev=1"}, queries(requests)); diff != "" {
+		t.Errorf("queries (-want +got):\n%s", diff)
+	}
+}
+
+func TestPagesWalkFromACursor(t *testing.T) {
+	t.Parallel()
+	client, _ := book(t, three)
+	var got []reloads.Page
+	for page, err := range client.Pages(t.Context(), reloads.ListOptions{Next: "?appId=a&next=2"}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, *page)
+	}
+	want := []reloads.Page{
+		{Reloads: []reloads.Reload{}, Next: "?next=3%3D%3D", Prev: "?prev=1"},
+		{Reloads: []reloads.Reload{{ID: "c"}, {ID: "d"}}, Prev: "?prev=2"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestABreakCostsNoRequest(t *testing.T) {
+	t.Parallel()
+	client, requests := book(t, three)
+	for r := range client.All(t.Context(), reloads.ListOptions{}) {
+		if r.ID == "b" {
+			break
+		}
+	}
+	for range client.Pages(t.Context(), reloads.ListOptions{}) {
+		break
+	}
+	if diff := cmp.Diff([]string{"", ""}, queries(requests)); diff != "" {
+		t.Errorf("queries (-want +got):\n%s", diff)
+	}
+}
+
+// What the caller does with the options afterwards changes nothing.
+func TestOptionsAreTakenByValue(t *testing.T) {
+	t.Parallel()
+	client, requests := serve(t, always(http.StatusOK, emptyPage))
+	partial := true
+	opts := reloads.ListOptions{AppID: "a", Partial: &partial}
+	all := client.All(t.Context(), opts)
+	partial, opts.AppID = false, "b"
+	for range 2 {
+		if _, _, err := collect(all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff([]string{"appId=a&partial=true", "appId=a&partial=true"}, queries(requests)); diff != "" {
+		t.Errorf("queries (-want +got):\n%s", diff)
+	}
+}
+
+func TestAnErrorEndsTheIteration(t *testing.T) {
+	t.Parallel()
+	client, requests := book(t, map[string]string{"": page(`{"next":{"href":"?next=2"}}`, "a")})
+	ids, errs, err := collect(client.All(t.Context(), reloads.ListOptions{}))
+	if diff := cmp.Diff([]string{"a"}, ids); diff != "" || errs != 1 || !errors.Is(err, reloads.ErrBadRequest) {
+		t.Errorf("%d errors, the last %v (-want +got):\n%s", errs, err, diff)
+	}
+	if n := len(requests.requests()); n != 2 {
+		t.Errorf("%d requests, want 2", n)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if ids, errs, err := collect(client.All(ctx, reloads.ListOptions{})); ids != nil || errs != 1 || !errors.Is(err, context.Canceled) {
+		t.Errorf("with an ended context: %v, %d errors, the last %v", ids, errs, err)
+	}
+}
+
+func TestCursorsThatRunInALoop(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		pages map[string]string
+		opts  reloads.ListOptions
+		want  []string
+	}{
+		"the same":          {map[string]string{"": page(`{"next":{"href":"?n=1"}}`, "a"), "n=1": page(`{"next":{"href":"?n=1"}}`, "b")}, reloads.ListOptions{}, []string{"a", "b"}},
+		"two in turn":       {map[string]string{"": page(`{"next":{"href":"?n=1"}}`, "a"), "n=1": page(`{"next":{"href":"?n=2"}}`, "b"), "n=2": page(`{"next":{"href":"?n=1"}}`, "c")}, reloads.ListOptions{}, []string{"a", "b", "c"}},
+		"back to the start": {map[string]string{"limit=1": page(`{"next":{"href":"?n=1"}}`, "a"), "n=1": page(`{"next":{"href":"?limit=1"}}`, "b")}, reloads.ListOptions{Limit: 1}, []string{"a", "b"}},
+		"backward":          {map[string]string{"prev=1": page(`{"prev":{"href":"?prev=1"}}`, "a")}, reloads.ListOptions{Prev: "1"}, []string{"a"}},
+	} {
+		client, requests := book(t, c.pages)
+		ids, errs, err := collect(client.All(t.Context(), c.opts))
+		if diff := cmp.Diff(c.want, ids); diff != "" || errs != 1 || !errors.Is(err, reloads.ErrCursorLoop) {
+			t.Errorf("%s: %d errors, the last %v (-want +got):\n%s", name, errs, err, diff)
+		}
+		if n := len(requests.requests()); n != len(c.pages) {
+			t.Errorf("%s: %d requests, want %d", name, n, len(c.pages))
+		}
+	}
+}
+
+func TestTheEndOfAList(t *testing.T) {
+	t.Parallel()
+	for _, links := range []string{
+		"null", "{}", `{"next":null}`, `{"next":{}}`, `{"next":{"href":null}}`, `{"next":{"href":""}}`, `{"self":{"href":"?next=1"},"prev":{"href":"?prev=1"}}`,
+	} {
+		client, requests := serve(t, always(http.StatusOK, page(links, "a")))
+		if ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{})); len(ids) != 1 || err != nil || len(requests.requests()) != 1 {
+			t.Errorf("%s: %v, %v, %d requests", links, ids, err, len(requests.requests()))
+		}
+	}
+	// A link that leads nowhere is not taken for the end.
+	for _, href := range []string{"https://t.example.com/api/v1/reloads", "x", "/?", "?#next=1"} {
+		client, _ := serve(t, always(http.StatusOK, page(`{"next":{"href":"`+href+`"}}`, "a")))
+		if ids, errs, err := collect(client.All(t.Context(), reloads.ListOptions{})); len(ids) != 1 || errs != 1 || err == nil {
+			t.Errorf("%s: %v and %v, want an error after the page", href, ids, err)
+		}
+	}
+	// A page without links is the last one, too.
+	client, _ := serve(t, always(http.StatusOK, `{"data":[{"id":"a"}]}`))
+	if ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{})); len(ids) != 1 || err != nil {
+		t.Errorf("without links: %v and %v", ids, err)
+	}
+}

@@ -1,0 +1,217 @@
+package reloads_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reloads-go/reloads"
+)
+
+func TestAnAPIKeyDoesNotPrintItself(t *testing.T) {
+	t.Parallel()
+	key := reloads.APIKey(testToken)
+	encoded, err := json.Marshal(map[string]any{"key": key, "pointer": &key, "list": []reloads.APIKey{key}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type config struct {
+		URL string
+		Key reloads.APIKey
+	}
+	for what, text := range map[string]string{
+		"fmt": printed(key), "pointer": printed(&key), "struct": printed(config{"u", key}), "slice": printed([]reloads.APIKey{key}),
+		"as an interface": printed(struct{ T reloads.TokenSource }{key}), "map": printed(map[string]reloads.APIKey{"k": key}),
+		"JSON": string(encoded),
+	} {
+		silent(t, what, text, fmt.Sprintf("%x", testToken), fmt.Sprintf("%X", testToken))
+		if what != "pointer" && !strings.Contains(text, "REDACTED") {
+			t.Errorf("%s does not say REDACTED: %s", what, text)
+		}
+	}
+	if got, err := key.Token(t.Context()); got != testToken || err != nil {
+		t.Errorf("the key's token is another one, or %v", err)
+	}
+}
+
+// tokens is a source that gives one after the other, the last one for ever.
+type tokens struct {
+	list  []string
+	asked int
+}
+
+func (s *tokens) Token(context.Context) (string, error) {
+	token := s.list[min(s.asked, len(s.list)-1)]
+	s.asked++
+	return token, nil
+}
+
+// with is a client of the source.
+func with(t testing.TB, source reloads.TokenSource, wire http.RoundTripper, opts ...reloads.Option) *reloads.Client {
+	t.Helper()
+	client, err := reloads.NewClient("https://t.example.com", source, append(opts, reloads.WithHTTPClient(&http.Client{Transport: wire}))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+func TestEveryAttemptHasItsToken(t *testing.T) {
+	t.Parallel()
+	unauthorized := answer(401, testdata(t, "error_401.json"))
+	retries := reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 5})
+	for _, c := range []struct {
+		name     string
+		tokens   []string
+		outcomes []outcome // the endpoint's success follows
+		opt      reloads.Option
+		sent     []string
+		asked    int
+		err      error
+	}{
+		{"asked for each attempt", []string{"a", "b", "c"}, []outcome{fails(errDial), fails(errDNS)}, retries, []string{"a", "b", "c"}, 3, nil},
+		{"renewed after a 401", []string{"a", "b"}, []outcome{unauthorized}, retries, []string{"a", "b"}, 2, nil},
+		{"renewed without retries, too", []string{"a", "b"}, []outcome{unauthorized}, none, []string{"a", "b"}, 2, nil},
+		{"the same token is not sent again", []string{"a"}, []outcome{unauthorized}, retries, []string{"a"}, 2, reloads.ErrUnauthorized},
+		{"a second 401 stands", []string{"a", "b", "c"}, []outcome{unauthorized, unauthorized}, retries, []string{"a", "b"}, 2, reloads.ErrUnauthorized},
+		{"the renewal is no retry", []string{"a", "b", "c"}, []outcome{unauthorized, fails(errDial)}, reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 1}), []string{"a", "b", "c"}, 3, nil},
+		{"the renewed token is broken", []string{"a", "b c"}, []outcome{unauthorized}, retries, []string{"a"}, 2, reloads.ErrUnauthorized},
+	} {
+		for _, e := range endpoints {
+			synctest.Test(t, func(t *testing.T) {
+				source := &tokens{}
+				for _, name := range c.tokens {
+					source.list = append(source.list, "test-token-"+name)
+				}
+				wire := plays(append(append([]outcome(nil), c.outcomes...), e.ok)...)
+				err := e.call(t.Context(), with(t, source, wire, c.opt))
+				if !errors.Is(err, c.err) {
+					t.Errorf("%s, %s: %v", c.name, e.name, err)
+				}
+				var sent []string
+				for _, r := range wire.requests() {
+					sent = append(sent, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer test-token-"))
+				}
+				if diff := cmp.Diff(c.sent, sent); diff != "" || source.asked != c.asked {
+					t.Errorf("%s, %s: asked %d times, want %d; sent (-want +got):\n%s", c.name, e.name, source.asked, c.asked, diff)
+				}
+			})
+		}
+	}
+}
+
+func TestTokensThatCannotBeSent(t *testing.T) {
+	t.Parallel()
+	for name, token := range map[string]string{
+		"empty": "", "newline": "test-bad\ntoken", "space": "test-bad token", "control": "test-bad\x00", "DEL": "test-bad\x7f", "not ASCII": "test-bäd",
+	} {
+		_, err := reloads.NewClient("https://t.example.com", reloads.APIKey(token))
+		refusedBeforeSending(t, err, "token")
+		silent(t, "the error", err.Error(), "test-b")
+
+		wire := plays(answer(200, queued))
+		_, err = with(t, &tokens{list: []string{token}}, wire).Get(t.Context(), reloadID)
+		if err == nil || len(wire.requests()) != 0 || !strings.Contains(err.Error(), "token") {
+			t.Errorf("%s: %d requests, %v", name, len(wire.requests()), err)
+		}
+		silent(t, "the error", fmt.Sprint(err), "test-b")
+	}
+	broken := errors.New("the identity provider is down")
+	wire := plays(answer(200, queued))
+	source := reloads.TokenFunc(func(context.Context) (string, error) { return testToken, broken })
+	if _, err := with(t, source, wire).Get(t.Context(), reloadID); !errors.Is(err, broken) || len(wire.requests()) != 0 {
+		t.Errorf("%d requests, %v", len(wire.requests()), err)
+	}
+}
+
+// A token may take its time: what ends meanwhile is not sent, so its outcome is known.
+func TestAContextThatEndsWhileTheTokenIsFetched(t *testing.T) {
+	t.Parallel()
+	for _, e := range endpoints {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			wire := plays(e.ok)
+			err := e.call(ctx, with(t, reloads.TokenFunc(func(context.Context) (string, error) {
+				cancel()
+				return testToken, nil
+			}), wire))
+			if !errors.Is(err, context.Canceled) || errors.Is(err, reloads.ErrOutcomeUnknown) || len(wire.requests()) != 0 {
+				t.Errorf("%s: %d requests, %v", e.name, len(wire.requests()), err)
+			}
+		})
+	}
+}
+
+// A gateway's error page may show the request's headers.
+func TestAnEchoedTokenIsRedacted(t *testing.T) {
+	t.Parallel()
+	long := "test-token-" + strings.Repeat("0123456789", 30) // as long as real ones are
+	for name, o := range map[string]outcome{
+		"body":           answer(404, "<p>Authorization: Bearer "+long+"</p>"),
+		"at the cut":     answer(404, strings.Repeat("x", 400)+long),
+		"twice":          answer(404, long+strings.Repeat("x", 450)+long),
+		"detail":         answer(404, `{"errors":[{"code":"`+long+`","title":"`+long+`","detail":"x`+long+`"}],"traceId":"`+long+`"}`),
+		"content type":   answer(404, "x", "Content-Type", "text/"+long),
+		"2xx":            answer(200, long),
+		"2xx, in JSON":   answer(200, `{"id":"1","endTime":"`+long+`"}`),
+		"the transport":  fails(errors.New("malformed response: " + long)),
+		"server failure": answer(500, `{"errors":[{"code":"`+long+`"}]}`),
+	} {
+		for _, e := range endpoints {
+			synctest.Test(t, func(t *testing.T) {
+				err := e.call(t.Context(), with(t, reloads.APIKey(long), plays(o), none))
+				if err == nil {
+					return // a cancel does without a body
+				}
+				text := printed(err) + fmt.Sprintf("%+v", err)
+				var answer *reloads.Error
+				if errors.As(err, &answer) {
+					text += printed(*answer)
+				}
+				silent(t, name+" "+e.name, text, long[:30], fmt.Sprintf("%x", long[:30]))
+				if !strings.Contains(text, "REDACTED") {
+					t.Errorf("%s, %s: nothing is redacted in %v", name, e.name, err)
+				}
+			})
+		}
+	}
+}
+
+// The error of net/http quotes an answer that is no HTTP.
+func TestATokenInABrokenAnswerIsRedacted(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 4096))
+			_, _ = io.WriteString(conn, "Bearer "+testToken+"\r\n\r\n")
+			_ = conn.Close()
+		}
+	}()
+	client, err := reloads.NewClient("http://"+listener.Addr().String(), reloads.APIKey(testToken), none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.Get(t.Context(), reloadID)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	silent(t, "the error", err.Error())
+}
