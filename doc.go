@@ -16,7 +16,8 @@
 //
 // [Client.Trigger], [Client.Get], [Client.Cancel] and [Client.List] are the four endpoints. [Client.Pages] and
 // [Client.All] iterate over a whole list. [Client.Run] triggers a reload and waits for its end, [Client.Wait] waits
-// for one that exists, and [Client.Watch] shows each change of its status on the way.
+// for one that exists, and [Client.Watch] shows each change of its status on the way. [Client.RunAll] and
+// [Client.WaitAll] do so for many at once.
 //
 // # Errors
 //
@@ -30,8 +31,8 @@
 // What happened to a request decides whether it is sent again, at most [RetryPolicy].MaxRetries times:
 //
 //   - It was never sent (no connection): again. A certificate that does not fit: not again.
-//   - The connection was lost, the attempt timed out, or the answer is 500, 502 or 504: List, Get and Cancel again;
-//     Trigger not, since it may have taken effect: [ErrOutcomeUnknown].
+//   - The connection was lost, the attempt timed out, or the answer is 500, 502 or 504: List, Get and Cancel again. A
+//     Trigger may have taken effect, so the client looks for the reload first; see below.
 //   - 503: as above; with Retry-After, all of them again.
 //   - 429 of the rate limit: again, after Retry-After, and every other call of the same tier waits, too.
 //   - 429 because a reload of the app is pending, 403, and every other 4xx: not again.
@@ -41,6 +42,26 @@
 // The wait doubles from 500 ms to 30 s, with jitter, or is what Retry-After says, if that is no more than
 // [RetryPolicy].MaxRetryAfter. A retry that could not start before the context's deadline is not waited for. The error
 // always tells the service's last answer.
+//
+// # Triggering once
+//
+// When it is unclear whether a trigger took effect, the client lists the app's newest reloads, at once and again for
+// half a minute, and returns the one that the trigger made. Only if there is none it sends the trigger again. The
+// Date header of the service's answers tells how its clock relates to the client's, whatever their difference; a
+// reload that was created before the trigger was sent is not taken for it. What cannot be decided, or not before ctx
+// ends, is [ErrOutcomeUnknown].
+//
+// So a call makes one reload at the most, and what it returns was created after it was called, provided that
+//
+//   - the service lists a reload within half a minute of the trigger that made it, or refuses another trigger while
+//     that reload is pending;
+//   - nobody else triggers the same app through the API, with the same value of partial, in the 50 ms before the
+//     trigger is sent, or in as much time as an answer takes if that is longer. With a [Request].ResourceID that
+//     no other trigger has, this does not matter.
+//
+// Two things no client can prevent. A trigger that takes effect after more than half a minute, and after the reload
+// that was triggered in its stead has ended, reloads the app a second time. And where a trigger had no effect, a
+// reload that somebody else triggers through the API right after it may be taken for it.
 //
 // # Rate limits
 //
@@ -52,7 +73,8 @@
 // # Waiting
 //
 // A reload is looked at in steps of a tenth of its age, between 1 s and 15 s ([PollPolicy]). A look that fails is no
-// failed reload: waiting goes on until the reload has ended or the context has.
+// failed reload: waiting goes on until the reload has ended or the context has. Many reloads are followed by listing
+// the active ones of the tenant, 100 a request, if the token may do so.
 //
 // # Secrets
 //

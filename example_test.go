@@ -117,6 +117,55 @@ func ExampleClient_Wait() {
 	// Output: SUCCEEDED
 }
 
+// Run many apps, as fast as the limits allow. Results come as the reloads end.
+func ExampleClient_RunAll() {
+	client, ctx := exampleTenant().NewClient(), context.Background()
+
+	requests := []reloads.Request{{AppID: "broken"}, {AppID: "sales"}}
+	for result := range client.RunAll(ctx, requests, reloads.AttachToPending()) {
+		if result.Err != nil {
+			fmt.Println(result.Request.AppID, "failed:", errors.Is(result.Err, reloads.ErrReloadFailed))
+			continue
+		}
+		fmt.Println(result.Request.AppID, result.Reload.Status)
+	}
+	// Output:
+	// broken failed: true
+	// sales SUCCEEDED
+}
+
+// Follow the reloads that an earlier process triggered: after a crash, say. All that is needed is their ids.
+func ExampleClient_WaitAll() {
+	tenant := exampleTenant()
+	triggered, err := tenant.NewClient().Trigger(context.Background(), reloads.Request{AppID: "sales"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	saved := []string{triggered.ID} // in a file, by the earlier process
+
+	client, ctx := tenant.NewClient(), context.Background()
+	var rs []*reloads.Reload
+	for _, id := range saved {
+		rs = append(rs, &reloads.Reload{ID: id})
+	}
+	for result := range client.WaitAll(ctx, rs) {
+		fmt.Println(result.Reload.AppID, result.Reload.Status, result.Err)
+	}
+	// Output: sales SUCCEEDED <nil>
+}
+
+// If the caller gives up, the reload in the service is cancelled.
+func ExampleCancelOnAbort() {
+	tenant := reloadstest.NewTenant()
+	tenant.AddApp("sales", reloadstest.App{QueueFor: time.Hour})
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+
+	reload, err := tenant.NewClient().Run(ctx, reloads.Request{AppID: "sales"}, reloads.CancelOnAbort())
+	fmt.Println(reload.Status, errors.Is(err, context.DeadlineExceeded))
+	// Output: CANCELED true
+}
+
 func ExampleClient_Cancel() {
 	tenant := reloadstest.NewTenant()
 	tenant.AddApp("sales", reloadstest.App{QueueFor: time.Hour})

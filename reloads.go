@@ -193,8 +193,9 @@ func (r Reload) LogValue() slog.Value {
 //
 // The service refuses a trigger in three ways that want different things: [ErrReloadPending], the app has a
 // pending reload; [ErrQuotaExceeded], the app was reloaded too often; and its rate limit, which the client waits
-// for by itself. If it is unknown whether the trigger took effect, because the connection was lost or the service
-// failed, the error is [ErrOutcomeUnknown] and the request was not sent again.
+// for by itself. If it is unclear whether the trigger took effect, because the connection was lost or the service
+// failed, the client looks for the reload before it sends the trigger again, so that there are not two; what that does
+// not tell either is [ErrOutcomeUnknown]. The package documentation says what is guaranteed.
 func (c *Client) Trigger(ctx context.Context, req Request) (*Reload, error) {
 	if err := req.validate(); err != nil {
 		return nil, err

@@ -18,9 +18,6 @@ func FuzzFilter(f *testing.F) {
 			return
 		}
 		r := reloads.Reload{Status: reloads.StatusFailed, Type: reloads.TypeHub}
-		if selects(&r) != selects(&r) {
-			t.Errorf("%q answers differently", s)
-		}
 		if strings.Count(s, "(") >= 100 {
 			return // one more parenthesis may be nested too deeply
 		}
