@@ -139,7 +139,7 @@ func (b *batch) trigger(ctx context.Context, q *queue) {
 			continue
 		}
 		r, own, err := b.client.start(ctx, req, b.options)
-		late := ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded)
+		late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 		switch {
 		case err == nil && !r.Ended():
 			b.add(req, r, own)

@@ -216,7 +216,7 @@ func TestWaitAllFollowsTenThousandBySweeps(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		peak := uint64(0)
+		peak, goroutines := uint64(0), runtime.NumGoroutine()
 		var lags []time.Duration
 		client := tenant.NewClient(realPolling)
 		for r := range client.WaitAll(t.Context(), rs) {
@@ -224,6 +224,9 @@ func TestWaitAllFollowsTenThousandBySweeps(t *testing.T) {
 				t.Fatal(r.Err)
 			}
 			lags = append(lags, time.Since(r.Reload.EndTime))
+			if n := runtime.NumGoroutine() - goroutines; n > 20 {
+				t.Fatalf("%d goroutines follow them", n)
+			}
 			if len(lags)%1000 == 500 {
 				recorded := uint64(len(tenant.Requests())) * 200 // what the tenant keeps of them is not the client's
 				runtime.GC()

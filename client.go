@@ -21,6 +21,7 @@ type Client struct {
 	http           *http.Client
 	logger         *slog.Logger
 	userAgent      string
+	header         http.Header // of every request; not modified
 	retry          RetryPolicy
 	attemptTimeout time.Duration
 	limiters       Limiters
@@ -86,29 +87,16 @@ func (c *Client) complete() {
 		c.limiters.Cancel = NewLimiter(SpecialPerMinute, time.Minute)
 	}
 	own := *c.http
-	own.Transport = transport{c.http.Transport}
+	timeout := c.attemptTimeout
+	if own.Timeout > 0 && (timeout == 0 || own.Timeout < timeout) {
+		timeout = own.Timeout
+	}
+	own.Timeout = 0 // the transport sees to it, without a goroutine for each request
+	own.Transport = transport{own.Transport, timeout}
 	// A redirect is an answer: following it would take the token to another place.
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	if own.Timeout == 0 || c.attemptTimeout > 0 && c.attemptTimeout < own.Timeout {
-		own.Timeout = c.attemptTimeout
-	}
 	c.http = &own
-}
-
-// transport hides that the user's transport can close its idle connections, which the retry loop would do after
-// every failure. Like http.Client it looks the default transport up for each request.
-type transport struct{ base http.RoundTripper }
-
-func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	base := t.base
-	if base == nil {
-		base = http.DefaultTransport
-	}
-	resp, err := base.RoundTrip(r)
-	if err == nil && resp != nil {
-		resp.Header.Del("Location") // http.Client would make a broken one an error of its own
-	}
-	return resp, err
+	c.header = http.Header{"Accept": {"application/json"}, "User-Agent": {c.userAgent}}
 }
 
 // parseTenantURL returns the address that all paths of the API follow.

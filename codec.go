@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -31,40 +32,35 @@ func (d *decoder) reset(body []byte) {
 	d.size = len(body)
 }
 
-// whole runs decode and then makes sure that nothing follows.
-func (d *decoder) whole(decode func() error) error {
-	if err := decode(); err != nil {
-		return err
-	}
+// end makes sure that nothing follows.
+func (d *decoder) end() error {
 	if _, err := d.json.ReadToken(); err != io.EOF {
 		return errors.New("there is more after the end of the JSON")
 	}
 	return nil
 }
 
-// object calls member for every member of an object, with the raw name; member must read the value.
-func (d *decoder) object(member func(name []byte) error) error {
-	if kind := d.json.PeekKind(); kind != jsontext.KindBeginObject {
-		return d.mismatch("an object")
-	}
-	if _, err := d.json.ReadToken(); err != nil {
-		return err
-	}
-	for d.json.PeekKind() != jsontext.KindEndObject {
-		name, err := d.json.ReadValue()
-		if err != nil {
-			return err
-		}
-		if bytes.IndexByte(name, '\\') >= 0 { // one name, however it is escaped
-			text, _ := jsontext.AppendUnquote(nil, name)
-			name, _ = jsontext.AppendQuote(nil, text)
-		}
-		if err := member(name); err != nil {
-			return err
-		}
+// begin reads the beginning of an object.
+func (d *decoder) begin() error {
+	if d.json.PeekKind() != jsontext.KindBeginObject {
+		return d.mismatch("object")
 	}
 	_, err := d.json.ReadToken()
 	return err
+}
+
+// name reads the next name of an object, raw, or its end, which is nil. The value is to be read before the next.
+func (d *decoder) name() ([]byte, error) {
+	if d.json.PeekKind() == jsontext.KindEndObject {
+		_, err := d.json.ReadToken()
+		return nil, err
+	}
+	name, err := d.json.ReadValue()
+	if bytes.IndexByte(name, '\\') >= 0 { // one name, however it is escaped
+		text, _ := jsontext.AppendUnquote(nil, name)
+		name, _ = jsontext.AppendQuote(nil, text)
+	}
+	return name, err
 }
 
 // mismatch is the error of a value that is not what it should be, or of JSON that is broken there.
@@ -80,25 +76,37 @@ func (d *decoder) mismatch(want string) error {
 // reload decodes a body that is one record.
 func (d *decoder) reload() (*Reload, error) {
 	r := new(Reload)
-	return r, d.whole(func() error { return d.record(r, &Reload{}) })
+	if err := d.record(r, r); err != nil {
+		return nil, err
+	}
+	return r, d.end()
 }
 
-// page decodes a page of a list.
+// page decodes a body that is a page of a list.
 func (d *decoder) page() (p pageBody, err error) {
-	err = d.whole(func() error {
-		return d.object(func(name []byte) (err error) {
-			switch string(name) {
-			case `"data"`:
-				p.Data, err = d.records()
-			case `"links"`:
-				err = json.UnmarshalDecode(&d.json, &p.Links)
-			default:
-				err = d.json.SkipValue()
-			}
-			return err
-		})
-	})
-	return p, err
+	if err := d.begin(); err != nil {
+		return p, err
+	}
+	for {
+		name, err := d.name()
+		switch {
+		case err != nil:
+			return p, err
+		case name == nil:
+			return p, d.end()
+		}
+		switch string(name) {
+		case `"data"`:
+			p.Data, err = d.records()
+		case `"links"`:
+			err = json.UnmarshalDecode(&d.json, &p.Links)
+		default:
+			err = d.json.SkipValue()
+		}
+		if err != nil {
+			return p, err
+		}
+	}
 }
 
 // pageBody is a page as the service sends it.
@@ -123,67 +131,81 @@ func (d *decoder) records() ([]Reload, error) {
 		return nil, err
 	}
 	rs := []Reload{}
-	before := &Reload{}
+	var before *Reload
 	for d.json.PeekKind() != jsontext.KindEndArray {
 		start := d.json.InputOffset()
-		var r Reload
-		if err := d.record(&r, before); err != nil {
+		rs = append(rs, Reload{})
+		r := &rs[len(rs)-1]
+		if before == nil {
+			before = r
+		}
+		if err := d.record(r, before); err != nil {
 			return nil, err
 		}
-		if len(rs) == 0 { // the records of a page are of about one size: make room for all of them at once
+		before = r
+		if len(rs) == 1 { // the records of a page are of about one size: make room for all of them at once
 			length := d.json.InputOffset() - start
-			rs = make([]Reload, 0, min(maxLimit, int64(d.size)/length+1))
+			rs = slices.Grow(rs, int(min(maxLimit, int64(d.size)/length)))
 		}
-		rs = append(rs, r)
-		before = &rs[len(rs)-1]
 	}
 	_, err := d.json.ReadToken()
 	return rs, err
 }
 
-// record decodes a record; before is one whose texts may be shared.
+// record decodes a record; before is one whose texts may be shared, which may be the record itself.
 func (d *decoder) record(r, before *Reload) error {
-	return d.object(func(name []byte) error {
+	if err := d.begin(); err != nil {
+		return err
+	}
+	for {
+		name, err := d.name()
+		if err != nil || name == nil {
+			return err
+		}
 		switch string(name) {
 		case `"id"`:
-			return text(d, &r.ID, before.ID)
+			err = text(d, &r.ID, before.ID)
 		case `"appId"`:
-			return text(d, &r.AppID, before.AppID)
+			err = text(d, &r.AppID, before.AppID)
 		case `"tenantId"`:
-			return text(d, &r.TenantID, before.TenantID)
+			err = text(d, &r.TenantID, before.TenantID)
 		case `"userId"`:
-			return text(d, &r.UserID, before.UserID)
+			err = text(d, &r.UserID, before.UserID)
 		case `"type"`:
-			return text(d, &r.Type, before.Type)
+			err = text(d, &r.Type, before.Type)
 		case `"status"`:
-			return text(d, &r.Status, before.Status)
+			err = text(d, &r.Status, before.Status)
 		case `"partial"`:
-			return json.UnmarshalDecode(&d.json, &r.Partial)
+			err = json.UnmarshalDecode(&d.json, &r.Partial)
 		case `"weight"`:
-			return json.UnmarshalDecode(&d.json, &r.Weight)
+			err = json.UnmarshalDecode(&d.json, &r.Weight)
 		case `"resourceId"`:
-			return text(d, &r.ResourceID, before.ResourceID)
+			err = text(d, &r.ResourceID, before.ResourceID)
 		case `"resourceType"`:
-			return text(d, &r.ResourceType, before.ResourceType)
+			err = text(d, &r.ResourceType, before.ResourceType)
 		case `"creationTime"`:
-			return d.time(&r.CreationTime)
+			err = d.time(&r.CreationTime)
 		case `"startTime"`:
-			return d.time(&r.StartTime)
+			err = d.time(&r.StartTime)
 		case `"endTime"`:
-			return d.time(&r.EndTime)
+			err = d.time(&r.EndTime)
 		case `"engineTime"`:
-			return d.time(&r.EngineTime)
+			err = d.time(&r.EngineTime)
 		case `"errorCode"`:
-			return text(d, &r.ErrorCode, before.ErrorCode)
+			err = text(d, &r.ErrorCode, before.ErrorCode)
 		case `"errorMessage"`:
-			return text(d, &r.ErrorMessage, before.ErrorMessage)
+			err = text(d, &r.ErrorMessage, before.ErrorMessage)
 		case `"log"`:
-			return text(d, &r.Log, before.Log)
+			err = text(d, &r.Log, before.Log)
 		case `"links"`:
-			return json.UnmarshalDecode(&d.json, &r.Links)
+			err = json.UnmarshalDecode(&d.json, &r.Links)
+		default:
+			err = d.extra(r, name)
 		}
-		return d.extra(r, name)
-	})
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // text decodes a string, or null, which is "".

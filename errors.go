@@ -43,7 +43,7 @@ var (
 	// went wrong. The reload may exist.
 	ErrOutcomeUnknown = errors.New("reloads: it is unknown whether the reload was triggered")
 	// ErrNotStarted is a request of a batch that was not triggered since the context had ended, or would have
-	// before its turn. It comes without an [*Error].
+	// before its turn.
 	ErrNotStarted = errors.New("reloads: not started")
 )
 

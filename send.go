@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net/http"
 	"net/http/httptrace"
@@ -91,8 +92,7 @@ func (c *Client) send(ctx context.Context, op operation, path, query string, bod
 		return k, fmt.Errorf("reloads: %w", err) // a nil ctx, for instance
 	}
 	k.path = req.URL.EscapedPath()
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", c.userAgent)
+	req.Header = maps.Clone(c.header)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -134,7 +134,9 @@ func (k *call) prepare(req *http.Request) error {
 		return fmt.Errorf("reloads: %s %s: %w", req.Method, k.path, err)
 	}
 	k.token = token
-	req.Header = req.Header.Clone() // the attempt before may still be reading its own
+	if k.attempts > 0 {
+		req.Header = maps.Clone(req.Header) // the attempt before may still be reading its own
+	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	k.dialled.Store(false)
 	k.connected.Store(false)
