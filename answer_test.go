@@ -224,9 +224,6 @@ func TestBodiesThatAreTooLong(t *testing.T) {
 	t.Parallel()
 	for name, length := range map[string]int64{"announced": 65 << 20, "streamed": -1} {
 		t.Run(name, func(t *testing.T) {
-			if length < 0 && testing.Short() {
-				t.Skip("reads 64 MiB")
-			}
 			wire := plays(endless(http.StatusOK, 65<<20, length))
 			_, err := scriptedClient(t, wire).Get(t.Context(), reloadID)
 			if e := asError(t, err); e.StatusCode != 200 || e.Err == nil || !strings.Contains(e.Err.Error(), "too long") {

@@ -32,7 +32,8 @@ func newRunOptions(opts []RunOption) runOptions {
 func AttachToPending() RunOption { return func(o *runOptions) { o.attach = true } }
 
 // CancelOnAbort cancels the reload in the service when ctx ends before it. It takes up to 10 s more. A reload that was
-// attached to is somebody else's and goes on.
+// attached to is somebody else's and goes on. Of a batch, as many are cancelled as the rate limit lets start in that
+// time, 50 at the most; the results of the others say that they were not.
 func CancelOnAbort() RunOption { return func(o *runOptions) { o.cancel = true } }
 
 // OnChange calls f with each reload when it has been triggered or attached to, and whenever its status has changed since,

@@ -2,6 +2,8 @@ package reloads
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -21,25 +23,53 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	ctx, cancel := r.Context(), context.CancelFunc(func() {})
 	if t.timeout > 0 {
-		ctx, cancel = context.WithTimeout(ctx, t.timeout)
+		ctx, cancel = context.WithTimeoutCause(ctx, t.timeout, attemptTimeout(t.timeout))
 	}
 	resp, err := base.RoundTrip(r.WithContext(ctx))
 	if err != nil || resp == nil || resp.Body == nil {
-		cancel()
-		return resp, err
+		defer cancel()
+		return resp, timedOut(ctx, err)
 	}
 	resp.Header.Del("Location") // http.Client would make a broken one an error of its own
-	resp.Body = &attemptBody{resp.Body, cancel}
+	resp.Body = &attemptBody{resp.Body, ctx, cancel}
 	return resp, nil
 }
 
 // attemptBody ends the time of its attempt when it is closed.
 type attemptBody struct {
 	io.ReadCloser
+	ctx    context.Context
 	cancel context.CancelFunc
+}
+
+func (b *attemptBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = timedOut(b.ctx, err)
+	}
+	return n, err
 }
 
 func (b *attemptBody) Close() error {
 	defer b.cancel()
 	return b.ReadCloser.Close()
+}
+
+// attemptTimeout is the error of an attempt that took longer than it may. It is no [context.DeadlineExceeded]: that is
+// the caller's. It is a [net.Error].
+type attemptTimeout time.Duration
+
+func (e attemptTimeout) Error() string {
+	return fmt.Sprintf("the attempt took longer than %v", time.Duration(e))
+}
+func (e attemptTimeout) Timeout() bool   { return true }
+func (e attemptTimeout) Temporary() bool { return true }
+
+// timedOut is the error of an attempt: if its time is over, that, whatever the transport made of it.
+func timedOut(ctx context.Context, err error) error {
+	var timeout attemptTimeout
+	if err != nil && errors.As(context.Cause(ctx), &timeout) {
+		return timeout
+	}
+	return err
 }
