@@ -24,7 +24,8 @@
 // An [*Error] is an answer of the service that is not the one that was asked for, a [*ReloadError] a reload that ended
 // otherwise than SUCCEEDED. [errors.Is] tells their classes apart, such as [ErrNotFound], [ErrReloadPending] or
 // [ErrReloadFailed], and asks for a single [Code]. An argument that the service would refuse is [ErrBadRequest] without
-// an [*Error]: nothing was sent. Failures of the network come as net/http reports them, wrapped.
+// an [*Error]: nothing was sent. Failures of the network come as net/http reports them, wrapped. Of an answer's body
+// at most 64 MiB are read, of an error's 1 MiB; a longer page or record is an [*Error] that says so.
 //
 // # Retries
 //
@@ -46,7 +47,7 @@
 // # Triggering once
 //
 // When it is unclear whether a trigger took effect, the client lists the app's newest reloads, at once and again for
-// half a minute, and returns the one that the trigger made. Only if there is none it sends the trigger again. The
+// half a minute (3 s after a 500 or 503 answer), and returns the one that the trigger made. Only if there is none it sends the trigger again. The
 // Date header of the service's answers tells how its clock relates to the client's, whatever their difference; a
 // reload that was created before the trigger was sent is not taken for it. What cannot be decided, or not before ctx
 // ends, is [ErrOutcomeUnknown].

@@ -135,6 +135,9 @@ func (f *follower) look(ctx context.Context, due []*flight) {
 	}
 	f.get(ctx, due)
 	f.pace = began.Add(time.Duration(cost+len(due)) * perLook)
+	if again := began.Add(f.client.polling.MinInterval); cost > 0 && f.pace.Before(again) {
+		f.pace = again // a sweep that failed at once is not tried again at once
+	}
 }
 
 // sweep lists the active reloads of the tenant. It returns the flights that are not among them, and how many requests

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 )
 
@@ -12,8 +13,8 @@ import (
 // looks first: it lists the app's newest reloads and adopts the one that was created no earlier than the POST was
 // sent. The service's times are compared with the client's clock by way of the Date header of its answers.
 
-// settleWaits are the waits before each look for the reload of an unclear POST. One that takes effect late is found,
-// too, for half a minute, before the POST is sent again.
+// settleWaits are the waits before each look for the reload of an unclear POST. One that takes effect late, since it
+// still is on its way, is found, too, for half a minute, before the POST is sent again.
 var settleWaits = [...]time.Duration{0, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
 
 const (
@@ -43,6 +44,10 @@ func (c *Client) trigger(ctx context.Context, req Request, body []byte) (*Reload
 			s.since = unclear
 		}
 		waits := settleWaits[:]
+		var answer *Error
+		if errors.As(err, &answer) && (answer.StatusCode == http.StatusInternalServerError || answer.StatusCode == http.StatusServiceUnavailable) {
+			waits = settleWaits[:3] // the service itself is done with it: nothing comes late
+		}
 		switch {
 		case s.since.IsZero():
 			return nil, err
