@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/reloads-go/reloads"
 )
 
@@ -158,14 +160,19 @@ func BenchmarkList100(b *testing.B) {
 	})
 }
 
+// The floor of the limiter is the token bucket that it has inside.
 func BenchmarkLimiter(b *testing.B) {
-	b.Run("client", func(b *testing.B) {
-		limiter := reloads.NewLimiter(1000, time.Nanosecond)
-		b.ReportAllocs()
-		for b.Loop() {
-			if err := limiter.Wait(b.Context()); err != nil {
-				b.Fatal(err)
+	for name, limiter := range map[string]reloads.Limiter{
+		"floor":  rate.NewLimiter(rate.Inf, 1000),
+		"client": reloads.NewLimiter(1000, time.Nanosecond),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := limiter.Wait(b.Context()); err != nil {
+					b.Fatal(err)
+				}
 			}
-		}
-	})
+		})
+	}
 }
