@@ -132,6 +132,30 @@ func TestWindowLimiterServesInOrder(t *testing.T) {
 	})
 }
 
+// One who comes at the moment in which a request may start does not overtake the one who waits for it.
+func TestWindowLimiterLetsNobodyOvertake(t *testing.T) {
+	t.Parallel()
+	for early := time.Duration(0); early < 2*time.Microsecond; early += 100 * time.Nanosecond {
+		synctest.Test(t, func(t *testing.T) {
+			l := reloads.NewLimiter(1, time.Minute)
+			began := time.Now()
+			wait := func() time.Duration {
+				if err := l.Wait(t.Context()); err != nil {
+					t.Error(err)
+				}
+				return time.Since(began)
+			}
+			wait()
+			waiter := make(chan time.Duration, 1)
+			go func() { waiter <- wait() }()
+			time.Sleep(time.Minute*1015/1000 + time.Microsecond - early) // about when the waiter's turn comes
+			if second, first := wait(), <-waiter; second < first {
+				t.Errorf("the waiter started after %v, one who came later after %v", first, second)
+			}
+		})
+	}
+}
+
 func TestWindowLimiterForgetsWaitersThatGaveUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
