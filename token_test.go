@@ -215,3 +215,38 @@ func TestATokenInABrokenAnswerIsRedacted(t *testing.T) {
 	}
 	silent(t, "the error", err.Error())
 }
+
+// keeps remembers the requests themselves: a transport may still read one when the next is sent.
+type keeps struct {
+	*script
+	requests []*http.Request
+}
+
+func (k *keeps) RoundTrip(r *http.Request) (*http.Response, error) {
+	k.requests = append(k.requests, r)
+	return k.script.RoundTrip(r)
+}
+
+func TestARequestThatWasSentIsNotChanged(t *testing.T) {
+	t.Parallel()
+	wire := &keeps{script: plays(answer(http.StatusUnauthorized, ""), answer(http.StatusOK, queued))}
+	n := 0
+	client, err := reloads.NewClient("https://tenant.example.com", reloads.TokenFunc(func(context.Context) (string, error) {
+		n++
+		return fmt.Sprint(testToken, n), nil
+	}), reloads.WithHTTPClient(&http.Client{Transport: wire}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Get(t.Context(), reloadID); err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range wire.requests {
+		if got, want := r.Header.Get("Authorization"), fmt.Sprint("Bearer ", testToken, i+1); got != want {
+			t.Errorf("request %d has the header %q now, want %q", i, got, want)
+		}
+	}
+	if len(wire.requests) != 2 {
+		t.Errorf("%d requests, want 2", len(wire.requests))
+	}
+}
