@@ -49,7 +49,8 @@ var errBodyTooLong = errors.New("the body is too long")
 
 // readBody reads at most limit bytes.
 func (k *call) readBody(resp *http.Response, limit int64) error {
-	n, err := k.body.ReadFrom(io.LimitReader(resp.Body, limit+1))
+	k.body.limited = io.LimitedReader{R: resp.Body, N: limit + 1}
+	n, err := k.body.ReadFrom(&k.body.limited)
 	if n > limit {
 		return fmt.Errorf("%w: at most %d bytes are read", errBodyTooLong, limit)
 	}
@@ -62,9 +63,10 @@ func (k *call) decoder() *decoder {
 	return &k.body.decoder
 }
 
-// body is the buffer of an answer's body, and what decodes it.
+// body is the buffer of an answer's body, what fills it, and what decodes it.
 type body struct {
 	bytes.Buffer
+	limited io.LimitedReader
 	decoder decoder
 }
 
@@ -82,6 +84,7 @@ func (b *bodies) get() *body {
 func (k *call) release() {
 	if k.body.Cap() <= 1<<20 {
 		k.body.Reset()
+		k.body.limited.R = nil
 		k.client.bodies.pool.Put(k.body)
 	}
 }

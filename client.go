@@ -92,7 +92,7 @@ func (c *Client) complete() {
 		timeout = own.Timeout
 	}
 	own.Timeout = 0 // the transport sees to it, without a goroutine for each request
-	own.Transport = transport{own.Transport, timeout}
+	own.Transport = newTransport(own.Transport, timeout)
 	// A redirect is an answer: following it would take the token to another place.
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	c.http = &own

@@ -18,6 +18,7 @@ import (
 // may be used again after reset.
 type decoder struct {
 	json    jsontext.Decoder
+	body    bytes.Buffer
 	size    int    // of the body
 	scratch []byte // the text that was read last
 }
@@ -28,7 +29,8 @@ var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.Allo
 
 // reset readies d for a body, which it reads in place.
 func (d *decoder) reset(body []byte) {
-	d.json.Reset(bytes.NewBuffer(body), lenient)
+	d.body = *bytes.NewBuffer(body)
+	d.json.Reset(&d.body, lenient)
 	d.size = len(body)
 }
 

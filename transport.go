@@ -14,6 +14,11 @@ import (
 type transport struct {
 	base    http.RoundTripper // nil: the default transport at the time of the request, as in http.Client
 	timeout time.Duration     // of an attempt, with the body of its answer; 0 means none
+	cause   error             // of an attempt that took longer
+}
+
+func newTransport(base http.RoundTripper, timeout time.Duration) transport {
+	return transport{base, timeout, attemptTimeout(timeout)}
 }
 
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -23,7 +28,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	ctx, cancel := r.Context(), context.CancelFunc(func() {})
 	if t.timeout > 0 {
-		ctx, cancel = context.WithTimeoutCause(ctx, t.timeout, attemptTimeout(t.timeout))
+		ctx, cancel = context.WithTimeoutCause(ctx, t.timeout, t.cause)
 	}
 	resp, err := base.RoundTrip(r.WithContext(ctx))
 	if err != nil || resp == nil || resp.Body == nil {
