@@ -93,8 +93,6 @@ func (c *Client) complete() {
 	}
 	own.Timeout = 0 // the transport sees to it, without a goroutine for each request
 	own.Transport = newTransport(own.Transport, timeout)
-	// A redirect is an answer: following it would take the token to another place.
-	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	c.http = &own
 	c.header = http.Header{"Accept": {"application/json"}, "User-Agent": {c.userAgent}}
 }

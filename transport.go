@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// transport is the user's, for one attempt after the other. It limits the time of each, and hides that the user's can
-// close its idle connections, which the retry loop would do after every failure.
+// transport is the user's, for one attempt after the other. It limits the time of each, keeps http.Client from following
+// redirects, and hides that the user's can close its idle connections, which the retry loop would do after every failure.
 type transport struct {
 	base    http.RoundTripper // nil: the default transport at the time of the request, as in http.Client
 	timeout time.Duration     // of an attempt, with the body of its answer; 0 means none
@@ -35,7 +35,8 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		defer cancel()
 		return resp, timedOut(ctx, err)
 	}
-	resp.Header.Del("Location") // http.Client would make a broken one an error of its own
+	// A redirect is an answer: http.Client would follow it, and take the token to another place.
+	resp.Header.Del("Location")
 	resp.Body = &attemptBody{resp.Body, ctx, cancel}
 	return resp, nil
 }
