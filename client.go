@@ -44,7 +44,7 @@ func NewClient(tenantURL string, tokens TokenSource, opts ...Option) (*Client, e
 	if err != nil {
 		return nil, err
 	}
-	if tokens == nil {
+	if f, ok := tokens.(TokenFunc); tokens == nil || ok && f == nil {
 		return nil, invalid("tokens", "nil", "a TokenSource is needed, such as an APIKey")
 	}
 	if key, ok := tokens.(APIKey); ok {
@@ -214,7 +214,7 @@ func WithLimiters(l Limiters) Option {
 	}
 }
 
-// WithPolling sets how often Watch, Wait and Run look at a reload; see [PollPolicy], which also tells the default.
+// WithPolling sets how often Watch, Wait, Run and the batches look at a reload; see [PollPolicy], which also tells the default.
 func WithPolling(p PollPolicy) Option {
 	return func(c *Client) error {
 		if err := p.validate(); err != nil {

@@ -119,8 +119,10 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		}
 		refusedBeforeSending(t, err, says)
 	}
-	_, err := reloads.NewClient("https://t.example.com", nil)
-	refusedBeforeSending(t, err, "tokens nil")
+	for _, tokens := range []reloads.TokenSource{nil, reloads.TokenFunc(nil)} {
+		_, err := reloads.NewClient("https://t.example.com", tokens)
+		refusedBeforeSending(t, err, "tokens nil")
+	}
 }
 
 // sticky is a transport that counts how often its idle connections are closed.

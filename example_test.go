@@ -52,6 +52,8 @@ func ExampleNewClient() {
 	}
 	os.Setenv("QLIK_TENANT_URL", "http://your-tenant.us.qlikcloud.com")
 	os.Setenv("QLIK_API_KEY", "test-token")
+	defer os.Unsetenv("QLIK_TENANT_URL")
+	defer os.Unsetenv("QLIK_API_KEY")
 	fmt.Println(refresh(context.Background()))
 	// Output: reloads: tenantURL "http://your-tenant.us.qlikcloud.com": http is for loopback hosts only; use https
 }

@@ -65,8 +65,8 @@ func join(operator string, filters []Filter) Filter {
 	return Filter(strings.Join(operands, operator))
 }
 
-// isSingle reports whether s is one comparison, or all in one pair of parentheses: whether, outside of quotes and
-// parentheses, it has at most the two spaces of a comparison.
+// isSingle reports whether s is one comparison, or all in one pair of parentheses: one that is closed by its last
+// character, or none and, outside of quotes, the two spaces of a comparison.
 func isSingle(s string) bool {
 	depth, spaces, quoted := 0, 0, false
 	for i := 0; i < len(s); i++ {
@@ -79,10 +79,12 @@ func isSingle(s string) bool {
 		case c == '(':
 			depth++
 		case c == ')':
-			depth--
-		case c <= ' ' && depth == 0:
+			if depth--; depth == 0 {
+				return s[0] == '(' && i == len(s)-1
+			}
+		case c <= ' ':
 			spaces++
 		}
 	}
-	return spaces == 0 && strings.HasPrefix(s, "(") || spaces == 2 && !strings.ContainsAny(s, "()")
+	return depth == 0 && spaces == 2
 }

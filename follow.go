@@ -11,8 +11,8 @@ import (
 
 // follower looks after the reloads of a batch until they have ended. A look is a sweep, which lists all active
 // reloads of the tenant, 100 a request, and fetches the ones that have left that list; or, where the token may not
-// list the tenant or the sweep would cost more, it fetches those that are due, one by one. Either way its looks take
-// at most 80 % of what Tier 1 allows.
+// list the tenant or the sweep would cost more, it fetches those that are due, one by one. Its looks leave a fifth of
+// what Tier 1 allows to others: single looks in any minute, sweeps, which come in bursts, on average.
 type follower struct {
 	client  *Client
 	options runOptions
