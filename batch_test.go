@@ -216,7 +216,7 @@ func TestWaitAllFollowsTenThousandBySweeps(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		peak, goroutines := uint64(0), runtime.NumGoroutine()
+		peak, goroutines := uint64(0), countGoroutines()
 		var lags []time.Duration
 		client := tenant.NewClient(realPolling)
 		for r := range client.WaitAll(t.Context(), rs) {
@@ -224,7 +224,7 @@ func TestWaitAllFollowsTenThousandBySweeps(t *testing.T) {
 				t.Fatal(r.Err)
 			}
 			lags = append(lags, time.Since(r.Reload.EndTime))
-			if n := runtime.NumGoroutine() - goroutines; n > 20 {
+			if n := countGoroutines() - goroutines; n > 20 {
 				t.Fatalf("%d goroutines follow them", n)
 			}
 			if len(lags)%1000 == 500 {
@@ -244,6 +244,17 @@ func TestWaitAllFollowsTenThousandBySweeps(t *testing.T) {
 			t.Error("want 15s (95 %), 30s (99 %), at most 1000 requests a minute, less than 64 MiB and no 429")
 		}
 	})
+}
+
+// countGoroutines is the least of a few counts: one that is made while the runtime moves its list of ended goroutines
+// from a processor to all counts 32 of them as running.
+func countGoroutines() int {
+	least := runtime.NumGoroutine()
+	for range 9 {
+		runtime.Gosched()
+		least = min(least, runtime.NumGoroutine())
+	}
+	return least
 }
 
 // manyActive is a tenant with n reloads that end at random within the time.
