@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,21 +15,31 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// The most that is read of a body: a page with 100 long logs fits.
-const (
-	maxBody      = 64 << 20
-	maxErrorBody = 1 << 20
-	shownBody    = 512 // of a body that is not the API's, in an error
-)
+// BodyLimits are how many bytes of an answer's body are read, after it was decompressed. A longer body is an [*Error]
+// that matches [ErrBodyTooLong]. For a moment up to three times as much memory is used. See [WithBodyLimits].
+type BodyLimits struct {
+	// Answer is for a record or a page. 0 means 64 MiB: a page of 100 reloads with long logs fits.
+	Answer int64
+	// Error is for an answer outside 2xx. 0 means 1 MiB.
+	Error int64
+}
+
+const shownBody = 512 // bytes in an error of a body that is not the API's
+
+func (l BodyLimits) withDefaults() BodyLimits {
+	setDefault(&l.Answer, 64<<20)
+	setDefault(&l.Error, 1<<20)
+	return l
+}
 
 // read takes an answer in. The connection is free again when it returns.
 func (k *call) read(resp *http.Response) error {
 	defer resp.Body.Close()
 	k.status, k.header = resp.StatusCode, resp.Header
-	limit := int64(maxErrorBody)
-	ok := resp.StatusCode >= 200 && resp.StatusCode <= 299
+	limit := k.client.bodyLimits.Error
+	ok := isSuccess(k.status)
 	if ok {
-		limit = maxBody
+		limit = k.client.bodyLimits.Answer
 	}
 	var err error
 	if resp.StatusCode != http.StatusSwitchingProtocols { // its body is a connection without end
@@ -36,8 +47,12 @@ func (k *call) read(resp *http.Response) error {
 	}
 	switch {
 	case !ok:
-		return k.answerError() // with as much of the body as came
-	case errors.Is(err, errBodyTooLong):
+		e := k.answerError() // with as much of the body as came
+		if errors.Is(err, ErrBodyTooLong) {
+			e.Err = err
+		}
+		return e
+	case errors.Is(err, ErrBodyTooLong):
 		return k.broken(err)
 	case err != nil:
 		return k.transportError(fmt.Errorf("reading the answer's body: %w", err))
@@ -45,14 +60,12 @@ func (k *call) read(resp *http.Response) error {
 	return nil
 }
 
-var errBodyTooLong = errors.New("the body is too long")
-
 // readBody reads at most limit bytes.
 func (k *call) readBody(resp *http.Response, limit int64) error {
-	k.body.limited = io.LimitedReader{R: resp.Body, N: limit + 1}
+	k.body.limited = io.LimitedReader{R: resp.Body, N: limit + min(1, math.MaxInt64-limit)}
 	n, err := k.body.ReadFrom(&k.body.limited)
 	if n > limit {
-		return fmt.Errorf("%w: at most %d bytes are read", errBodyTooLong, limit)
+		return fmt.Errorf("%w: at most %d bytes are read", ErrBodyTooLong, limit)
 	}
 	return err
 }

@@ -26,6 +26,7 @@ type Client struct {
 	attemptTimeout time.Duration
 	limiters       Limiters
 	polling        PollPolicy
+	bodyLimits     BodyLimits
 	bodies         bodies
 }
 
@@ -77,6 +78,7 @@ func NewClient(tenantURL string, tokens TokenSource, opts ...Option) (*Client, e
 func (c *Client) complete() {
 	c.retry = c.retry.withDefaults()
 	c.polling = c.polling.withDefaults()
+	c.bodyLimits = c.bodyLimits.withDefaults()
 	if c.limiters.Read == nil {
 		c.limiters.Read = NewLimiter(Tier1PerMinute, time.Minute)
 	}
@@ -221,6 +223,18 @@ func WithPolling(p PollPolicy) Option {
 			return err
 		}
 		c.polling = p
+		return nil
+	}
+}
+
+// WithBodyLimits sets how much is read of an answer; see [BodyLimits], which also tells the default. A negative limit
+// is refused.
+func WithBodyLimits(l BodyLimits) Option {
+	return func(c *Client) error {
+		if l.Answer < 0 || l.Error < 0 {
+			return invalid("WithBodyLimits", fmt.Sprintf("%+v", l), "a limit must not be negative")
+		}
+		c.bodyLimits = l
 		return nil
 	}
 }

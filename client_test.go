@@ -108,6 +108,8 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		"RetryPolicy.MaxRetryAfter -1ns": reloads.WithRetry(reloads.RetryPolicy{MaxRetryAfter: -1}),
 		"RetryPolicy.MinBackoff 2s":      reloads.WithRetry(reloads.RetryPolicy{MinBackoff: 2 * time.Second, MaxBackoff: time.Second}),
 		"RetryPolicy.MinBackoff 500ms":   reloads.WithRetry(reloads.RetryPolicy{MaxBackoff: time.Millisecond}),
+		"WithBodyLimits":                 reloads.WithBodyLimits(reloads.BodyLimits{Answer: -1}),
+		"Error:-1":                       reloads.WithBodyLimits(reloads.BodyLimits{Error: -1}),
 		"PollPolicy.MinInterval -1ns":    reloads.WithPolling(reloads.PollPolicy{MinInterval: -1}),
 		"PollPolicy.MaxInterval -1ns":    reloads.WithPolling(reloads.PollPolicy{MaxInterval: -1}),
 		"PollPolicy.MinInterval 2s":      reloads.WithPolling(reloads.PollPolicy{MinInterval: 2 * time.Second, MaxInterval: time.Second}),
@@ -212,6 +214,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	elsewhere, hits := gateway(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, queued) })
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		for name, target := range map[string]string{
+			"a subdomain": "https://sub.localhost/api/v1/reloads", "plain http": "http://elsewhere.example.com/api/v1/reloads",
 			"other port": elsewhere + "/api/v1/reloads", "other host": "https://elsewhere.example.com/", "same host": prefix + "/api/v1/reloads/2",
 			"no place": "", "a broken place": "https://%zz/?" + testToken,
 		} {

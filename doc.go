@@ -25,7 +25,7 @@
 // otherwise than SUCCEEDED. [errors.Is] tells their classes apart, such as [ErrNotFound], [ErrReloadPending] or
 // [ErrReloadFailed], and asks for a single [Code]. An argument that the service would refuse is [ErrBadRequest] without
 // an [*Error]: nothing was sent. Failures of the network come as net/http reports them, wrapped. Of an answer's body
-// at most 64 MiB are read, of an error's 1 MiB; a longer page or record is an [*Error] that says so.
+// at most 64 MiB are read, of an error's 1 MiB ([BodyLimits]); a longer one is [ErrBodyTooLong].
 //
 // # Retries
 //

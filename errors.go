@@ -36,8 +36,11 @@ var (
 	ErrRateLimited = errors.New("reloads: rate limited")
 	// ErrServer is a failure of the service or of a gateway before it (5xx).
 	ErrServer = errors.New("reloads: server error")
-	// ErrCursorLoop is a list whose links lead back to a page that was already read. It comes without an [*Error].
+	// ErrCursorLoop is a list whose links lead back to a page that was already read, or over a thousand empty pages in
+	// a row. It comes without an [*Error].
 	ErrCursorLoop = errors.New("reloads: the list's cursors run in a loop")
+	// ErrBodyTooLong is an answer whose body is longer than the client's [BodyLimits].
+	ErrBodyTooLong = errors.New("the body is too long")
 	// ErrOutcomeUnknown is a trigger of which nobody can say whether it took effect: the connection was lost, or
 	// the service failed, after the request was sent, and looking for the reload did not tell either. It wraps what
 	// went wrong. The reload may exist.
@@ -109,7 +112,8 @@ type Error struct {
 	ContentType string
 	// Body is the beginning of a body that is not the API's JSON, at most 512 bytes; "" otherwise.
 	Body string
-	// Err tells what is wrong with the body of a 2xx; nil for any other status.
+	// Err tells why the body of a 2xx is not what the API promises. For any other status it is nil, or
+	// [ErrBodyTooLong].
 	Err error
 
 	hasRetryAfter bool // also when it asks for no wait
@@ -177,6 +181,11 @@ func (e *Error) Error() string {
 		return r
 	}, b.String())
 }
+
+// broken reports whether e is a 2xx, of which only the body is wrong.
+func (e *Error) broken() bool { return isSuccess(e.StatusCode) }
+
+func isSuccess(status int) bool { return status >= 200 && status <= 299 }
 
 // shorten cuts a text to so many bytes, at the most, of whole characters.
 func shorten(s string, most int) string {

@@ -67,8 +67,7 @@ func (o ListOptions) query() (string, error) {
 	if o.Prev != "" {
 		name, cursor = "prev", o.Prev
 	}
-	if _, query, ok := strings.Cut(cursor, "?"); ok {
-		query, _, _ = strings.Cut(query, "#")
+	if query, ok := queryOf(cursor); ok {
 		if query == "" {
 			return "", invalid("cursor", strconv.Quote(cursor), "its query is empty, so it leads nowhere")
 		}
@@ -114,9 +113,15 @@ func cursor(l Link) string {
 	if l.Href == "" {
 		return ""
 	}
-	_, query, _ := strings.Cut(l.Href, "?")
-	query, _, _ = strings.Cut(query, "#")
+	query, _ := queryOf(l.Href)
 	return "?" + query
+}
+
+// queryOf is the query of a link; ok is false if it has none, not even an empty one.
+func queryOf(link string) (query string, ok bool) {
+	link, _, _ = strings.Cut(link, "#")
+	_, query, ok = strings.Cut(link, "?")
+	return query, ok
 }
 
 // List returns one page of the list.
@@ -162,12 +167,15 @@ func (k *call) page() (*Page, error) {
 	}, nil
 }
 
+const mostEmpty = 1000 // pages in a row
+
 // Pages returns an iterator over the pages of the list, from the first or from the cursor in opts, following the
 // service's links forward, or backward if opts.Prev is set.
 //
 // Nothing is sent before the iterator is ranged over; ranging again starts again. After an error, which comes
 // once and with a nil page, it ends: an iteration without an error has seen the whole list. A list whose links
-// lead back to a page that was read ends with [ErrCursorLoop]. A break costs no further request.
+// lead back to a page that was read, or over a thousand empty pages in a row, ends with [ErrCursorLoop]. A break costs
+// no further request.
 func (c *Client) Pages(ctx context.Context, opts ListOptions) iter.Seq2[*Page, error] {
 	backward := opts.Prev != ""
 	first, err := opts.query() // here, not later: the caller may change what opts.Partial points to
@@ -176,7 +184,7 @@ func (c *Client) Pages(ctx context.Context, opts ListOptions) iter.Seq2[*Page, e
 			yield(nil, err)
 			return
 		}
-		query, seen := first, map[string]bool{first: true}
+		query, seen, empty := first, map[string]bool{first: true}, 0
 		for {
 			page, _, err := c.page(ctx, query)
 			if err != nil {
@@ -193,8 +201,15 @@ func (c *Client) Pages(ctx context.Context, opts ListOptions) iter.Seq2[*Page, e
 			if follow == (ListOptions{}) {
 				return
 			}
-			if query, err = follow.query(); err == nil && seen[query] {
+			if empty++; len(page.Reloads) > 0 {
+				empty = 0
+			}
+			switch query, err = follow.query(); {
+			case err != nil:
+			case seen[query]:
 				err = fmt.Errorf("%w: page %d has the cursor of an earlier one", ErrCursorLoop, len(seen))
+			case empty == mostEmpty:
+				err = fmt.Errorf("%w: %d pages in a row are empty", ErrCursorLoop, empty)
 			}
 			if err != nil {
 				yield(nil, err)

@@ -48,6 +48,7 @@ func TestEveryListOptionGoesOverTheWire(t *testing.T) {
 		{reloads.ListOptions{Prev: "/reloads?prev=%2B+%zz"}, "prev=%2B+%zz"},
 		{reloads.ListOptions{Next: "?a b\n\x00é\x7f"}, "a%20b%0A%00%C3%A9%7F"},
 		{reloads.ListOptions{Next: "?a=b?c"}, "a=b?c"},
+		{reloads.ListOptions{Next: "a#b?c"}, "next=a%23b%3Fc"},
 	} {
 		client, requests := serve(t, always(http.StatusOK, emptyPage))
 		if _, err := client.List(t.Context(), c.opts); err != nil {

@@ -42,7 +42,7 @@ func (p RetryPolicy) withDefaults() RetryPolicy {
 	return p
 }
 
-func setDefault(d *time.Duration, value time.Duration) {
+func setDefault[T ~int64](d *T, value T) {
 	if *d == 0 {
 		*d = value
 	}
@@ -115,8 +115,8 @@ func (k *call) effect() effect {
 	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
 		return effectUnclear
 	}
-	if answer.Err != nil {
-		return effectUnclear // a 2xx, of which only the body is broken
+	if answer.broken() {
+		return effectUnclear
 	}
 	return effectFinal
 }
@@ -163,7 +163,7 @@ func (k *call) retry(ctx context.Context) bool {
 	switch effect := k.effect(); {
 	case effect == effectUnclear:
 		k.unclear = true
-		if k.op == opTrigger || isAnswer && answer.Err != nil {
+		if k.op == opTrigger || isAnswer && answer.broken() {
 			return false
 		}
 	case effect == effectFinal:

@@ -133,7 +133,7 @@ func (c *Client) endsWatch(err error, seen bool, watched time.Duration) bool {
 	case errors.Is(err, ErrBadRequest), isCertificateError(err):
 		return true
 	case errors.As(err, &answer):
-		return answer.Err == nil && !answer.Is(ErrServer) && !answer.Is(ErrRateLimited)
+		return !answer.broken() && !answer.Is(ErrServer) && !answer.Is(ErrRateLimited)
 	}
 	return false
 }
