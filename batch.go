@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"slices"
 	"sync"
 )
@@ -18,6 +19,18 @@ type Result struct {
 	// Err is nil if the reload SUCCEEDED, a [*ReloadError] if it ended otherwise, [ErrNotStarted] if it was not
 	// triggered since ctx had ended, and otherwise what [Client.Run] returns.
 	Err error
+}
+
+// LogValue logs the result as a group: the app that was asked for, the reload as far as there is one, and the error.
+func (r Result) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.Any("request", r.Request)}
+	if r.Reload != nil {
+		attrs = append(attrs, slog.Any("reload", r.Reload))
+	}
+	if r.Err != nil {
+		attrs = append(attrs, slog.String("error", r.Err.Error()))
+	}
+	return slog.GroupValue(attrs...)
 }
 
 // triggers is how many of a batch are under way at once: as many as the rate limit needs at any latency, and some that

@@ -12,7 +12,8 @@ import (
 
 // Request asks for a reload of an app.
 //
-// The names of its variables print and log, their values do not: people put secrets in them.
+// The names of its variables print and log, their values do not: people put secrets in them. Its JSON, which is the body of
+// the request, has them.
 type Request struct {
 	// AppID names the app to reload. Required.
 	AppID string `json:"appId"`
