@@ -173,4 +173,3 @@ func (d *decoder) extra(into *map[string]stdjson.RawMessage, name []byte) error 
 	(*into)[string(key)] = bytes.Clone(value)
 	return nil
 }
-

@@ -144,7 +144,7 @@ func TestAllYieldsAPrefixOfTheTruth(t *testing.T) {
 				tenant.Inject(randomFault(random, chance))
 			}
 			client := tenant.NewClient(reloads.WithAttemptTimeout(10*time.Second), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: random.IntN(3)}))
-			opts := reloads.ListOptions{AppID: "app", Limit: 1 + random.IntN(10)}
+			opts := reloads.ListOptions{AppID: "app", Limit: 1 + random.IntN(10), Prefetch: random.IntN(2) == 0}
 			got, errs, err := collect(client.All(t.Context(), opts))
 			if errs > 1 || len(got) > len(truth) || !slices.Equal(got, truth[:len(got)]) {
 				t.Errorf("seed %d: %d errors, yielded %v of %v", seed, errs, got, truth)

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // ListOptions select and order the reloads of a list. The zero value asks for the newest 10 of the tenant, which
@@ -30,6 +31,9 @@ type ListOptions struct {
 	// both is an error. A cursor of a Page or link carries the options that its list was asked with, and those
 	// beside it are not sent; beside a bare value they are.
 	Next, Prev string
+	// Prefetch lets iterators request the next page while the caller still works on the one before, which takes less
+	// time where both are slow. A break then wastes at most one request. List does not look at it.
+	Prefetch bool
 }
 
 // Sort is the order of a list: a field, with + or nothing before it for ascending order, - for descending. The
@@ -167,57 +171,87 @@ func (k *call) page() (*Page, error) {
 	}, nil
 }
 
-const mostEmpty = 1000 // pages in a row
-
 // Pages returns an iterator over the pages of the list, from the first or from the cursor in opts, following the
 // service's links forward, or backward if opts.Prev is set.
 //
 // Nothing is sent before the iterator is ranged over; ranging again starts again. After an error, which comes
 // once and with a nil page, it ends: an iteration without an error has seen the whole list. A list whose links
 // lead back to a page that was read, or over a thousand empty pages in a row, ends with [ErrCursorLoop]. A break costs
-// no further request.
+// no further request, unless opts.Prefetch is set.
 func (c *Client) Pages(ctx context.Context, opts ListOptions) iter.Seq2[*Page, error] {
-	backward := opts.Prev != ""
 	first, err := opts.query() // here, not later: the caller may change what opts.Partial points to
 	return func(yield func(*Page, error) bool) {
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		query, seen, empty := first, map[string]bool{first: true}, 0
-		for {
-			page, _, err := c.page(ctx, query)
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			if !yield(page, nil) {
-				return
-			}
-			follow := ListOptions{Next: page.Next}
-			if backward {
-				follow = ListOptions{Prev: page.Prev}
-			}
-			if follow == (ListOptions{}) {
-				return
-			}
-			if empty++; len(page.Reloads) > 0 {
-				empty = 0
-			}
-			switch query, err = follow.query(); {
-			case err != nil:
-			case seen[query]:
-				err = fmt.Errorf("%w: page %d has the cursor of an earlier one", ErrCursorLoop, len(seen))
-			case empty == mostEmpty:
-				err = fmt.Errorf("%w: %d pages in a row are empty", ErrCursorLoop, empty)
-			}
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			seen[query] = true
+		var ahead sync.WaitGroup // of the request for the next page, under way while the caller has this one
+		defer ahead.Wait()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		w := walk{backward: opts.Prev != "", query: first, seen: map[string]bool{first: true}}
+		fetch := func() (*Page, error) {
+			page, _, err := c.page(ctx, w.query)
+			return page, err
 		}
+		page, err := fetch()
+		for err == nil {
+			end, wrong := w.follow(page)
+			var next *Page
+			request := func() {
+				if err = wrong; err == nil {
+					next, err = fetch()
+				}
+			}
+			early := opts.Prefetch && !end
+			if early {
+				ahead.Go(request)
+			}
+			if !yield(page, nil) || end {
+				return
+			}
+			if ahead.Wait(); !early {
+				request()
+			}
+			page = next
+		}
+		yield(nil, err)
 	}
+}
+
+// walk is the way of an iteration through a list.
+type walk struct {
+	backward bool
+	query    string          // of the next page
+	seen     map[string]bool // all queries so far
+	empty    int             // pages in a row
+}
+
+const mostEmpty = 1000 // pages in a row
+
+// follow goes from a page to the next one; end means that there is none.
+func (w *walk) follow(p *Page) (end bool, err error) {
+	opts := ListOptions{Next: p.Next}
+	if w.backward {
+		opts = ListOptions{Prev: p.Prev}
+	}
+	if opts == (ListOptions{}) {
+		return true, nil
+	}
+	if w.empty++; len(p.Reloads) > 0 {
+		w.empty = 0
+	}
+	w.query, err = opts.query()
+	switch {
+	case err != nil:
+		return false, err
+	case w.seen[w.query]:
+		return false, fmt.Errorf("%w: page %d has the cursor of an earlier one", ErrCursorLoop, len(w.seen))
+	case w.empty == mostEmpty:
+		return false, fmt.Errorf("%w: %d pages in a row are empty", ErrCursorLoop, w.empty)
+	}
+	w.seen[w.query] = true
+	return false, nil
 }
 
 // All returns an iterator over the reloads of the list, page after page; see [Client.Pages] for what it promises.

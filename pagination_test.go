@@ -7,8 +7,11 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -69,14 +72,14 @@ func TestAllWalksForward(t *testing.T) {
 	if n := len(requests.requests()); n != 0 {
 		t.Errorf("%d requests before it was ranged over", n)
 	}
-	for range 2 { // ranging again starts again
+	for _, all := range []iter.Seq2[*reloads.Reload, error]{all, all, client.All(t.Context(), reloads.ListOptions{Prefetch: true})} { // ranging again starts again
 		ids, _, err := collect(all)
 		if diff := cmp.Diff([]string{"a", "b", "c", "d"}, ids); diff != "" || err != nil {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
 	}
 	once := []string{"", "appId=a&next=2", "next=3%3D%3D"}
-	if diff := cmp.Diff(append(once, once...), queries(requests)); diff != "" {
+	if diff := cmp.Diff(slices.Repeat(once, 3), queries(requests)); diff != "" {
 		t.Errorf("queries (-want +got):\n%s", diff)
 	}
 }
@@ -176,6 +179,7 @@ func TestCursorsThatRunInALoop(t *testing.T) {
 		"backward":          {map[string]string{"prev=1": page(`{"prev":{"href":"?prev=1"}}`, "a")}, reloads.ListOptions{Prev: "1"}, []string{"a"}},
 	} {
 		client, requests := book(t, c.pages)
+		c.opts.Prefetch = len(c.want)%2 == 0
 		ids, errs, err := collect(client.All(t.Context(), c.opts))
 		if diff := cmp.Diff(c.want, ids); diff != "" || errs != 1 || !errors.Is(err, reloads.ErrCursorLoop) {
 			t.Errorf("%s: %d errors, the last %v (-want +got):\n%s", name, errs, err, diff)
@@ -208,4 +212,59 @@ func TestTheEndOfAList(t *testing.T) {
 	if ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{})); len(ids) != 1 || err != nil {
 		t.Errorf("without links: %v and %v", ids, err)
 	}
+}
+
+// Where the tenant and the caller need as long for a page, prefetching takes little more than half the time. A break wastes
+// one request, which does not outlive the loop.
+func TestPrefetch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const pages = 20
+		slow := func() (*reloads.Client, *script) {
+			n := 0
+			wire := plays(func(r *http.Request) (*http.Response, error) {
+				select {
+				case <-r.Context().Done():
+					return nil, r.Context().Err()
+				case <-time.After(time.Second):
+				}
+				n++
+				links := fmt.Sprintf(`{"next":{"href":"?next=%d"}}`, n)
+				if n == pages {
+					links = "{}"
+				}
+				return answer(200, page(links, fmt.Sprint(n)))(r)
+			})
+			return scriptedClient(t, wire), wire
+		}
+		took := map[bool]time.Duration{}
+		for _, prefetch := range []bool{false, true} {
+			client, _ := slow()
+			began := time.Now()
+			n := 0
+			for p, err := range client.Pages(t.Context(), reloads.ListOptions{Prefetch: prefetch}) {
+				if n++; err != nil || p.Reloads[0].ID != fmt.Sprint(n) {
+					t.Fatalf("page %d: %+v, %v", n, p, err)
+				}
+				time.Sleep(time.Second)
+			}
+			if n != pages {
+				t.Errorf("%d pages", n)
+			}
+			took[prefetch] = time.Since(began)
+		}
+		if t.Logf("%v without, %v with", took[false], took[true]); float64(took[true]) > 0.6*float64(took[false]) {
+			t.Errorf("it takes %v, without %v: want at most 0.6 of it", took[true], took[false])
+		}
+
+		client, wire := slow()
+		began := time.Now()
+		for range client.Pages(t.Context(), reloads.ListOptions{Prefetch: true}) {
+			synctest.Wait() // the request for the next page is under way
+			break
+		}
+		if n := len(wire.requests()); n != 2 || time.Since(began) != time.Second {
+			t.Errorf("%d requests in %v, want 2 in 1s", n, time.Since(began))
+		}
+	})
 }
