@@ -176,3 +176,43 @@ func BenchmarkLimiter(b *testing.B) {
 		})
 	}
 }
+
+// Many goroutines ask one limiter.
+func BenchmarkLimiterContended(b *testing.B) {
+	for name, limiter := range map[string]reloads.Limiter{
+		"floor":  rate.NewLimiter(rate.Inf, 1000),
+		"client": reloads.NewLimiter(1000, time.Nanosecond),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetParallelism(32)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := limiter.Wait(b.Context()); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// NewClient sends nothing and starts nothing: the floor is its limiters.
+func BenchmarkNewClient(b *testing.B) {
+	b.Run("floor", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			_ = reloads.NewLimiter(reloads.Tier1PerMinute, time.Minute)
+			_ = reloads.NewLimiter(reloads.SpecialPerMinute, time.Minute)
+			_ = reloads.NewLimiter(reloads.SpecialPerMinute, time.Minute)
+		}
+	})
+	b.Run("client", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := reloads.NewClient("https://tenant.example.com", reloads.APIKey("test-token")); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -132,6 +132,36 @@ func TestWindowLimiterServesInOrder(t *testing.T) {
 	})
 }
 
+// Of many who want to start again and again, none waits much longer than the others.
+func TestWindowLimiterStarvesNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const goroutines, requests = 64, 25
+		l := reloads.NewLimiter(100, time.Minute)
+		waits := make([]time.Duration, goroutines) // of each, in all
+		var wg sync.WaitGroup
+		for i := range goroutines {
+			wg.Go(func() {
+				for range requests {
+					began := time.Now()
+					if err := l.Wait(t.Context()); err != nil {
+						t.Error(err)
+					}
+					waits[i] += time.Since(began)
+				}
+			})
+		}
+		wg.Wait()
+		sum := time.Duration(0)
+		for _, w := range waits {
+			sum += w
+		}
+		if mean, slowest := sum/goroutines, slices.Max(waits); slowest > 2*mean {
+			t.Errorf("the slowest waited for %v, the mean is %v", slowest, mean)
+		}
+	})
+}
+
 // One who comes at the moment in which a request may start does not overtake the one who waits for it.
 func TestWindowLimiterLetsNobodyOvertake(t *testing.T) {
 	t.Parallel()
