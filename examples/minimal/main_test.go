@@ -1,0 +1,52 @@
+package main
+
+import (
+	"errors"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"regexp"
+	"testing"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
+)
+
+// The test runs itself as the program.
+func TestMain(m *testing.M) {
+	if os.Getenv("RUN_MINIMAL") != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestMinimal(t *testing.T) {
+	tenant := reloadstest.NewTenant()
+	tenant.AddApp("sales", reloadstest.App{})
+	tenant.AddApp("broken", reloadstest.App{Outcome: reloads.StatusFailed, ErrorCode: "EngineConnectionError", ErrorMessage: "unexpected EOF"})
+	server := httptest.NewServer(tenant)
+	t.Cleanup(server.Close)
+	for app, want := range map[string]struct {
+		status int
+		prints string
+	}{
+		"sales":   {0, `^SUCCEEDED after \d+m?s\n$`},
+		"broken":  {1, `reloads: reload \w+ of app broken ended as FAILED: EngineConnectionError: unexpected EOF\n$`},
+		"unknown": {1, `reloads: POST /api/v1/reloads: 4\d\d .*\n$`},
+	} {
+		cmd := exec.Command(os.Args[0], app)
+		cmd.Env = append(os.Environ(), "RUN_MINIMAL=1", "QLIK_TENANT_URL="+server.URL, "QLIK_API_KEY="+tenant.Token())
+		out, err := cmd.CombinedOutput()
+		status := 0
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			status = exit.ExitCode()
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if status != want.status || !regexp.MustCompile(want.prints).Match(out) {
+			t.Errorf("%s: status %d, want %d, and %q, want %s", app, status, want.status, out, want.prints)
+		}
+	}
+}
