@@ -10,9 +10,6 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // BodyLimits are how many bytes of an answer's body are read, after it was decompressed. A longer body is an [*Error]
@@ -134,17 +131,16 @@ func (k *call) answerError() *Error {
 		ContentType: k.redact(k.header.Get("Content-Type")),
 	}
 	e.RetryAfter, e.hasRetryAfter = retryAfter(k.header.Get("Retry-After"), k.reading().now())
-	details, traceID, ok := decodeErrors(k.body.Bytes())
+	body, ok := k.decoder().errors()
 	if !ok {
 		e.Body = k.snippet()
 		return e
 	}
-	e.TraceID = k.redact(traceID)
-	for _, d := range details {
-		e.Details = append(e.Details, ErrorDetail{
-			Code: Code(k.redact(string(d.Code))), Title: k.redact(d.Title), Detail: k.redact(d.Detail),
-		})
+	e.TraceID = k.redact(body.traceID)
+	for i, d := range body.details {
+		body.details[i] = ErrorDetail{Code: Code(k.redact(string(d.Code))), Title: k.redact(d.Title), Detail: k.redact(d.Detail)}
 	}
+	e.Details = body.details
 	return e
 }
 
@@ -179,51 +175,4 @@ func (k *call) redact(s string) string { return strings.ReplaceAll(s, k.token, r
 func (k *call) reading() reading {
 	date, _ := http.ParseTime(k.header.Get("Date")) // zero if there is none
 	return reading{date: date, sent: k.began, received: k.ended}
-}
-
-// decodeErrors reads the body of an error, in every spelling that occurs; ok is false if it is none.
-func decodeErrors(body []byte) (details []ErrorDetail, traceID string, ok bool) {
-	var b struct {
-		Errors []struct {
-			Code, Title, Detail, Details, TraceID loose
-		} `json:"errors"`
-		TraceID loose `json:"traceId"`
-	}
-	if err := json.Unmarshal(body, &b, lenient, json.MatchCaseInsensitiveNames(true)); err != nil || len(b.Errors) == 0 {
-		return nil, "", false
-	}
-	traceID = string(b.TraceID)
-	for _, e := range b.Errors {
-		detail := e.Detail
-		if detail == "" {
-			detail = e.Details
-		}
-		if traceID == "" {
-			traceID = string(e.TraceID)
-		}
-		details = append(details, ErrorDetail{Code: Code(e.Code), Title: string(e.Title), Detail: string(detail)})
-	}
-	return details, traceID, true
-}
-
-// loose is a string of an error body. Anything else in its place is kept as the JSON that it is: an error must
-// not be lost because one of its members has an odd type.
-type loose string
-
-func (t *loose) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	value, err := dec.ReadValue()
-	if err != nil {
-		return err
-	}
-	switch value.Kind() {
-	case jsontext.KindNull:
-		*t = ""
-	case jsontext.KindString:
-		s, err := jsontext.AppendUnquote(nil, value)
-		*t = loose(s)
-		_ = err // only of broken UTF-8, which is replaced
-	default:
-		*t = loose(value)
-	}
-	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // UnmarshalJSON decodes a record of the API. Members that are not known go to Extra.
@@ -66,31 +65,20 @@ func (d *decoder) records() ([]Reload, error) {
 	if d.null() {
 		return nil, nil
 	}
-	if d.json.PeekKind() != jsontext.KindBeginArray {
-		return nil, d.mismatch("array")
-	}
-	if _, err := d.json.ReadToken(); err != nil {
-		return nil, err
-	}
 	rs := []Reload{}
-	var before *Reload
-	for d.json.PeekKind() != jsontext.KindEndArray {
-		start := d.json.InputOffset()
+	start := d.json.InputOffset()
+	err := d.array(func() error {
 		rs = append(rs, Reload{})
 		r := &rs[len(rs)-1]
-		if before == nil {
-			before = r
+		if err := d.record(r, &rs[max(0, len(rs)-2)]); err != nil {
+			return err
 		}
-		if err := d.record(r, before); err != nil {
-			return nil, err
-		}
-		before = r
 		if len(rs) == 1 { // the records of a page are of about one size: make room for all of them at once
 			length := d.json.InputOffset() - start
 			rs = slices.Grow(rs, int(min(maxLimit, int64(d.size)/length)))
 		}
-	}
-	_, err := d.json.ReadToken()
+		return nil
+	})
 	return rs, err
 }
 

@@ -68,6 +68,23 @@ func (d *decoder) object(member func(name []byte) error) error {
 	return err
 }
 
+// array reads an array: element is called to read each of its values.
+func (d *decoder) array(element func() error) error {
+	if d.json.PeekKind() != jsontext.KindBeginArray {
+		return d.mismatch("array")
+	}
+	if _, err := d.json.ReadToken(); err != nil {
+		return err
+	}
+	for d.json.PeekKind() != jsontext.KindEndArray {
+		if err := element(); err != nil {
+			return err
+		}
+	}
+	_, err := d.json.ReadToken()
+	return err
+}
+
 // null skips a null, and reports whether there was one.
 func (d *decoder) null() bool {
 	return d.json.PeekKind() == jsontext.KindNull && d.json.SkipValue() == nil

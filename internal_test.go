@@ -147,11 +147,13 @@ func FuzzErrorBody(f *testing.F) {
 	}
 	f.Add([]byte(`{"errors":[{"code":1,"title":{},"detail":null},null],"traceId":[]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		details, traceID, ok := decodeErrors(body)
-		if ok != (len(details) > 0) || !ok && traceID != "" {
-			t.Errorf("%q: %v, %q, %v", body, details, traceID, ok)
+		var d decoder
+		d.reset(body)
+		b, ok := d.errors()
+		if ok != (len(b.details) > 0) || !ok && b.traceID != "" {
+			t.Errorf("%q: %+v, %v", body, b, ok)
 		}
-		for _, d := range details {
+		for _, d := range b.details {
 			if !utf8.ValidString(d.String()) {
 				t.Errorf("%q: %q is not valid UTF-8", body, d)
 			}
