@@ -29,12 +29,16 @@ func (l BodyLimits) withDefaults() BodyLimits {
 	return l
 }
 
-// read takes an answer in. The connection is free again when it returns.
+// read takes an answer in. The connection is free again when it returns, except that of a log.
 func (k *call) read(resp *http.Response) error {
-	defer resp.Body.Close()
 	k.status, k.header = resp.StatusCode, resp.Header
-	limit := k.client.bodyLimits.Error
 	ok := isSuccess(k.status)
+	if ok && k.op == opLog && !isHTML(resp.Header) {
+		k.stream = untimed(resp.Body)
+		return nil
+	}
+	defer resp.Body.Close()
+	limit := k.client.bodyLimits.Error
 	if ok {
 		limit = k.client.bodyLimits.Answer
 	}
@@ -53,6 +57,8 @@ func (k *call) read(resp *http.Response) error {
 		return k.broken(err)
 	case err != nil:
 		return k.transportError(fmt.Errorf("reading the answer's body: %w", err))
+	case k.op == opLog:
+		return k.broken(errNoLog)
 	}
 	return nil
 }

@@ -194,9 +194,9 @@ func WithRetry(p RetryPolicy) Option {
 }
 
 // WithAttemptTimeout limits the time of each attempt, from dialling to the last byte of the answer; waiting for
-// the rate limit and between attempts does not count. 0 means no limit, the default is one minute; a negative one
-// is refused. The error of an attempt that took longer is a [net.Error] whose Timeout method returns true; it is no
-// [context.DeadlineExceeded], which is the caller's own deadline.
+// the rate limit and between attempts does not count, and neither does reading what [Client.Log] returns. 0 means no
+// limit, the default is one minute; a negative one is refused. The error of an attempt that took longer is a
+// [net.Error] whose Timeout method returns true; it is no [context.DeadlineExceeded], which is the caller's own deadline.
 func WithAttemptTimeout(d time.Duration) Option {
 	return func(c *Client) error {
 		if d < 0 {

@@ -174,6 +174,9 @@ func TestHeaders(t *testing.T) {
 		if e.name == "trigger" {
 			want.Set("Content-Type", "application/json")
 		}
+		if e.name == "log" {
+			want.Set("Accept", "text/plain, application/json;q=0.5")
+		}
 		if diff := cmp.Diff(want, wire.requests()[0].Header); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", e.name, diff)
 		}

@@ -2,6 +2,7 @@ package reloads_test
 
 import (
 	"context"
+	"io"
 	"iter"
 	"log/slog"
 	"net/http"
@@ -54,6 +55,7 @@ var (
 		Get(ctx context.Context, id string) (*reloads.Reload, error)
 		Cancel(ctx context.Context, id string) (reloads.Status, error)
 		List(ctx context.Context, opts reloads.ListOptions) (*reloads.Page, error)
+		Log(ctx context.Context, appID, reloadID string) (io.ReadCloser, error)
 		Pages(ctx context.Context, opts reloads.ListOptions) iter.Seq2[*reloads.Page, error]
 		All(ctx context.Context, opts reloads.ListOptions) iter.Seq2[*reloads.Reload, error]
 		Watch(ctx context.Context, id string) iter.Seq2[*reloads.Reload, error]

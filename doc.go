@@ -19,6 +19,9 @@
 // for one that exists, and [Client.Watch] shows each change of its status on the way. [Client.RunAll] and
 // [Client.WaitAll] do so for many at once.
 //
+// [Client.Log] is the one call outside the four endpoints: it streams the full log of a reload, which the Apps API has.
+// The log of a record is only a summary, whose figures [Reload.Summary] reads.
+//
 // # Errors
 //
 // An [*Error] is an answer of the service that is not the one that was asked for, a [*ReloadError] a reload that ended
@@ -32,7 +35,7 @@
 // What happened to a request decides whether it is sent again, at most [RetryPolicy].MaxRetries times:
 //
 //   - It was never sent (no connection): again. A certificate that does not fit: not again.
-//   - The connection was lost, the attempt timed out, or the answer is 500, 502 or 504: List, Get and Cancel again. A
+//   - The connection was lost, the attempt timed out, or the answer is 500, 502 or 504: List, Get, Log and Cancel again. A
 //     Trigger may have taken effect, so the client looks for the reload first; see below.
 //   - 503: as above; with Retry-After, all of them again.
 //   - 429 of the rate limit: again, after Retry-After, and every other call of the same tier waits, too.
@@ -66,7 +69,7 @@
 //
 // # Rate limits
 //
-// The service allows each user 1000 requests a minute to List and Get together (Tier 1), and 50 to each of Trigger and
+// The service allows each user 1000 requests a minute to List, Get and Log together (Tier 1), and 50 to each of Trigger and
 // Cancel (Special). A client never starts more than that in any minute, whatever the pattern of its calls: they wait
 // in order of their calls. Each attempt counts, retries too. See [WindowLimiter], and [WithLimiters] to share the
 // limits between clients that use the same key.

@@ -174,12 +174,17 @@ func (e *Error) Error() string {
 	if e.Attempts > 1 {
 		fmt.Fprintf(&b, " (%d attempts)", e.Attempts)
 	}
+	return oneLine(b.String())
+}
+
+// oneLine makes control characters spaces: a server could forge lines of a log.
+func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) { // a server could forge lines of a log
+		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
-	}, b.String())
+	}, s)
 }
 
 // broken reports whether e is a 2xx, of which only the body is wrong.
@@ -283,7 +288,8 @@ type ReloadError struct {
 	Reload *Reload
 }
 
-// Error names the reload and its app, and says why it failed as far as the service does.
+// Error names the reload and its app, and says in one line why it failed as far as the service does: with the record's
+// error message or, if there is none, the last lines that matter of its log.
 func (e *ReloadError) Error() string {
 	r := e.Reload
 	s := fmt.Sprintf("reloads: reload %s of app %s ended as %s", r.ID, r.AppID, r.Status)
@@ -292,7 +298,10 @@ func (e *ReloadError) Error() string {
 			s += ": " + why
 		}
 	}
-	return s
+	if lines := r.lastLines(); r.ErrorMessage == "" && len(lines) > 0 {
+		s += "; its log ends: " + strings.Join(lines, " / ")
+	}
+	return oneLine(s)
 }
 
 // Is reports whether target is the class of the reload's status.

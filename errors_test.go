@@ -107,11 +107,22 @@ func TestErrorTexts(t *testing.T) {
 		{with(func(e *reloads.Error) { e.StatusCode, e.Err = 200, errors.New("no data") }), "reloads: GET /api/v1/reloads/1: 200 OK: no data"},
 		{documented.Err(), "reloads: reload 5be59decca62aa00097268a4 of app 116dbfae-7fb9-4983-8e23-5ccd8c508722 ended as FAILED: EngineConnectionError: failed to complete reload: unexpected EOF"},
 		{&reloads.ReloadError{Reload: &reloads.Reload{ID: "1", AppID: "2", Status: "CANCELED"}}, "reloads: reload 1 of app 2 ended as CANCELED"},
+		{failedWith("E", "message\nof two lines", "log"), "reloads: reload 1 of app 2 ended as FAILED: E: message of two lines"},
+		{failedWith("E", "", "1\r\n2\r\n3\r\nError: no table\t\x1b[2J\r\n\r\n"), "reloads: reload 1 of app 2 ended as FAILED: E; its log ends: 2 / 3 / Error: no table  [2J"},
+		{failedWith("", "", "ReloadID: 1\nReload failed\nIn total 3 rows read from sources.\n"), "reloads: reload 1 of app 2 ended as FAILED; its log ends: Reload failed"},
+		{failedWith("", "", strings.Repeat("ä", 1000)), "reloads: reload 1 of app 2 ended as FAILED; its log ends: " + strings.Repeat("ä", 100)},
+		{failedWith("", "", documented.Log), "reloads: reload 1 of app 2 ended as FAILED; its log ends: Started loading / App saved / Finished successfully"},
+		{failedWith("", "", "ReloadID: 1\n"), "reloads: reload 1 of app 2 ended as FAILED"},
 	} {
 		if got := c.err.Error(); got != c.want {
 			t.Errorf("got  %s\nwant %s", got, c.want)
 		}
 	}
+}
+
+// failedWith is a failed reload that says why.
+func failedWith(code, message, log string) error {
+	return &reloads.ReloadError{Reload: &reloads.Reload{ID: "1", AppID: "2", Status: "FAILED", ErrorCode: code, ErrorMessage: message, Log: log}}
 }
 
 // What a server writes ends up in logs and terminals: one error, one line.

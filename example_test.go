@@ -1,6 +1,7 @@
 package reloads_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -202,6 +203,46 @@ func ExampleClient_All() {
 	// 2026-11-03 FAILED 1s 59s
 	// 2026-11-02 SUCCEEDED 1s 59s
 	// 2026-11-01 SUCCEEDED 1s 59s
+}
+
+// Stream the full log of a reload, to a file for instance.
+func ExampleClient_Log() {
+	tenant := reloadstest.NewTenant()
+	tenant.AddApp("sales", reloadstest.App{FullLog: "0001 Started loading\n0002 Orders << orders.csv (1,200 row(s) fetched)\n"})
+	client, ctx := tenant.NewClient(), context.Background()
+	reload, err := client.Run(ctx, reloads.Request{AppID: "sales"})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	full, err := client.Log(ctx, reload.AppID, reload.ID)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer full.Close()
+	lines := bufio.NewScanner(full) // leaves the CRLF out
+	for lines.Scan() {
+		fmt.Println(lines.Text())
+	}
+	if err := lines.Err(); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// 0001 Started loading
+	// 0002 Orders << orders.csv (1,200 row(s) fetched)
+}
+
+// A figure that the log does not tell is nil.
+func ExampleReload_Summary() {
+	reload := &reloads.Reload{Log: "Reload finished successfully\nIn total 1200 rows read from sources.\n"}
+	summary := reload.Summary()
+	if summary.RowsRead != nil {
+		fmt.Println("read:", *summary.RowsRead)
+	}
+	fmt.Println("stored is told:", summary.RowsStored != nil)
+	// Output:
+	// read: 1200
+	// stored is told: false
 }
 
 // Keep a cursor, and go on from there another time.

@@ -215,7 +215,7 @@ func (c *Client) Get(ctx context.Context, id string) (*Reload, error) {
 
 // get also tells when the answer was given, by the service's clock.
 func (c *Client) get(ctx context.Context, id string) (*Reload, reading, error) {
-	segment, err := pathSegment(id)
+	segment, err := pathSegment("id", id)
 	if err != nil {
 		return nil, reading{}, err
 	}
@@ -234,7 +234,7 @@ func (c *Client) get(ctx context.Context, id string) (*Reload, reading, error) {
 // Cancelling twice does no harm, so a cancel whose outcome is unknown is sent again. Where that is then refused,
 // and the reload turns out to be cancelled, the refused one has succeeded.
 func (c *Client) Cancel(ctx context.Context, id string) (Status, error) {
-	segment, err := pathSegment(id)
+	segment, err := pathSegment("id", id)
 	if err != nil {
 		return "", err
 	}
@@ -273,12 +273,12 @@ func (k *call) reload() (*Reload, error) {
 var errNoID = errors.New("a record has no id")
 
 // pathSegment escapes an id, so that it stays one segment of the path.
-func pathSegment(id string) (string, error) {
+func pathSegment(argument, id string) (string, error) {
 	switch id {
 	case "":
-		return "", invalid("id", `""`, "must name a reload")
+		return "", invalid(argument, `""`, "must not be empty")
 	case ".", "..":
-		return "", invalid("id", strconv.Quote(id), "a path cannot hold it")
+		return "", invalid(argument, strconv.Quote(id), "a path cannot hold it")
 	}
 	return url.PathEscape(id), nil
 }

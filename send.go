@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"math"
@@ -16,7 +17,7 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
-// operation is one of the four endpoints, by the name that logs use.
+// operation is one of the four endpoints, or the full log, by the name that logs use.
 type operation string
 
 const (
@@ -24,6 +25,7 @@ const (
 	opGet     operation = "get"
 	opTrigger operation = "trigger"
 	opCancel  operation = "cancel"
+	opLog     operation = "log"
 )
 
 const cancelSuffix = "/actions/cancel"
@@ -68,6 +70,7 @@ type call struct {
 	status int
 	header http.Header
 	body   *body         // from the client's pool; release returns it
+	stream io.ReadCloser // of a log: the body, which is handed out instead
 	err    error         // nil: status is a 2xx and body is whole
 	again  bool          // it is to be sent again …
 	wait   time.Duration // … after this time
@@ -95,6 +98,9 @@ func (c *Client) send(ctx context.Context, op operation, path, query string, bod
 	req.Header = maps.Clone(c.header)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if op == opLog {
+		req.Header.Set("Accept", "text/plain, application/json;q=0.5") // errors are JSON
 	}
 	if err := k.prepare(req.Request); err != nil {
 		return k, err

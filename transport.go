@@ -13,7 +13,7 @@ import (
 // redirects, and hides that the user's can close its idle connections, which the retry loop would do after every failure.
 type transport struct {
 	base    http.RoundTripper // nil: the default transport at the time of the request, as in http.Client
-	timeout time.Duration     // of an attempt, with the body of its answer; 0 means none
+	timeout time.Duration     // of an attempt, with the body of its answer unless that is a log; 0 means none
 	cause   error             // of an attempt that took longer
 }
 
@@ -26,26 +26,51 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	ctx, cancel := r.Context(), context.CancelFunc(func() {})
+	// A timer, and no deadline, since the time of a log ends with the header of its answer.
+	ctx, cancel := context.WithCancelCause(r.Context())
+	var timer *time.Timer
 	if t.timeout > 0 {
-		ctx, cancel = context.WithTimeoutCause(ctx, t.timeout, t.cause)
+		timer = time.AfterFunc(t.timeout, func() { cancel(t.cause) })
 	}
+	attempt := &attemptBody{ctx: ctx, cancel: cancel, timer: timer}
 	resp, err := base.RoundTrip(r.WithContext(ctx))
 	if err != nil || resp == nil || resp.Body == nil {
-		defer cancel()
+		defer attempt.end()
 		return resp, timedOut(ctx, err)
 	}
 	// A redirect is an answer: http.Client would follow it, and take the token to another place.
 	resp.Header.Del("Location")
-	resp.Body = &attemptBody{resp.Body, ctx, cancel}
+	attempt.ReadCloser = resp.Body
+	resp.Body = attempt
 	return resp, nil
 }
 
-// attemptBody ends the time of its attempt when it is closed.
+// attemptBody ends its attempt when it is closed.
 type attemptBody struct {
 	io.ReadCloser
 	ctx    context.Context
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
+	timer  *time.Timer // nil: the attempt may take any time
+}
+
+// end frees what the attempt has.
+func (b *attemptBody) end() {
+	b.stop()
+	b.cancel(nil)
+}
+
+func (b *attemptBody) stop() {
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+}
+
+// untimed is the body of an answer without the time limit of its attempt.
+func untimed(body io.ReadCloser) io.ReadCloser {
+	if b, ok := body.(*attemptBody); ok {
+		b.stop()
+	}
+	return body
 }
 
 func (b *attemptBody) Read(p []byte) (int, error) {
@@ -57,7 +82,7 @@ func (b *attemptBody) Read(p []byte) (int, error) {
 }
 
 func (b *attemptBody) Close() error {
-	defer b.cancel()
+	defer b.end()
 	return b.ReadCloser.Close()
 }
 

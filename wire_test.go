@@ -140,8 +140,8 @@ func gateway(t testing.TB, handler http.HandlerFunc) (url string, requests *tape
 	requests = &tape{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		requests.record(r)
-		if !strings.HasPrefix(r.URL.Path, prefix+"/api/v1/reloads") {
-			t.Errorf("a request for %s, want one below %s/api/v1/reloads", r.URL.Path, prefix)
+		if path := r.URL.Path; !strings.HasPrefix(path, prefix+"/api/v1/reloads") && !strings.HasPrefix(path, prefix+"/api/v1/apps/") {
+			t.Errorf("a request for %s, want one below %s/api/v1/reloads or apps", path, prefix)
 		}
 		w.Header().Set("Content-Type", "application/json")
 		handler(w, r)
@@ -184,7 +184,7 @@ const emptyPage = `{"data":[],"links":{"self":{"href":"x"}}}`
 // queued is the least that a record of the API has.
 const queued = `{"id":"` + reloadID + `","appId":"app","tenantId":"t","userId":"u","type":"external","status":"QUEUED","creationTime":"2026-11-04T03:00:00Z"}`
 
-// endpoint is one of the four operations.
+// endpoint is one of the operations.
 type endpoint struct {
 	name        string
 	method, uri string
@@ -207,6 +207,15 @@ var endpoints = []endpoint{
 	}},
 	{"trigger", http.MethodPost, "/api/v1/reloads", answer(201, queued), func(ctx context.Context, c *reloads.Client) error {
 		_, err := c.Trigger(ctx, reloads.Request{AppID: "app"})
+		return err
+	}},
+	{"log", http.MethodGet, "/api/v1/apps/app/reloads/logs/" + reloadID, answer(200, "line\r\n", "Content-Type", "text/plain"), func(ctx context.Context, c *reloads.Client) error {
+		log, err := c.Log(ctx, "app", reloadID)
+		if err != nil {
+			return err
+		}
+		defer log.Close()
+		_, err = io.Copy(io.Discard, log)
 		return err
 	}},
 }

@@ -29,13 +29,13 @@ type meter struct {
 	filled time.Time
 }
 
-// newMeters makes the tiers of the service: 1000 a period for List and Get together, 50 for each of the others.
+// newMeters makes the tiers of the service: 1000 a period for List, Get and Log together, 50 for each of the others.
 func newMeters(m Metering, period time.Duration) map[Operation]*meter {
 	tier := func(limit int) *meter {
 		return &meter{metering: m, limit: limit, period: period, tokens: float64(limit)}
 	}
 	read := tier(reads)
-	return map[Operation]*meter{List: read, Get: read, Trigger: tier(specials), Cancel: tier(specials)}
+	return map[Operation]*meter{List: read, Get: read, Log: read, Trigger: tier(specials), Cancel: tier(specials)}
 }
 
 const (

@@ -25,6 +25,8 @@ type App struct {
 	ErrorCode, ErrorMessage string
 	// Log is the log of a reload that has ended. "" means a summary as the service writes it.
 	Log string
+	// FullLog is the full log of a reload that has ended, with any ends of lines: they are sent as CRLF. "" means Log.
+	FullLog string
 	// Quota is how many reloads may be triggered; one more is refused. 0 means any number.
 	Quota int
 }

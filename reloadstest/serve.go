@@ -26,6 +26,7 @@ const (
 	Get     Operation = "get"
 	Trigger Operation = "trigger"
 	Cancel  Operation = "cancel"
+	Log     Operation = "log" // the full log, of the Apps API
 )
 
 // Request is a request that was received. It has no header, so no token.
@@ -82,6 +83,9 @@ var (
 // route tells the operation of a request, and the id in its path. The API is found behind any prefix. allow names the
 // methods that the path has, "" if there is no such path.
 func route(r *http.Request) (op Operation, id, allow string) {
+	if _, id, ok := logPath(r); ok {
+		return map[string]Operation{http.MethodGet: Log}[r.Method], id, http.MethodGet
+	}
 	_, path, found := strings.Cut(r.URL.EscapedPath()+"/", "/api/v1/reloads/")
 	segments := strings.Split(strings.TrimSuffix(path, "/"), "/")
 	id, err := url.PathUnescape(segments[0])
@@ -148,6 +152,8 @@ func (t *Tenant) serve(r *http.Request, body []byte) answer {
 		return jsonAnswer(http.StatusOK, t.linked(r, rec.at(t.now())))
 	case Trigger:
 		return t.serveTrigger(r, body)
+	case Log:
+		return t.serveLog(r)
 	}
 	rec := t.byID[id]
 	if rec == nil {
