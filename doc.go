@@ -35,8 +35,8 @@
 // What happened to a request decides whether it is sent again, at most [RetryPolicy].MaxRetries times:
 //
 //   - It was never sent (no connection): again. A certificate that does not fit: not again.
-//   - The connection was lost, the attempt timed out, or the answer is 500, 502 or 504: List, Get, Log and Cancel again. A
-//     Trigger may have taken effect, so the client looks for the reload first; see below.
+//   - The connection was lost, the attempt timed out, or the answer is 500, 502 or 504: List, Get, Log and Cancel again.
+//     A Trigger may have taken effect, so the client looks for the reload first; see below.
 //   - 503: as above; with Retry-After, all of them again.
 //   - 429 of the rate limit: again, after Retry-After, and every other call of the same tier waits, too.
 //   - 429 because a reload of the app is pending, 403, and every other 4xx: not again.
@@ -50,10 +50,10 @@
 // # Triggering once
 //
 // When it is unclear whether a trigger took effect, the client lists the app's newest reloads, at once and again for
-// half a minute (3 s after a 500 or 503 answer), and returns the one that the trigger made. Only if there is none it sends the trigger again. The
-// Date header of the service's answers tells how its clock relates to the client's, whatever their difference; a
-// reload that was created before the trigger was sent is not taken for it. What cannot be decided, or not before ctx
-// ends, is [ErrOutcomeUnknown].
+// half a minute (3 s after a 500 or 503 answer), and returns the one that the trigger made. Only if there is none it
+// sends the trigger again. The Date header of the service's answers tells how its clock relates to the client's,
+// whatever their difference; a reload that was created before the trigger was sent is not taken for it. What cannot be
+// decided, or not before ctx ends, is [ErrOutcomeUnknown].
 //
 // So a call makes one reload at the most, and what it returns was created after it was called, provided that
 //
@@ -69,16 +69,29 @@
 //
 // # Rate limits
 //
-// The service allows each user 1000 requests a minute to List, Get and Log together (Tier 1), and 50 to each of Trigger and
-// Cancel (Special). A client never starts more than that in any minute, whatever the pattern of its calls: they wait
+// The service allows each user 1000 requests a minute to List, Get and Log together (Tier 1), and 50 to each of Trigger
+// and Cancel (Special). A client never starts more than that in any minute, whatever the pattern of its calls: they wait
 // in order of their calls. Each attempt counts, retries too. See [WindowLimiter], and [WithLimiters] to share the
-// limits between clients that use the same key.
+// limits between clients that use the same key. Processes share them through Redis with the module
+// github.com/reloads-go/reloads/redislimit.
 //
 // # Waiting
 //
 // A reload is looked at in steps of a tenth of its age, between 1 s and 15 s ([PollPolicy]). A look that fails is no
-// failed reload: waiting goes on until the reload has ended or the context has. Many reloads are followed by listing
-// the active ones of the tenant, 100 a request, if the token may do so.
+// failed reload: waiting goes on until the reload has ended or the context has. [AttachToPending] waits for a reload
+// that somebody else has triggered, [CancelOnAbort] cancels the reload when the context ends.
+//
+// # Batches
+//
+// [Client.RunAll] triggers as fast as the rate limit allows and yields each [Result] as its reload ends; requests for the
+// same app run one after the other. Many reloads are followed by listing the active ones of the tenant, 100 a request, if
+// the token may do so, and else one by one, within four fifths of the rate limit. Every request has a result, whatever
+// happens: what was not triggered is [ErrNotStarted].
+//
+// # Signing in
+//
+// A [TokenSource] gives the token of each attempt: an [APIKey], or a [TokenFunc] of one's own. The module
+// github.com/reloads-go/reloads/oauth has sources for OAuth2: machine to machine, and impersonation of a user.
 //
 // # Secrets
 //
@@ -94,5 +107,6 @@
 // # Stability
 //
 // The module follows semantic versioning. The timings above (retries, limits, polls) are no part of the promise, and
-// neither are the texts of errors.
+// neither are the texts of errors. The two latest versions of Go are supported; a newer minor version may need a newer
+// Go. What is deprecated is marked so in a minor version, and goes in the next major one at the earliest.
 package reloads
