@@ -65,6 +65,8 @@ func (k *call) read(resp *http.Response) error {
 
 // readBody reads at most limit bytes.
 func (k *call) readBody(resp *http.Response, limit int64) error {
+	// Room for what is announced, as far as it is kept, and for the attempt to read more.
+	k.body.Grow(int(min(max(resp.ContentLength, 0), limit, keptBody)) + bytes.MinRead)
 	k.body.limited = io.LimitedReader{R: resp.Body, N: limit + min(1, math.MaxInt64-limit)}
 	n, err := k.body.ReadFrom(&k.body.limited)
 	if n > limit {
@@ -96,9 +98,12 @@ func (b *bodies) get() *body {
 	return new(body)
 }
 
-// release gives the body back. One that was needed for long logs is not kept.
+// keptBody is the size of the largest buffer that is kept: a page with long logs has one or two MB.
+const keptBody = 4 << 20
+
+// release gives the body back.
 func (k *call) release() {
-	if k.body.Cap() <= 1<<20 {
+	if k.body.Cap() <= keptBody+bytes.MinRead {
 		k.body.Reset()
 		k.body.limited.R = nil
 		k.client.bodies.pool.Put(k.body)
@@ -136,6 +141,7 @@ func (k *call) answerError() *Error {
 		Attempts:    k.attempts,
 		ContentType: k.redact(k.header.Get("Content-Type")),
 	}
+	k.answer = e
 	e.RetryAfter, e.hasRetryAfter = retryAfter(k.header.Get("Retry-After"), k.reading().now())
 	body, ok := k.decoder().errors()
 	if !ok {

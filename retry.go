@@ -92,8 +92,8 @@ const (
 
 // effect classifies the latest failure.
 func (k *call) effect() effect {
-	var answer *Error
-	if !errors.As(k.err, &answer) {
+	answer := k.answer
+	if answer == nil {
 		switch {
 		case isCertificateError(k.err):
 			return effectFinal
@@ -147,8 +147,8 @@ func isCertificateError(err error) bool {
 
 // retry decides whether the request is sent again, and sets the wait before.
 func (k *call) retry(ctx context.Context) bool {
-	var answer *Error
-	isAnswer := errors.As(k.err, &answer)
+	answer := k.answer
+	isAnswer := answer != nil
 	if isAnswer && answer.StatusCode == http.StatusUnauthorized {
 		return k.renew(ctx)
 	}

@@ -72,6 +72,7 @@ type call struct {
 	body   *body         // from the client's pool; release returns it
 	stream io.ReadCloser // of a log: the body, which is handed out instead
 	err    error         // nil: status is a 2xx and body is whole
+	answer *Error        // in err, if that is an answer
 	again  bool          // it is to be sent again …
 	wait   time.Duration // … after this time
 
@@ -162,7 +163,7 @@ func (k *call) trace(ctx context.Context) context.Context {
 // settle takes the outcome of an attempt in, its body included, and decides whether the request is sent again.
 func (k *call) settle(ctx context.Context, resp *http.Response, err error) (bool, error) {
 	k.attempts++
-	k.status, k.header, k.again = 0, nil, false
+	k.status, k.header, k.answer, k.again = 0, nil, nil, false
 	k.body.Reset()
 	if err != nil {
 		k.err = k.transportError(err)
@@ -197,9 +198,8 @@ func (k *call) attrs(more ...slog.Attr) []slog.Attr {
 	if k.err != nil {
 		attrs = append(attrs, slog.String("error", withoutBody(k.err)))
 	}
-	var e *Error
-	if errors.As(k.err, &e) && e.TraceID != "" {
-		attrs = append(attrs, slog.String("trace_id", e.TraceID))
+	if k.answer != nil && k.answer.TraceID != "" {
+		attrs = append(attrs, slog.String("trace_id", k.answer.TraceID))
 	}
 	return attrs
 }
