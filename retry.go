@@ -132,7 +132,8 @@ func (k *call) neverSent() bool {
 	return errors.As(k.err, &dns) || errors.As(k.err, &op) && op.Op == "dial"
 }
 
-// isCertificateError reports whether the other side is not the one we were to talk to: that does not pass.
+// isCertificateError reports whether the other side is not the one we were to talk to, or does not talk TLS: that does
+// not pass.
 func isCertificateError(err error) bool {
 	var (
 		verification *tls.CertificateVerificationError
@@ -142,7 +143,7 @@ func isCertificateError(err error) bool {
 		certificate  x509.CertificateInvalidError
 	)
 	return errors.As(err, &verification) || errors.As(err, &record) || errors.As(err, &authority) ||
-		errors.As(err, &hostname) || errors.As(err, &certificate)
+		errors.As(err, &hostname) || errors.As(err, &certificate) || errors.Is(err, http.ErrSchemeMismatch)
 }
 
 // retry decides whether the request is sent again, and sets the wait before.

@@ -6,9 +6,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/reloads-go/reloads"
 )
@@ -47,5 +51,63 @@ func TestAnAttemptThatTakesTooLongIsATimeoutOfItsOwn(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// After an attempt that nobody answered, the connection of the next one is used no more: it may be the same, and dead.
+func TestADeadConnectionIsLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var closes []bool
+		noted := func(o outcome) outcome {
+			return func(r *http.Request) (*http.Response, error) {
+				closes = append(closes, r.Close)
+				return o(r)
+			}
+		}
+		ok := noted(answer(200, queued))
+		drips := func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(stuck{r.Context()}), ContentLength: -1, Request: r}, nil
+		}
+		client := scriptedClient(t, plays(ok, noted(hangs), noted(hangs), ok, ok, noted(drips), ok, ok, noted(hangs), ok, ok))
+		for range 5 {
+			if _, err := client.Get(t.Context(), reloadID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // the caller's time, shorter than that of an attempt
+		defer cancel()
+		if _, err := client.Get(ctx, reloadID); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, err := client.Get(t.Context(), reloadID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := []bool{false, false, true, true, false, false, true, false, false, true, false}
+		if diff := cmp.Diff(want, closes); diff != "" {
+			t.Errorf("the connection is closed after the attempt (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A server that does not talk TLS never will: it is not asked again.
+func TestAServerWithoutTLS(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	url, _ := gateway(t, always(http.StatusOK, queued))
+	dialer := &net.Dialer{}
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		asked.Add(1)
+		return dialer.DialContext(ctx, network, addr)
+	}}
+	t.Cleanup(transport.CloseIdleConnections)
+	client, err := reloads.NewClient(strings.Replace(url, "http:", "https:", 1), reloads.APIKey(testToken), reloads.WithHTTPClient(&http.Client{Transport: transport}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Get(t.Context(), reloadID); err == nil || asked.Load() != 1 {
+		t.Errorf("%d connections, %v", asked.Load(), err)
 	}
 }
