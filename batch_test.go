@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -326,6 +327,42 @@ func TestWaitAllOfReloadsThatAreOverOrUnknownOrTwice(t *testing.T) {
 		}
 		if want := map[string]int{"succeeded": 2, "failed": 1, "unknown": 1, "bad": 2}; fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("got %v, want %v", got, want)
+		}
+	})
+}
+
+// A batch ends when its context does, not when it would look next.
+func TestBatchesEndWithTheirContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{QueueFor: 2 * time.Hour})
+		client := tenant.NewClient()
+		var rs []*reloads.Reload
+		for _, app := range []string{"a", "b"} {
+			tenant.AddApp(app, reloadstest.App{QueueFor: 2 * time.Hour})
+			r, _ := tenant.Trigger(app, reloads.Reload{})
+			rs = append(rs, &r)
+		}
+		for name, batch := range map[string]func(context.Context) iter.Seq[reloads.Result]{
+			"WaitAll": func(ctx context.Context) iter.Seq[reloads.Result] { return client.WaitAll(ctx, rs) },
+			"WaitAll of one that was never seen": func(ctx context.Context) iter.Seq[reloads.Result] {
+				return client.WaitAll(ctx, []*reloads.Reload{{ID: rs[0].ID}})
+			},
+			"RunAll": func(ctx context.Context) iter.Seq[reloads.Result] {
+				return client.RunAll(ctx, []reloads.Request{{AppID: "app"}})
+			},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			began := time.Now()
+			for r := range batch(ctx) {
+				if !errors.Is(r.Err, context.DeadlineExceeded) {
+					t.Errorf("%s: %v", name, r.Err)
+				}
+			}
+			cancel()
+			if took := time.Since(began); took != time.Minute {
+				t.Errorf("%s: it took %v, want 1m", name, took)
+			}
 		}
 	})
 }

@@ -83,7 +83,9 @@ func (f *follower) follow(ctx context.Context) {
 		case over:
 			return
 		case ctx.Err() != nil:
-			f.abandon(ctx)
+			if f.abandon(ctx) {
+				continue // these may have been all
+			}
 			wait = time.Hour // for those that are still being added
 		case wait <= 0:
 			f.look(ctx, due)
@@ -214,8 +216,8 @@ func (f *follower) get(ctx context.Context, flights []*flight) {
 	})
 }
 
-// abandon ends all flights, since ctx has.
-func (f *follower) abandon(ctx context.Context) {
+// abandon ends all flights, since ctx has, and reports whether there were any.
+func (f *follower) abandon(ctx context.Context) bool {
 	f.mu.Lock()
 	var flights []*flight
 	for _, fl := range f.flights {
@@ -229,6 +231,7 @@ func (f *follower) abandon(ctx context.Context) {
 		}
 		f.end(fl, r, err)
 	})
+	return len(flights) > 0
 }
 
 // end reports a flight that is over.

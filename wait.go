@@ -141,7 +141,7 @@ func (c *Client) endsWatch(err error, seen bool, watched time.Duration) bool {
 // gaveUpWaiting is the error of a wait whose ctx has ended.
 func gaveUpWaiting(ctx context.Context, id string, last *Reload, failure error) error {
 	state := "never seen"
-	if last != nil {
+	if last != nil && last.Status != "" {
 		state = string(last.Status)
 	}
 	if failure != nil {
