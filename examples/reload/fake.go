@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
+)
+
+// The ids of the reloads that the fake tenant is running.
+const (
+	fakeShort = "5be59decca62aa00000000fe" // of archive
+	fakeLong  = "5be59decca62aa00000000ff" // of forecast
+)
+
+// newFakeTenant returns a tenant with a history, that lives as long as the process:
+//
+//	sales     succeeds after a second
+//	stock     fails after a second
+//	often     has met its quota
+//	yearly    takes an hour
+//	archive   is being reloaded, for a second
+//	forecast  is being reloaded, for an hour
+func newFakeTenant() *reloadstest.Tenant {
+	tenant := reloadstest.NewTenant()
+	good := reloadstest.App{QueueFor: 300 * time.Millisecond, RunFor: 700 * time.Millisecond, FullLog: fakeLog("Finished successfully")}
+	bad := good
+	bad.Outcome, bad.ErrorCode = reloads.StatusFailed, "EngineConnectionError"
+	bad.Log = "Connecting to the warehouse\nError: the table STOCK does not exist\nReload failed\n"
+	bad.FullLog = fakeLog("Error: the table STOCK does not exist")
+	long := reloadstest.App{RunFor: time.Hour, CancelFor: 100 * time.Millisecond}
+	for id, script := range map[string]reloadstest.App{
+		"sales": good, "stock": bad, "often": {Quota: 1}, "yearly": long, "archive": good, "forecast": long,
+	} {
+		tenant.AddApp(id, script)
+	}
+
+	now := time.Now()
+	for i := range 12 {
+		created := now.Add(-time.Duration(i+1) * time.Hour).Add(-30 * time.Minute)
+		r := reloads.Reload{
+			AppID: []string{"sales", "stock", "forecast"}[i%3], Type: reloads.TypeChronos, Status: reloads.StatusSucceeded,
+			CreationTime: created, StartTime: created.Add(2 * time.Second), EndTime: created.Add(time.Duration(20+i) * time.Second),
+			Log: fmt.Sprintf("Reload finished successfully\nIn total %d rows read from sources.\nIn total %d rows stored.\n", 1000*(i+1), 900*(i+1)),
+		}
+		switch i {
+		case 4:
+			r.Status, r.ErrorCode, r.Log = reloads.StatusFailed, "EngineConnectionError", "Reload failed\n"
+			r.ErrorMessage = "failed to complete reload: unexpected EOF"
+		case 8:
+			r.Status, r.Log = reloads.StatusCanceled, ""
+		}
+		tenant.AddReload(r)
+	}
+	tenant.Trigger("archive", reloads.Reload{ID: fakeShort})
+	tenant.Trigger("forecast", reloads.Reload{ID: fakeLong})
+	tenant.Trigger("often", reloads.Reload{})
+	return tenant
+}
+
+// fakeLog is a full log with a last line.
+func fakeLog(last string) string {
+	var b strings.Builder
+	b.WriteString("Started loading\n")
+	for i := range 20 {
+		fmt.Fprintf(&b, "Orders << orders_%02d.csv (%d row(s) fetched)\n", i+1, (i+1)*50)
+	}
+	return b.String() + last + "\n"
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/reloads-go/reloads"
+)
+
+func newGet(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "get ID",
+		Short: "Show a reload",
+		Args:  cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: a.run(func(ctx context.Context, client *reloads.Client, args []string) error {
+			r, err := client.Get(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return a.one(r)
+		}),
+	}
+	a.rawFlag(cmd)
+	return cmd
+}
+
+func newCancel(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "cancel ID",
+		Short: "Cancel a reload",
+		Long: `Cancel a reload. It is CANCELED at once if it was queued; one that is running is CANCELING, and ends a while later.
+A reload that is over is refused.`,
+		Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: a.run(func(ctx context.Context, client *reloads.Client, args []string) error {
+			status, err := client.Cancel(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return a.canceled(args[0], status)
+		}),
+	}
+	a.rawFlag(cmd)
+	return cmd
+}

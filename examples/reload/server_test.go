@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
+)
+
+const testKey = secret + "of-a-user"
+
+// serve serves a tenant over HTTP and returns the environment that names it.
+func serve(t *testing.T, tenant http.Handler) (url string, env []string) {
+	t.Helper()
+	server := httptest.NewServer(tenant)
+	t.Cleanup(server.Close)
+	return server.URL, []string{"QLIK_TENANT_URL=" + server.URL, "QLIK_API_KEY=" + testKey}
+}
+
+func TestATenantOverHTTP(t *testing.T) {
+	t.Parallel()
+	tenant := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
+	tenant.AddApp("sales", reloadstest.App{FullLog: "one\ntwo\n"})
+	tenant.AddApp("yearly", reloadstest.App{QueueFor: time.Hour})
+	_, env := serve(t, tenant)
+
+	id := strings.TrimSpace(run(t, env, "create", "--appId", "sales", "--wait", "--quiet").stdout)
+	if r := run(t, env, "get", id, "--quiet"); r.stdout != id+"\n" || r.status != statusOK {
+		t.Errorf("get: %+v", r)
+	}
+	if r := run(t, env, "log", id); r.stdout != "one\ntwo\n" || r.status != statusOK {
+		t.Errorf("log: %+v", r)
+	}
+	if r := run(t, env, "ls", "--appId", "sales", "-q"); r.stdout != id+"\n" || r.status != statusOK {
+		t.Errorf("ls: %+v", r)
+	}
+	second := strings.TrimSpace(run(t, env, "create", "--appId", "sales", "--wait", "--quiet").stdout)
+	r := run(t, env, "ls", "--appId", "sales", "--limit", "1")
+	_, cursor, _ := strings.Cut(strings.TrimSuffix(r.stderr, "'\n"), "--next '")
+	if !strings.Contains(r.stdout, second) || strings.Contains(r.stdout, id) {
+		t.Errorf("the first page: %+v", r)
+	}
+	if r := run(t, env, "ls", "--next", cursor, "-q"); r.stdout != id+"\n" || r.status != statusOK {
+		t.Errorf("the page after %q: %+v", cursor, r)
+	}
+	if r := run(t, env, "ls"); r.status != statusRefused || !strings.Contains(r.stderr, "HTTP-400") {
+		t.Errorf("ls of the tenant: %+v, want a refusal", r)
+	}
+	long := strings.TrimSpace(run(t, env, "create", "--appId", "yearly", "--quiet").stdout)
+	if r := run(t, env, "create", "--appId", "yearly", "--wait", "--attach", "--quiet", "--timeout", "2s"); r.stdout != long+"\n" || r.status != statusTimedOut {
+		t.Errorf("attaching to %s: %+v", long, r)
+	}
+	if r := run(t, env, "cancel", long); r.status != statusOK || !strings.Contains(r.stdout, "CANCELED") {
+		t.Errorf("cancel: %+v", r)
+	}
+	env[1] = "QLIK_API_KEY=" + secret + "that-is-wrong"
+	if r := run(t, env, "get", id); r.status != statusRefused || !strings.Contains(r.stderr, "HTTP-401") {
+		t.Errorf("a wrong key: %+v", r)
+	}
+}
+
+func TestATenantThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close()
+	env := []string{"QLIK_TENANT_URL=" + server.URL, "QLIK_API_KEY=" + testKey}
+	if r := run(t, env, "ls", "--retry", "0"); r.status != statusUnreachable || r.stdout != "" || !strings.Contains(r.stderr, "connection refused") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestTheTimeIsOver(t *testing.T) {
+	t.Parallel()
+	r := run(t, nil, "--fake", "create", "--appId", "yearly", "--wait", "--cancel-on-abort", "--timeout", "2s")
+	if r.status != statusTimedOut || !strings.Contains(r.stderr, "reload: timed out: ") || !strings.Contains(r.stderr, "the reload is cancelled") || !strings.Contains(r.stdout, "CANCELING") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestAnInterrupt(t *testing.T) {
+	t.Parallel()
+	tenant := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
+	tenant.AddApp("yearly", reloadstest.App{QueueFor: time.Hour})
+	_, env := serve(t, tenant)
+	cmd := command(t, env, "create", "--appId", "yearly", "--wait", "--cancel-on-abort")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout = &stdout
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(io.TeeReader(pipe, &stderr))
+	if first, err := lines.ReadString('\n'); err != nil || !strings.HasSuffix(first, "QUEUED\n") {
+		t.Errorf("it begins with %q, %v", first, err)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, lines); err != nil {
+		t.Fatal(err)
+	}
+	r := ended(t, cmd.Wait(), &stdout, &stderr)
+	if r.status != statusInterrupted || !strings.Contains(r.stderr, "reload: interrupted: ") {
+		t.Errorf("%+v", r)
+	}
+	if got := tenant.Reloads()[0].Status; got != reloads.StatusCanceled {
+		t.Errorf("the reload is %s", got)
+	}
+}
+
+// scripted is a tenant whose reload goes a step further each time that somebody looks, and its log with it.
+type scripted struct {
+	mu    sync.Mutex
+	looks int
+}
+
+func (s *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	statuses := []reloads.Status{reloads.StatusQueued, reloads.StatusReloading, reloads.StatusSucceeded}
+	logs := []string{"", "one\r\ntw", "one\r\ntwo\r\nthree"}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	step := min(s.looks, len(statuses)-1)
+	switch {
+	case strings.Contains(r.URL.Path, "/logs/"):
+		step = min(max(s.looks-1, 0), len(statuses)-1)
+		if logs[step] == "" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = io.WriteString(w, logs[step])
+		return
+	case r.Method == http.MethodPost:
+		w.WriteHeader(http.StatusCreated)
+		s.looks = 0
+	}
+	s.looks++
+	created := time.Now().Add(-10 * time.Second).UTC().Format(time.RFC3339)
+	_, _ = fmt.Fprintf(w, `{"id":"1","appId":"sales","status":%q,"creationTime":%q,"future":true}`, statuses[step], created)
+}
+
+func TestTheProgress(t *testing.T) {
+	t.Parallel()
+	_, env := serve(t, &scripted{})
+	args := []string{"create", "--appId", "sales", "--wait", "--json"}
+	golden(t, "progress", run(t, env, args...), args...)
+}
+
+func TestFollowingALogThatGrows(t *testing.T) {
+	t.Parallel()
+	_, env := serve(t, &scripted{})
+	if r := run(t, env, "log", "1", "--follow"); r.stdout != "one\ntwo\nthree\n" || r.status != statusOK {
+		t.Errorf("%+v", r)
+	}
+	_, env = serve(t, &scripted{})
+	if r := run(t, env, "log", "1", "--follow", "--raw", "--tail", "0"); r.stdout != "two\r\nthree" || r.status != statusOK {
+		t.Errorf("raw, what is new: %+v", r)
+	}
+}
+
+// On a terminal the status is in colour, and a line shows that the time passes.
+func TestATerminal(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		env    []string
+		colour bool
+	}{"in colour": {nil, true}, "NO_COLOR": {[]string{"NO_COLOR=1"}, false}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, env := serve(t, &scripted{})
+			screen := onTerminal(t, slices.Concat(env, c.env), "watch", "1")
+			var want []string
+			for _, status := range []string{"\x1b[36mQUEUED", "\x1b[36mRELOADING", "\x1b[32mSUCCEEDED"} {
+				if status += "\x1b[0m"; !c.colour {
+					status = status[len("\x1b[36m") : len(status)-len("\x1b[0m")]
+				}
+				want = append(want, status)
+			}
+			// The lines that stay: each comes after what was written over.
+			var stayed []string
+			for _, line := range strings.Split(strings.TrimRight(screen, "\r\n"), "\n") {
+				line = line[strings.LastIndex(strings.TrimSuffix(line, "\r"), "\r")+1:]
+				fields := strings.Fields(strings.TrimPrefix(line, "\x1b[K"))
+				if len(fields) == 2 {
+					stayed = append(stayed, fields[1])
+				}
+			}
+			if diff := cmp.Diff(want, stayed); diff != "" {
+				t.Errorf("(-want +got):\n%s\n%q", diff, screen)
+			}
+			if !strings.Contains(screen, want[0]+" …\r\x1b[K") {
+				t.Errorf("there is no line that is written over: %q", screen)
+			}
+		})
+	}
+	screen := onTerminal(t, nil, "--fake", "ls", "--appId", "stock")
+	if !strings.Contains(screen, "\x1b[31mFAILED\x1b[0m     chronos") || !strings.Contains(screen, "\x1b[32mSUCCEEDED\x1b[0m  chronos") {
+		t.Errorf("the table is not in colour, or not aligned: %q", screen)
+	}
+}
+
+// onTerminal runs the command on a pty and returns all that it writes.
+func onTerminal(t *testing.T, env []string, args ...string) string {
+	t.Helper()
+	cmd := command(t, env, args...)
+	terminal, err := pty.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	screen, _ := io.ReadAll(terminal) // Linux ends it with EIO
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v: %s", err, screen)
+	}
+	if bytes.Contains(screen, []byte(secret)) {
+		t.Error("the screen shows a token")
+	}
+	return string(screen)
+}

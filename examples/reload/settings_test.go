@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
+)
+
+// home writes the contexts of qlik-cli and returns the environment that finds them.
+func home(t *testing.T, contexts string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, ".qlik"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, ".qlik", "contexts.yml"), []byte(contexts), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	return "HOME=" + dir
+}
+
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	tenant := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.TenantAdmin))
+	mine := tenant.AddReload(reloads.Reload{AppID: "sales", Status: reloads.StatusSucceeded}).ID
+	mux := http.NewServeMux()
+	mux.Handle("/api/", tenant)
+	mux.HandleFunc("POST /oauth/token", func(w http.ResponseWriter, r *http.Request) {
+		id, password, ok := r.BasicAuth()
+		if !ok {
+			id, password = r.PostFormValue("client_id"), r.PostFormValue("client_secret")
+		}
+		if id != "client" || password != secret+"of-a-client" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"access_token":%q,"token_type":"bearer","expires_in":21600}`, testKey)
+	})
+	server, env := serve(t, mux)
+	elsewhere, _ := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("a tenant was asked that is not to be")
+	}))
+
+	contexts := home(t, fmt.Sprintf(`contexts:
+  by-key:
+    server: %[1]s
+    server-type: cloud
+    headers:
+      Authorization: Bearer %[2]s
+    comment: as qlik context init writes it
+  by-client:
+    server: %[1]s/
+    server-type: cloud
+    oauth-client-id: client
+    oauth-client-secret: %[3]sof-a-client
+  windows:
+    server: %[1]s
+    server-type: windows
+    headers:
+      X-Qlik-User: me
+  half:
+    server: %[1]s
+    oauth-client-id: client
+  wrong:
+    server: %[1]s
+    headers:
+      Authorization: Bearer %[3]sthat-is-wrong
+current-context: by-key
+`, server, testKey, secret))
+	key := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, []byte(testKey+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	url, apiKey := env[0], env[1]
+	client := []string{"QLIK_CLIENT_ID=client", "QLIK_CLIENT_SECRET=" + secret + "of-a-client"}
+
+	for name, c := range map[string]struct {
+		env    []string
+		args   []string
+		status int
+		says   string
+	}{
+		"environment":              {env, nil, statusOK, ""},
+		"environment, OAuth2":      {append(client, url), nil, statusOK, ""},
+		"active context":           {[]string{contexts}, nil, statusOK, ""},
+		"context, OAuth2":          {[]string{contexts}, []string{"--context", "by-client"}, statusOK, ""},
+		"flags":                    {nil, []string{"--server", server, "--api-key-file", key}, statusOK, ""},
+		"flag before environment":  {[]string{"QLIK_TENANT_URL=" + elsewhere, apiKey}, []string{"--server", server}, statusOK, ""},
+		"file before environment":  {[]string{url, "QLIK_API_KEY=" + secret + "x"}, []string{"--api-key-file", key}, statusOK, ""},
+		"environment before":       {[]string{url, "QLIK_API_KEY=" + secret + "x", contexts}, nil, statusRefused, "HTTP-401"},
+		"context before":           {[]string{"QLIK_TENANT_URL=" + elsewhere, apiKey, contexts}, []string{"--context", "by-key"}, statusOK, ""},
+		"the context's tenant":     {[]string{url, contexts}, nil, statusOK, ""},
+		"file for the context":     {[]string{contexts}, []string{"--context", "wrong", "--api-key-file", key}, statusOK, ""},
+		"another tenant":           {[]string{contexts}, []string{"--server", elsewhere}, statusUsage, "another tenant"},
+		"a key without its tenant": {[]string{apiKey, contexts}, nil, statusUsage, "set QLIK_TENANT_URL"},
+		"a client without secret":  {[]string{url, client[0]}, nil, statusUsage, "both its id and its secret"},
+		"half a client":            {[]string{contexts}, []string{"--context", "half"}, statusUsage, "both its id and its secret"},
+		"an unknown context":       {[]string{contexts}, []string{"--context", "none"}, statusUsage, `no context "none"`},
+		"another product":          {[]string{contexts}, []string{"--context", "windows"}, statusUsage, "not for Qlik Cloud"},
+		"a wrong key":              {[]string{contexts}, []string{"--context", "wrong"}, statusRefused, "HTTP-401"},
+		"a file that is broken":    {[]string{home(t, "contexts:\n  a: "+testKey+"\ncurrent-context: a\n")}, nil, statusUsage, "is not as qlik-cli writes it"},
+		"a file that is empty":     {[]string{home(t, "")}, nil, statusUsage, "no tenant is named"},
+		"an empty key":             {[]string{url}, []string{"--api-key-file", os.DevNull}, statusUsage, "the API key is empty"},
+		"a password in the URL":    {[]string{"QLIK_TENANT_URL=https://u:" + testKey + "@tenant.example.com"}, nil, statusUsage, "no key is given"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := run(t, c.env, append(c.args, "ls", "--quiet")...)
+			want := ""
+			if c.status == statusOK {
+				want = mine + "\n"
+			}
+			if r.status != c.status || r.stdout != want || !strings.Contains(r.stderr, c.says) {
+				t.Errorf("%+v, want status %d, %q, and %q said", r, c.status, want, c.says)
+			}
+		})
+	}
+}
