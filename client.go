@@ -15,9 +15,9 @@ import (
 // Client calls the Reloads API of one tenant. It is safe for concurrent use, and meant to be shared: its rate
 // limits hold for all its callers together. It has nothing to close.
 type Client struct {
-	endpoint string // of the API, without a slash at its end: https://tenant/api/v1
-	// A function, not the source itself: fmt prints what an unexported field holds, but of a function its address.
-	tokens         func(context.Context) (string, error)
+	endpoint       string // of the API, without a slash at its end: https://tenant/api/v1
+	token          func(ctx context.Context) (string, error)
+	renew          func(ctx context.Context, refused string) (string, error)
 	http           *http.Client
 	logger         *slog.Logger
 	userAgent      string
@@ -55,13 +55,13 @@ func NewClient(tenantURL string, tokens TokenSource, opts ...Option) (*Client, e
 	}
 	c := &Client{
 		endpoint:       endpoint,
-		tokens:         tokens.Token,
 		http:           &http.Client{},
 		logger:         slog.New(slog.DiscardHandler),
 		userAgent:      "reloads-go/" + version,
 		retry:          RetryPolicy{MaxRetries: defaultMaxRetries},
 		attemptTimeout: defaultAttemptTimeout,
 	}
+	c.useTokens(tokens)
 	for i, opt := range opts {
 		if opt == nil {
 			return nil, invalid("opts", fmt.Sprintf("[%d]", i), "an option must not be nil")

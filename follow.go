@@ -197,7 +197,7 @@ func (f *follower) postpone(fl *flight) {
 // get looks at single flights.
 func (f *follower) get(ctx context.Context, flights []*flight) {
 	each(flights, func(fl *flight) {
-		r, err := f.client.Get(ctx, fl.reload.ID)
+		r, _, err := f.client.look(ctx, fl.reload.ID)
 		switch {
 		case err != nil && ctx.Err() != nil: // abandon sees to it
 		case err == nil && r.Ended():

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -242,8 +243,12 @@ func (c *Client) Cancel(ctx context.Context, id string) (Status, error) {
 	defer k.release()
 	if err != nil {
 		if k.unclear && (errors.Is(err, ErrNotCancelable) || errors.Is(err, ErrNotFound)) {
-			if r, getErr := c.Get(ctx, id); getErr == nil && (r.Status == StatusCanceling || r.Status == StatusCanceled) {
+			r, getErr := c.Get(ctx, id)
+			switch {
+			case getErr == nil && (r.Status == StatusCanceling || r.Status == StatusCanceled):
 				return r.Status, nil
+			case getErr != nil && !errors.Is(getErr, ErrNotFound): // an earlier attempt may have cancelled it
+				return "", fmt.Errorf("reloads: it is unclear whether reload %s was cancelled (%v): %w", id, err, getErr)
 			}
 		}
 		return "", err

@@ -188,7 +188,7 @@ func (k *call) renew(ctx context.Context) bool {
 		return false
 	}
 	k.renewed = true
-	token, err := k.client.fetchToken(ctx)
+	token, err := k.client.fetchToken(ctx, k.token)
 	if err != nil {
 		k.err = fmt.Errorf("%w; renewing the token: %w", k.err, err)
 		return false

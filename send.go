@@ -133,7 +133,7 @@ func (k *call) prepare(req *http.Request) error {
 	k.next = ""
 	if token == "" {
 		var err error
-		if token, err = k.client.fetchToken(ctx); err != nil {
+		if token, err = k.client.fetchToken(ctx, ""); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,13 @@ import (
 // TokenSource gives the bearer token of a request. It is asked before every attempt, and once more when the
 // service answers 401, so a source whose tokens are costly should keep the one it has until shortly before it
 // expires. It must be safe for concurrent use and should honour ctx.
+//
+// A TokenSource that also has
+//
+//	Renew(ctx context.Context, refused string) (string, error)
+//
+// is asked for that after a 401 instead, with the token that was refused. It should return another one: if many calls
+// are refused at once, the same one to all of them.
 type TokenSource interface {
 	Token(ctx context.Context) (string, error)
 }
@@ -59,9 +66,25 @@ type tokenError struct{ err error }
 func (e *tokenError) Error() string { return "reloads: no token: " + e.err.Error() }
 func (e *tokenError) Unwrap() error { return e.err }
 
-// fetchToken asks the client's source.
-func (c *Client) fetchToken(ctx context.Context) (string, error) {
-	token, err := c.tokens(ctx)
+// useTokens makes the source that of the client, as functions: fmt prints what an unexported field holds, but of a
+// function its address.
+func (c *Client) useTokens(source TokenSource) {
+	c.token = source.Token
+	c.renew = func(ctx context.Context, _ string) (string, error) { return source.Token(ctx) }
+	if s, ok := source.(interface {
+		Renew(ctx context.Context, refused string) (string, error)
+	}); ok {
+		c.renew = s.Renew
+	}
+}
+
+// fetchToken asks the client's source; refused is a token that the service did not accept, or "".
+func (c *Client) fetchToken(ctx context.Context, refused string) (token string, err error) {
+	if refused == "" {
+		token, err = c.token(ctx)
+	} else {
+		token, err = c.renew(ctx, refused)
+	}
 	if err == nil {
 		err = checkToken(token)
 	}

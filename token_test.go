@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -107,6 +108,59 @@ func TestEveryAttemptHasItsToken(t *testing.T) {
 			})
 		}
 	}
+}
+
+// renewing is a source whose tokens are refused from time to time.
+type renewing struct {
+	mu      sync.Mutex
+	n       int
+	renewed []string // the refused tokens
+}
+
+func (s *renewing) Token(context.Context) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Sprint(testToken, s.n), nil
+}
+
+func (s *renewing) Renew(ctx context.Context, refused string) (string, error) {
+	s.mu.Lock()
+	if refused == fmt.Sprint(testToken, s.n) {
+		s.renewed = append(s.renewed, refused)
+		s.n++
+	}
+	s.mu.Unlock()
+	return s.Token(ctx)
+}
+
+// A source that can renew is told which token was refused: many calls at once lead to one renewal.
+func TestASourceIsToldWhichTokenWasRefused(t *testing.T) {
+	t.Parallel()
+	source := &renewing{}
+	wire := answer401{testToken + "0"}
+	client := with(t, source, wire, none)
+	var calling sync.WaitGroup
+	for range 50 {
+		calling.Go(func() {
+			if _, err := client.Get(t.Context(), reloadID); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	calling.Wait()
+	if diff := cmp.Diff([]string{testToken + "0"}, source.renewed); diff != "" {
+		t.Errorf("renewed (-want +got):\n%s", diff)
+	}
+}
+
+// answer401 refuses one token.
+type answer401 struct{ refused string }
+
+func (a answer401) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("Authorization") == "Bearer "+a.refused {
+		return answer(401, "")(r)
+	}
+	return answer(200, queued)(r)
 }
 
 func TestTokensThatCannotBeSent(t *testing.T) {

@@ -96,7 +96,7 @@ func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[
 					return
 				}
 			}
-			r, clock, err := c.get(ctx, id)
+			r, clock, err := c.look(ctx, id)
 			failure = err
 			switch {
 			case err != nil && ctx.Err() != nil:
@@ -119,6 +119,16 @@ func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[
 			}
 		}
 	}
+}
+
+// look gets a reload whose state matters. A record of another reload, as a connection that has come out of step may
+// bring, is a look that failed: nobody may take it for the end of this one.
+func (c *Client) look(ctx context.Context, id string) (*Reload, reading, error) {
+	r, clock, err := c.get(ctx, id)
+	if err == nil && r.ID != id {
+		return nil, clock, fmt.Errorf("reloads: asked for reload %s, the service answered with %s", id, r.ID)
+	}
+	return r, clock, err
 }
 
 // endsWatch reports whether err says that further looks are in vain.

@@ -3,6 +3,7 @@ package reloads_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -256,6 +257,27 @@ func TestWaitAndTheTokenSource(t *testing.T) {
 		began = time.Now().Add(-4 * time.Minute)
 		if _, err := client.Wait(t.Context(), tenant.Reloads()[0].ID); !errors.Is(err, broken) {
 			t.Errorf("got %v, want the error of the token source", err)
+		}
+	})
+}
+
+// The record of another reload is not taken for the end of the one that is waited for.
+func TestWaitIsNotToldOfAnotherReload(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		record := func(id string, status reloads.Status) outcome {
+			return answer(200, fmt.Sprintf(`{"id":%q,"status":%q}`, id, status))
+		}
+		sequence := []outcome{record("other", "FAILED"), record("mine", "QUEUED"), record("other", "SUCCEEDED"), record("mine", "SUCCEEDED")}
+		wire := plays(sequence...)
+		r, err := scriptedClient(t, wire).Wait(t.Context(), "mine")
+		if err != nil || r.ID != "mine" || len(wire.requests()) != len(sequence) {
+			t.Errorf("Wait: %+v, %v after %d requests", r, err, len(wire.requests()))
+		}
+		for result := range scriptedClient(t, plays(sequence...)).WaitAll(t.Context(), []*reloads.Reload{{ID: "mine"}, {ID: "mine"}}) {
+			if result.Err != nil || result.Reload.ID != "mine" {
+				t.Errorf("WaitAll: %+v", result)
+			}
 		}
 	})
 }

@@ -128,6 +128,9 @@ func (t *Tenant) receive(r *http.Request, body []byte) (Fault, int) {
 	t.mu.Lock()
 	defer t.mu.Unlock() // even if a Match ends the test
 	fault := t.fault(r, op)
+	if isTokenPath(r) {
+		body = nil // it has the secret
+	}
 	t.requests = append(t.requests, Request{
 		Time: time.Now(), Operation: op, Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery,
 		Body: redactVariables(body),

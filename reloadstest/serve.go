@@ -26,7 +26,8 @@ const (
 	Get     Operation = "get"
 	Trigger Operation = "trigger"
 	Cancel  Operation = "cancel"
-	Log     Operation = "log" // the full log, of the Apps API
+	Log     Operation = "log"   // the full log, of the Apps API
+	SignIn  Operation = "token" // /oauth/token
 )
 
 // Request is a request that was received. It has no header, so no token.
@@ -83,6 +84,9 @@ var (
 // route tells the operation of a request, and the id in its path. The API is found behind any prefix. allow names the
 // methods that the path has, "" if there is no such path.
 func route(r *http.Request) (op Operation, id, allow string) {
+	if isTokenPath(r) {
+		return map[string]Operation{http.MethodPost: SignIn}[r.Method], "", http.MethodPost
+	}
 	if _, id, ok := logPath(r); ok {
 		return map[string]Operation{http.MethodGet: Log}[r.Method], id, http.MethodGet
 	}
@@ -105,7 +109,11 @@ func route(r *http.Request) (op Operation, id, allow string) {
 // role is what the token of a request allows; false if there is none, or none that is known.
 func (t *Tenant) role(r *http.Request) (Role, bool) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	role, known := t.roles[sha256.Sum256([]byte(token))]
+	hash := sha256.Sum256([]byte(token))
+	role, known := t.roles[hash]
+	if at, issued := t.expires[hash]; issued && !time.Now().Before(at) {
+		role = Expired
+	}
 	return role, known && strings.EqualFold(scheme, "Bearer")
 }
 
@@ -135,6 +143,9 @@ func (t *Tenant) serve(r *http.Request, body []byte) answer {
 		a := refuse(http.StatusMethodNotAllowed, "HTTP-405", "Method not allowed", "The endpoint has "+allow+" only.")
 		a.header = http.Header{"Allow": {allow}}
 		return a
+	}
+	if op == SignIn {
+		return t.serveToken(r, body)
 	}
 	role, refusal, ok := t.admit(r, op)
 	if !ok {

@@ -49,6 +49,9 @@ type Tenant struct {
 	meters   map[Operation]*meter
 	requests []Request
 	lastID   int
+	oauth    map[string]*oauthClient
+	expires  map[[sha256.Size]byte]time.Time // of the tokens that were issued, by their hash
+	issued   int
 }
 
 // Option sets up a [Tenant].
@@ -76,11 +79,13 @@ func WithMetering(m Metering, period time.Duration) Option {
 // NewTenant returns a tenant without apps.
 func NewTenant(opts ...Option) *Tenant {
 	t := &Tenant{
-		roles:  map[[sha256.Size]byte]Role{},
-		apps:   map[string]*app{},
-		byID:   map[string]*record{},
-		byApp:  map[string][]*record{},
-		meters: newMeters(SlidingWindow, time.Minute),
+		roles:   map[[sha256.Size]byte]Role{},
+		apps:    map[string]*app{},
+		byID:    map[string]*record{},
+		byApp:   map[string][]*record{},
+		oauth:   map[string]*oauthClient{},
+		expires: map[[sha256.Size]byte]time.Time{},
+		meters:  newMeters(SlidingWindow, time.Minute),
 	}
 	WithToken(DefaultToken, TenantAdmin)(t)
 	for _, opt := range opts {
