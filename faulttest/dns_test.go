@@ -1,0 +1,98 @@
+package faulttest
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/reloads-go/reloads"
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// TestNameIsUnknown asks a name server that does not know the tenant's name, and one that does not answer: nothing is
+// sent, so every operation tries again, and none has an unknown outcome.
+func TestNameIsUnknown(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		server   func(*testing.T) string
+		notFound bool
+		timeout  time.Duration // of an attempt; 0 is none
+	}{
+		"no such name":      {serveNoName, true, 0},
+		"no name server":    {closedPort, false, 0},
+		"no answer in time": {serveNothing, false, time.Second},
+	} {
+		for _, op := range operations {
+			t.Run(name+"/"+op.name, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				server := c.server(t)
+				dialer := &net.Dialer{Resolver: &net.Resolver{
+					PreferGo: true,
+					Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+						return new(net.Dialer).DialContext(ctx, "udp", server)
+					},
+				}}
+				r := newRoute(t)
+				r.transport.DialContext = dialer.DialContext
+				err := op.call(t.Context(), newClientOf(t, "https://tenant.invalid", r, reloads.WithAttemptTimeout(c.timeout)), w)
+				var dns *net.DNSError
+				isDNS := errors.As(err, &dns) && dns.IsNotFound == c.notFound && strings.Contains(err.Error(), "tenant.invalid")
+				if c.timeout == 0 && !isDNS || c.timeout > 0 && !late(err) || errors.Is(err, reloads.ErrOutcomeUnknown) {
+					t.Errorf("got %v", err)
+				}
+				if n := r.attempts.Load(); n != maxRetries+1 {
+					t.Errorf("%d attempts, want %d", n, maxRetries+1)
+				}
+				t.Log(err)
+			})
+		}
+	}
+}
+
+// serveNoName starts a name server that knows no name.
+func serveNoName(t *testing.T) (address string) {
+	return serveNames(t, func(query []byte) []byte {
+		var m dnsmessage.Message
+		if m.Unpack(query) != nil {
+			return nil
+		}
+		m.Header.Response, m.Header.RCode = true, dnsmessage.RCodeNameError
+		m.Additionals = nil
+		answer, err := m.Pack()
+		if err != nil {
+			return nil
+		}
+		return answer
+	})
+}
+
+// serveNothing starts a name server that never answers.
+func serveNothing(t *testing.T) (address string) {
+	return serveNames(t, func([]byte) []byte { return nil })
+}
+
+func serveNames(t *testing.T, answer func(query []byte) []byte) (address string) {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	go func() {
+		query := make([]byte, 4096)
+		for {
+			n, from, err := conn.ReadFrom(query)
+			if err != nil {
+				return
+			}
+			if a := answer(query[:n]); a != nil {
+				_, _ = conn.WriteTo(a, from)
+			}
+		}
+	}()
+	return conn.LocalAddr().String()
+}

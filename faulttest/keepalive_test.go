@@ -1,0 +1,139 @@
+package faulttest
+
+import (
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	toxics "github.com/Shopify/toxiproxy/v2/client"
+	"github.com/reloads-go/reloads"
+)
+
+// TestIdleConnectionIsClosed calls right after the tenant has closed the connection of the call before. The client may
+// have seen that or not: the call succeeds, and a trigger makes one reload.
+func TestIdleConnectionIsClosed(t *testing.T) {
+	t.Parallel()
+	for _, op := range operations {
+		for n := range 8 {
+			t.Run(fmt.Sprint(op.name, n), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				client := newClient(t, newRoute(t, w.address))
+				w.warm(t, client)
+				w.server.CloseClientConnections()
+				w.expect(t, op, client)
+			})
+		}
+	}
+}
+
+// TestConnectionEndsInTheNextRequest is the worst case of that: the other side ends the connection of the call before
+// when the request is already on its way.
+func TestConnectionEndsInTheNextRequest(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*net.TCPConn){
+		"closed": func(c *net.TCPConn) { _ = c.Close() },
+		"reset":  reset,
+		"half-closed": func(c *net.TCPConn) {
+			_ = c.CloseWrite()
+			drain(c)
+		},
+	} {
+		for _, op := range operations {
+			t.Run(name+"/"+op.name, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				once := serveRaw(t, func(c *net.TCPConn) { serveOnce(c, w.address, end) })
+				client := newClient(t, newRoute(t, once, w.address))
+				w.warm(t, client)
+				w.expect(t, op, client)
+			})
+		}
+	}
+}
+
+// serveOnce passes one request and its answer on, and ends the connection with the first bytes of the next.
+func serveOnce(c *net.TCPConn, tenant string, end func(*net.TCPConn)) {
+	upstream, err := net.Dial("tcp", tenant)
+	if err != nil {
+		reset(c)
+		return
+	}
+	defer upstream.Close()
+	request := make([]byte, 4096) // each is there at once, and so is its answer
+	n, _ := c.Read(request)
+	_, _ = upstream.Write(request[:n])
+	answer := make([]byte, 4096)
+	n, _ = upstream.Read(answer)
+	_, _ = c.Write(answer[:n])
+	_, _ = c.Read(request)
+	end(c)
+}
+
+// TestKeptConnectionIsDead swallows everything on the connection of the call before, as a router does that has
+// forgotten it. With HTTP/1.1 the attempt that times out takes the connection along, and the next one has another.
+func TestKeptConnectionIsDead(t *testing.T) {
+	t.Parallel()
+	for _, op := range operations {
+		t.Run(op.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			proxy := startProxy(t, w.address)
+			r := newRoute(t, proxy.Listen, w.address)
+			client := newClient(t, r, reloads.WithAttemptTimeout(3*time.Second))
+			w.warm(t, client)
+			swallow(t, proxy)
+			w.expect(t, op, client)
+		})
+	}
+}
+
+// TestKeptHTTP2ConnectionIsDead is the same with HTTP/2, whose connection outlives the first attempt that times out: the
+// second one takes it along.
+func TestKeptHTTP2ConnectionIsDead(t *testing.T) {
+	t.Parallel()
+	trusted := newAuthority(t)
+	certificate, _ := trusted.sign(t, leaf("tenant.test"))
+	for _, op := range operations {
+		t.Run(op.name, func(t *testing.T) {
+			t.Parallel()
+			w, r, _ := newTLSWorld(t, certificate, trusted)
+			proxy := startProxy(t, w.address)
+			r.addresses = []string{proxy.Listen, w.address}
+			client := newClientOf(t, "https://tenant.test", r, reloads.WithAttemptTimeout(3*time.Second))
+			w.warm(t, client)
+			swallow(t, proxy)
+			w.expect(t, op, client)
+		})
+	}
+}
+
+// warm makes a call, so that the client has a connection.
+func (w *world) warm(t *testing.T, client *reloads.Client) {
+	t.Helper()
+	if err := operations[1].call(t.Context(), client, w); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expect makes a call that succeeds.
+func (w *world) expect(t *testing.T, op operation, client *reloads.Client) {
+	t.Helper()
+	if err := op.call(t.Context(), client, w); err != nil {
+		t.Error(err)
+	}
+	if op.name == "Trigger" && w.own("app") != 1 {
+		t.Errorf("the tenant has %d reloads, want 1", w.own("app"))
+	}
+}
+
+// swallow makes the proxy's connections swallow what comes.
+func swallow(t *testing.T, proxy *toxics.Proxy) {
+	t.Helper()
+	for _, stream := range []string{"upstream", "downstream"} {
+		if _, err := proxy.AddToxic("", "timeout", stream, 1, toxics.Attributes{"timeout": 0}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,277 @@
+package faulttest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	toxics "github.com/Shopify/toxiproxy/v2/client"
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
+)
+
+// A fault is what a connection of the client meets.
+type fault struct {
+	name  string
+	start func(t *testing.T, tenant string) (address string)
+	how   ending
+	works bool // the request reaches the tenant all the same
+}
+
+// An ending is what the client sees of a fault.
+type ending int
+
+const (
+	refuses ending = iota // there is no connection, so nothing was sent
+	ends                  // the connection ends early
+	hangs                 // nothing, until the attempt's time is over
+)
+
+// is reports whether err, with which a call failed, says so.
+func (e ending) is(err error) bool {
+	return map[ending]func(error) bool{refuses: refused, ends: lost, hangs: late}[e](err)
+}
+
+// through is a fault that toxics make.
+func through(list ...toxic) func(*testing.T, string) string {
+	return func(t *testing.T, tenant string) string { return startProxy(t, tenant, list...).Listen }
+}
+
+// raw is a fault that a server makes which is none.
+func raw(f func(*net.TCPConn)) func(*testing.T, string) string {
+	return func(t *testing.T, _ string) string { return serveRaw(t, f) }
+}
+
+var faults = []fault{
+	{"refused", func(t *testing.T, _ string) string { return closedPort(t) }, refuses, false},
+	{"reset before the request", raw(func(c *net.TCPConn) { reset(c) }), ends, false},
+	{"reset during the request", raw(func(c *net.TCPConn) {
+		_, _ = c.Read(make([]byte, 1))
+		reset(c)
+	}), ends, false},
+	{"reset when the request is there", through(toxic{"reset_peer", "upstream", toxics.Attributes{"timeout": 0}}), ends, false},
+	{"reset after the request", through(toxic{"reset_peer", "downstream", toxics.Attributes{"timeout": 0}}), ends, true},
+	{"request swallowed", through(toxic{"timeout", "upstream", toxics.Attributes{"timeout": 0}}), hangs, false},
+	{"request swallowed, then closed", through(toxic{"timeout", "upstream", toxics.Attributes{"timeout": 100}}), ends, false},
+	{"answer swallowed", through(toxic{"timeout", "downstream", toxics.Attributes{"timeout": 0}}), hangs, true},
+	{"never accepted by the program", func(t *testing.T, _ string) string {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { listener.Close() })
+		return listener.Addr().String()
+	}, hangs, false},
+	{"latency of 10 s before the tenant", through(toxic{"latency", "upstream", toxics.Attributes{"latency": 10_000}}), hangs, true},
+	{"latency of 10 s after the tenant", through(toxic{"latency", "downstream", toxics.Attributes{"latency": 10_000}}), hangs, true},
+	{"1 byte/s", through(toxic{"slicer", "downstream", toxics.Attributes{"average_size": 1, "delay": 1_000_000}}), hangs, true},
+	{"1 byte/s in the body", func(t *testing.T, tenant string) string {
+		return serveRaw(t, func(c *net.TCPConn) { drip(c, tenant) })
+	}, hangs, true},
+	{"half-closed by the tenant at once", raw(func(c *net.TCPConn) {
+		_ = c.CloseWrite()
+		drain(c)
+	}), ends, false},
+	{"half-closed by the tenant after the request", raw(func(c *net.TCPConn) {
+		_, _ = c.Read(make([]byte, 4096))
+		_ = c.CloseWrite()
+		drain(c)
+	}), ends, false},
+	{"half-closed by the tenant, which reads no more", func(t *testing.T, _ string) string {
+		done := make(chan struct{})
+		t.Cleanup(func() { close(done) })
+		return serveRaw(t, func(c *net.TCPConn) {
+			_ = c.CloseRead()
+			<-done
+			_ = c.Close()
+		})
+	}, hangs, false},
+}
+
+// looks is how often the client looks for the reload of a trigger whose outcome is unclear.
+const looks = 6
+
+// TestFaultPasses meets each fault on the first connection only: every call succeeds, and a trigger is neither lost
+// nor doubled.
+func TestFaultPasses(t *testing.T) {
+	t.Parallel()
+	for _, f := range faults {
+		for _, op := range operations {
+			t.Run(f.name+"/"+op.name, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				r := newRoute(t, f.start(t, w.address), w.address)
+				client := newClient(t, r, reloads.WithAttemptTimeout(3*time.Second))
+				if err := op.call(t.Context(), client, w); err != nil {
+					t.Error(err)
+				}
+				if n := r.attempts.Load(); n < 2 || n > 40 {
+					t.Errorf("%d attempts", n)
+				}
+				if op.name == "Trigger" && w.own("app") != 1 {
+					t.Errorf("the tenant has %d reloads, want 1", w.own("app"))
+				}
+			})
+		}
+	}
+}
+
+// TestFaultLasts meets each fault on every connection: the calls fail after the attempts that they have, and say why.
+// Of a trigger that may have been sent they say that its outcome is unknown.
+func TestFaultLasts(t *testing.T) {
+	t.Parallel()
+	for _, f := range faults {
+		for _, op := range operations {
+			t.Run(f.name+"/"+op.name, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				r := newRoute(t, f.start(t, w.address))
+				client := newClient(t, r)
+				if f.how == hangs {
+					client = newClient(t, r, reloads.WithAttemptTimeout(300*time.Millisecond))
+				}
+				err := op.call(t.Context(), client, w)
+				if err == nil || !f.how.is(err) {
+					t.Errorf("the error does not say the cause: %v", err)
+				}
+				if err != nil && !strings.Contains(err.Error(), "/api/v1/reloads") {
+					t.Errorf("the error does not say the request: %v", err)
+				}
+				var dial *net.OpError // a reset may come before the connection is made, too
+				sent := !errors.As(err, &dial) || dial.Op != "dial"
+				unknown := op.name == "Trigger" && sent
+				if errors.Is(err, reloads.ErrOutcomeUnknown) != unknown {
+					t.Errorf("got %v, want an unknown outcome: %v", err, unknown)
+				}
+				if n := r.attempts.Load(); !unknown && n != maxRetries+1 || n > (1+looks)*(maxRetries+1) {
+					t.Errorf("%d attempts", n)
+				}
+				w.checkTriggers(t, op, f)
+			})
+		}
+	}
+}
+
+// checkTriggers checks what the tenant has of a trigger whose error was returned.
+func (w *world) checkTriggers(t *testing.T, op operation, f fault) {
+	t.Helper()
+	if op.name != "Trigger" {
+		return
+	}
+	want := 0
+	if f.works {
+		want = 1
+	}
+	// On a busy machine an attempt's time may be over before its request is there.
+	if n := w.own("app"); n > want || n < want && f.how != hangs {
+		t.Errorf("the tenant has %d reloads, want %d", n, want)
+	}
+	posts := 0
+	for _, r := range w.tenant.Requests() {
+		if r.Operation == reloadstest.Trigger {
+			posts++
+		}
+	}
+	if posts > 1 {
+		t.Errorf("it was sent %d times, though its outcome was unknown", posts)
+	}
+}
+
+// TestLatencyBelowTheTimeout is no fault: one attempt does.
+func TestLatencyBelowTheTimeout(t *testing.T) {
+	t.Parallel()
+	for _, op := range operations {
+		t.Run(op.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			slow := through(toxic{"latency", "upstream", toxics.Attributes{"latency": 200}},
+				toxic{"latency", "downstream", toxics.Attributes{"latency": 200, "jitter": 100}},
+				toxic{"bandwidth", "downstream", toxics.Attributes{"rate": 1}})(t, w.address)
+			r := newRoute(t, slow)
+			if err := op.call(t.Context(), newClient(t, r), w); err != nil {
+				t.Error(err)
+			}
+			if n := len(w.tenant.Requests()); n != 1 {
+				t.Errorf("%d requests, want 1", n)
+			}
+		})
+	}
+}
+
+// TestTriggerEndsWithItsContext is cut off while it looks for the reload: the outcome is unknown.
+func TestTriggerEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := newRoute(t, through(toxic{"timeout", "upstream", toxics.Attributes{"timeout": 1}})(t, w.address), w.address)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	_, err := newClient(t, r).Trigger(ctx, reloads.Request{AppID: "app"})
+	if !errors.Is(err, reloads.ErrOutcomeUnknown) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want an unknown outcome because of the deadline", err)
+	}
+	if n := w.own("app"); n != 0 {
+		t.Errorf("the tenant has %d reloads, want 0", n)
+	}
+}
+
+func refused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
+
+// lost are the errors of a connection that ended early.
+func lost(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		strings.Contains(err.Error(), "server closed idle connection") // an error that net/http does not export
+}
+
+// late is the error of an attempt that took too long. It is not the caller's deadline.
+func late(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout() && !errors.Is(err, context.DeadlineExceeded)
+}
+
+func reset(c *net.TCPConn) {
+	_ = c.SetLinger(0)
+	_ = c.Close()
+}
+
+// drain reads until the client closes the connection.
+func drain(c *net.TCPConn) {
+	_, _ = io.Copy(io.Discard, c)
+	_ = c.Close()
+}
+
+// drip answers with what the tenant says: the header at once, the body at 1 byte/s.
+func drip(c *net.TCPConn, tenant string) {
+	defer c.Close()
+	request := make([]byte, 4096)
+	n, err := c.Read(request)
+	if err != nil {
+		return
+	}
+	upstream, err := net.Dial("tcp", tenant)
+	if err != nil {
+		return
+	}
+	defer upstream.Close()
+	if _, err := upstream.Write(request[:n]); err != nil {
+		return
+	}
+	answer := make([]byte, 4096)
+	if n, err = upstream.Read(answer); err != nil {
+		return
+	}
+	head := strings.Index(string(answer[:n]), "\r\n\r\n") + 4
+	if _, err := c.Write(answer[:head]); err != nil {
+		return
+	}
+	for ; head < n; head++ {
+		if _, err := c.Write(answer[head : head+1]); err != nil {
+			return
+		}
+		time.Sleep(time.Second)
+	}
+}

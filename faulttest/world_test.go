@@ -1,0 +1,232 @@
+package faulttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	toxics "github.com/Shopify/toxiproxy/v2/client"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
+)
+
+// A world is a tenant behind a socket, and what its clients ask it for.
+type world struct {
+	tenant  *reloadstest.Tenant
+	server  *httptest.Server
+	address string // of the server
+	record  reloads.Reload
+	running reloads.Reload // to be cancelled
+}
+
+var reloadsForever = reloadstest.App{RunFor: time.Hour, CancelFor: time.Hour}
+
+// newWorld starts a tenant, whose answers pass through the layers.
+func newWorld(t *testing.T, layers ...func(http.Handler) http.Handler) *world {
+	t.Helper()
+	w := &world{tenant: reloadstest.NewTenant(reloadstest.WithMetering(reloadstest.TokenBucket, 0))}
+	w.tenant.AddApp("app", reloadsForever)
+	w.tenant.AddApp("running", reloadsForever)
+	w.record = w.tenant.AddReload(reloads.Reload{
+		ID: "record", AppID: "history", Status: reloads.StatusSucceeded, Log: "a log\nof two lines",
+		CreationTime: time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond),
+	})
+	w.running, _ = w.tenant.Trigger("running", reloads.Reload{})
+	var handler http.Handler = w.tenant
+	for _, layer := range layers {
+		handler = layer(handler)
+	}
+	w.server = httptest.NewServer(handler)
+	t.Cleanup(w.server.Close)
+	w.address = w.server.Listener.Addr().String()
+	return w
+}
+
+// own is how many reloads of the app the tenant has.
+func (w *world) own(app string) (n int) {
+	for _, r := range w.tenant.Reloads() {
+		if r.AppID == app {
+			n++
+		}
+	}
+	return n
+}
+
+// errWrong is a success with another result than the tenant's truth.
+var errWrong = errors.New("the result is wrong")
+
+// An operation is one of the four calls. It fails with errWrong if the call lies.
+type operation struct {
+	name string
+	call func(ctx context.Context, c *reloads.Client, w *world) error
+}
+
+var operations = []operation{
+	{"List", func(ctx context.Context, c *reloads.Client, w *world) error {
+		page, err := c.List(ctx, reloads.ListOptions{AppID: "history", Log: true})
+		if err == nil && (page.Next != "" || len(page.Reloads) != 1) {
+			return fmt.Errorf("%w: the page is %+v", errWrong, page)
+		} else if err == nil {
+			err = same(page.Reloads[0], w.record)
+		}
+		return err
+	}},
+	{"Get", func(ctx context.Context, c *reloads.Client, w *world) error {
+		r, err := c.Get(ctx, w.record.ID)
+		if err == nil {
+			err = same(*r, w.record)
+		}
+		return err
+	}},
+	{"Trigger", func(ctx context.Context, c *reloads.Client, w *world) error {
+		r, err := c.Trigger(ctx, reloads.Request{AppID: "app"})
+		if err == nil {
+			for _, want := range w.tenant.Reloads() {
+				if want.ID == r.ID && want.AppID == "app" {
+					return nil
+				}
+			}
+			return fmt.Errorf("%w: the tenant has no reload %s", errWrong, r.ID)
+		}
+		return err
+	}},
+	{"Cancel", func(ctx context.Context, c *reloads.Client, w *world) error {
+		status, err := c.Cancel(ctx, w.running.ID)
+		if err == nil && status != reloads.StatusCanceling && status != reloads.StatusCanceled {
+			return fmt.Errorf("%w: the status is %q", errWrong, status)
+		}
+		return err
+	}},
+}
+
+func same(got, want reloads.Reload) error {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(reloads.Reload{}, "Links")); diff != "" {
+		return fmt.Errorf("%w: the record is another (-want +got):\n%s", errWrong, diff)
+	}
+	return nil
+}
+
+// A route leads a client's connections: the nth to the nth address, those after the last to the last. It is the
+// client's transport, so that it also counts the attempts: net/http may dial more often than that.
+type route struct {
+	addresses []string
+	transport http.Transport
+	dials     atomic.Int64
+	attempts  atomic.Int64
+}
+
+func newRoute(t *testing.T, addresses ...string) *route {
+	r := &route{addresses: addresses}
+	r.transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		n := int(r.dials.Add(1)) - 1
+		return new(net.Dialer).DialContext(ctx, network, r.addresses[min(n, len(r.addresses)-1)])
+	}
+	t.Cleanup(r.transport.CloseIdleConnections)
+	return r
+}
+
+func (r *route) RoundTrip(req *http.Request) (*http.Response, error) {
+	r.attempts.Add(1)
+	return r.transport.RoundTrip(req)
+}
+
+// maxRetries is what newClient sets.
+const maxRetries = 2
+
+// newClient returns a client whose connections take the route.
+func newClient(t *testing.T, r *route, opts ...reloads.Option) *reloads.Client {
+	t.Helper()
+	return newClientOf(t, "http://127.0.0.1", r, opts...)
+}
+
+// newClientOf returns a client with millisecond backoffs and without limits.
+func newClientOf(t *testing.T, tenantURL string, transport http.RoundTripper, opts ...reloads.Option) *reloads.Client {
+	t.Helper()
+	free := reloads.NewLimiter(1, 0)
+	opts = append([]reloads.Option{
+		reloads.WithHTTPClient(&http.Client{Transport: transport}),
+		reloads.WithLimiters(reloads.Limiters{Read: free, Trigger: free, Cancel: free}),
+		reloads.WithRetry(reloads.RetryPolicy{MaxRetries: maxRetries, MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond}),
+		reloads.WithPolling(reloads.PollPolicy{MinInterval: 10 * time.Millisecond}),
+	}, opts...)
+	client, err := reloads.NewClient(tenantURL, reloads.APIKey(reloadstest.DefaultToken), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// A toxic is what a proxy does to one direction of its connections; see the documentation of toxiproxy.
+type toxic struct {
+	kind, stream string // stream: upstream, to the tenant, or downstream
+	attributes   toxics.Attributes
+}
+
+var proxyNumber atomic.Int64
+
+// startProxy starts a proxy before the address.
+func startProxy(t *testing.T, upstream string, list ...toxic) *toxics.Proxy {
+	t.Helper()
+	proxy, err := proxies.CreateProxy(fmt.Sprint("proxy", proxyNumber.Add(1)), "127.0.0.1:0", upstream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := proxy.Delete(); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, x := range list {
+		if _, err := proxy.AddToxic("", x.kind, x.stream, 1, x.attributes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return proxy
+}
+
+// serveRaw serves each connection with f, which owns it.
+func serveRaw(t *testing.T, f func(*net.TCPConn)) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go f(conn.(*net.TCPConn))
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// closedPort returns an address that refuses connections, and which nobody else gets meanwhile.
+func closedPort(t *testing.T) (address string) {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint("127.0.0.1:", name.(*syscall.SockaddrInet4).Port)
+}
