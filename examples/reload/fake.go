@@ -21,7 +21,7 @@ const (
 //	stock     fails after a second
 //	often     has met its quota
 //	yearly    takes an hour
-//	archive   is being reloaded, for a second
+//	archive   is being reloaded, for three seconds
 //	forecast  is being reloaded, for an hour
 func newFakeTenant() *reloadstest.Tenant {
 	tenant := reloadstest.NewTenant()
@@ -30,9 +30,10 @@ func newFakeTenant() *reloadstest.Tenant {
 	bad.Outcome, bad.ErrorCode = reloads.StatusFailed, "EngineConnectionError"
 	bad.Log = "Connecting to the warehouse\nError: the table STOCK does not exist\nReload failed\n"
 	bad.FullLog = fakeLog("Error: the table STOCK does not exist")
+	short := reloadstest.App{RunFor: 3 * time.Second, FullLog: good.FullLog}
 	long := reloadstest.App{RunFor: time.Hour, CancelFor: 100 * time.Millisecond}
 	for id, script := range map[string]reloadstest.App{
-		"sales": good, "stock": bad, "often": {Quota: 1}, "yearly": long, "archive": good, "forecast": long,
+		"sales": good, "stock": bad, "often": {Quota: 1}, "yearly": long, "archive": short, "forecast": long,
 	} {
 		tenant.AddApp(id, script)
 	}

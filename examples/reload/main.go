@@ -23,6 +23,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/oauth"
 )
 
 // The exit statuses.
@@ -60,6 +61,7 @@ func execute(ctx context.Context) int {
 func exitStatus(err error) int {
 	var failed *reloads.ReloadError
 	var answer *reloads.Error
+	var refused *oauth.Error
 	var usage *usageError
 	switch {
 	case err == nil:
@@ -70,7 +72,7 @@ func exitStatus(err error) int {
 		return statusTimedOut
 	case errors.As(err, &failed):
 		return statusFailed
-	case errors.As(err, &answer):
+	case errors.As(err, &answer), errors.As(err, &refused):
 		return statusRefused
 	case errors.As(err, &usage), errors.Is(err, reloads.ErrBadRequest):
 		return statusUsage
@@ -126,7 +128,7 @@ Exit status: 0 success, 1 a reload did not succeed, 2 bad usage, 3 the API refus
 reached, 124 timed out, 130 interrupted.
 
 The fake tenant of --fake lives as long as the command. Its apps are sales, stock (fails), yearly (takes an hour),
-often (has met its quota), archive (is being reloaded, for a second) and forecast (the same, for an hour).`,
+often (has met its quota), archive (is being reloaded, for 3 s) and forecast (the same, for an hour).`,
 	}
 	flags := root.PersistentFlags()
 	flags.SortFlags = false

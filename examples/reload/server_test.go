@@ -73,6 +73,21 @@ func TestATenantOverHTTP(t *testing.T) {
 	}
 }
 
+func TestSigningInByOAuth2(t *testing.T) {
+	t.Parallel()
+	tenant := reloadstest.NewTenant()
+	tenant.AddApp("sales", reloadstest.App{})
+	tenant.AddOAuthClient(reloadstest.OAuthClient{ID: "client", Secret: secret + "of-a-client"})
+	_, env := serve(t, tenant)
+	env[1] = "QLIK_CLIENT_ID=client"
+	if r := run(t, append(env, "QLIK_CLIENT_SECRET="+secret+"of-a-client"), "create", "--appId", "sales", "--wait"); r.status != statusOK {
+		t.Errorf("%+v", r)
+	}
+	if r := run(t, append(env, "QLIK_CLIENT_SECRET="+secret+"that-is-wrong"), "ls"); r.status != statusRefused || !strings.Contains(r.stderr, "invalid_client") {
+		t.Errorf("with a wrong secret: %+v", r)
+	}
+}
+
 func TestATenantThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.NotFoundHandler())
@@ -88,6 +103,9 @@ func TestTheTimeIsOver(t *testing.T) {
 	r := run(t, nil, "--fake", "create", "--appId", "yearly", "--wait", "--cancel-on-abort", "--timeout", "2s")
 	if r.status != statusTimedOut || !strings.Contains(r.stderr, "reload: timed out: ") || !strings.Contains(r.stderr, "the reload is cancelled") || !strings.Contains(r.stdout, "CANCELING") {
 		t.Errorf("%+v", r)
+	}
+	if r := run(t, nil, "--fake", "wait", fakeLong, "--timeout", "1s"); r.status != statusTimedOut || !strings.Contains(r.stderr, "reload: timed out: ") {
+		t.Errorf("wait: %+v", r)
 	}
 }
 
