@@ -1,0 +1,214 @@
+package reloads_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
+)
+
+// The code of docs/recipes.md is here, and in the examples of the module oauth.
+
+// Reload all apps and report those that failed.
+func Example_recipeNightlyBatch() {
+	nightly := func(ctx context.Context, client *reloads.Client, apps []string) (failed []string) {
+		var requests []reloads.Request
+		for _, app := range apps {
+			requests = append(requests, reloads.Request{AppID: app})
+		}
+		for result := range client.RunAll(ctx, requests, reloads.AttachToPending()) {
+			if result.Err != nil {
+				failed = append(failed, fmt.Sprint(result.Request.AppID, ": ", result.Err))
+			}
+		}
+		return failed
+	}
+	client := exampleTenant().NewClient()
+	failed := nightly(context.Background(), client, []string{"sales", "broken"})
+	fmt.Println(len(failed), strings.Contains(failed[0], "broken: reloads: reload"))
+	// Output: 1 true
+}
+
+// Reload the report when what it is made of has been reloaded.
+func Example_recipeChain() {
+	chain := func(ctx context.Context, client *reloads.Client, apps ...string) error {
+		for _, app := range apps {
+			if _, err := client.Run(ctx, reloads.Request{AppID: app}); err != nil {
+				return fmt.Errorf("the chain ends at %s: %w", app, err)
+			}
+		}
+		return nil
+	}
+	client := exampleTenant().NewClient()
+	err := chain(context.Background(), client, "sales", "broken", "report")
+	fmt.Println(errors.Is(err, reloads.ErrReloadFailed), strings.HasPrefix(err.Error(), "the chain ends at broken"))
+	// Output: true true
+}
+
+// Write the id down before waiting, and wait for it when the program starts again.
+func Example_recipeResume() {
+	resume := func(ctx context.Context, client *reloads.Client, file, app string) (*reloads.Reload, error) {
+		id, err := os.ReadFile(file)
+		if errors.Is(err, os.ErrNotExist) {
+			reload, err := client.Trigger(ctx, reloads.Request{AppID: app})
+			if err != nil {
+				return nil, err
+			}
+			id = []byte(reload.ID)
+			if err := os.WriteFile(file, id, 0o600); err != nil {
+				return nil, err
+			}
+		} else if err != nil {
+			return nil, err
+		}
+		reload, err := client.Wait(ctx, string(id))
+		if err != nil {
+			return reload, err
+		}
+		return reload, os.Remove(file)
+	}
+	tenant := exampleTenant()
+	tenant.AddApp("sales", reloadstest.App{RunFor: time.Second})
+	dir, err := os.MkdirTemp("", "resume")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "sales.reload")
+	before := len(tenant.Reloads())
+
+	crashes, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	_, err = resume(crashes, tenant.NewClient(), file, "sales")
+	fmt.Println(errors.Is(err, context.DeadlineExceeded))
+	reload, err := resume(context.Background(), tenant.NewClient(), file, "sales")
+	fmt.Println(reload.Status, err, len(tenant.Reloads())-before, "reload")
+	// Output:
+	// true
+	// SUCCEEDED <nil> 1 reload
+}
+
+// Each tenant has a client of its own, and so limits of its own.
+func Example_recipeSeveralTenants() {
+	everywhere := func(ctx context.Context, clients map[string]*reloads.Client, app string) error {
+		var running sync.WaitGroup
+		errs := make(chan error, len(clients))
+		for tenant, client := range clients {
+			running.Go(func() {
+				if _, err := client.Run(ctx, reloads.Request{AppID: app}); err != nil {
+					errs <- fmt.Errorf("%s: %w", tenant, err)
+				}
+			})
+		}
+		running.Wait()
+		close(errs)
+		var all []error
+		for err := range errs {
+			all = append(all, err)
+		}
+		return errors.Join(all...)
+	}
+	clients := map[string]*reloads.Client{"us": exampleTenant().NewClient(), "eu": reloadstest.NewTenant().NewClient()}
+	err := everywhere(context.Background(), clients, "sales")
+	fmt.Println(strings.HasPrefix(err.Error(), "eu: "))
+	// Output: true
+}
+
+// Through the company's proxy, with its certificate authority.
+func Example_recipeProxy() {
+	behindProxy := func(tenantURL, key, proxy string, authorities []byte) (*reloads.Client, error) {
+		address, err := url.Parse(proxy)
+		if err != nil {
+			return nil, err
+		}
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM(authorities)
+		transport := &http.Transport{
+			Proxy:             http.ProxyURL(address),
+			TLSClientConfig:   &tls.Config{RootCAs: pool},
+			ForceAttemptHTTP2: true,
+			IdleConnTimeout:   90 * time.Second,
+		}
+		return reloads.NewClient(tenantURL, reloads.APIKey(key), reloads.WithHTTPClient(&http.Client{Transport: transport}))
+	}
+	_, err := behindProxy("https://your-tenant.us.qlikcloud.com", "test-token", "http://proxy.example.com:3128", nil)
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// A program is tested with a fake tenant that misbehaves.
+func Example_recipeTest() {
+	// refresh is the program to be tested.
+	refresh := func(ctx context.Context, client *reloads.Client, app string) (string, error) {
+		reload, err := client.Run(ctx, reloads.Request{AppID: app})
+		switch {
+		case errors.Is(err, reloads.ErrReloadPending):
+			return "somebody else does it", nil
+		case err != nil:
+			return "", err
+		}
+		return "done in " + reload.RunTime().String(), nil
+	}
+	tenant := reloadstest.NewTenant()
+	tenant.AddApp("sales", reloadstest.App{QueueFor: time.Hour})
+	tenant.Trigger("sales", reloads.Reload{}) // by hand, in the hub
+	said, err := refresh(context.Background(), tenant.NewClient(), "sales")
+	fmt.Println(said, err)
+
+	tenant.AddApp("stock", reloadstest.App{})
+	tenant.Inject(reloadstest.Fault{Operation: reloadstest.Trigger, Status: http.StatusUnauthorized, Times: -1})
+	said, err = refresh(context.Background(), tenant.NewClient(), "stock")
+	fmt.Println(said == "", errors.Is(err, reloads.ErrUnauthorized))
+	// Output:
+	// somebody else does it <nil>
+	// true true
+}
+
+// The code of the recipes is that of the examples, and their commands are those of the checks.
+func TestTheRecipesAreWhatRuns(t *testing.T) {
+	t.Parallel()
+	read := func(files ...string) (text string) {
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text += string(b)
+		}
+		return text
+	}
+	unindent := func(text string) string { return regexp.MustCompile(`(?m)^\s+`).ReplaceAllString(text, "") }
+	recipes, examples, checks := read("docs/recipes.md"), unindent(read("recipes_test.go", "oauth/example_test.go")), read(".ci/run")
+	code := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(recipes, -1)
+	commands := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(recipes, -1)
+	if len(code) < 7 || len(commands) < 2 {
+		t.Errorf("%d blocks of code and %d of commands", len(code), len(commands))
+	}
+	for _, block := range code {
+		if !strings.Contains(examples, unindent(block[1])) {
+			t.Errorf("no example has this code:\n%s", block[1])
+		}
+	}
+	for _, block := range commands {
+		for _, line := range slices.Collect(strings.Lines(block[1])) {
+			if !strings.Contains(checks, "command '"+strings.TrimSpace(line)+"'") {
+				t.Errorf("the checks do not run: %s", line)
+			}
+		}
+	}
+}
