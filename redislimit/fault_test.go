@@ -1,0 +1,220 @@
+package redislimit_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/redislimit"
+)
+
+func TestTheScriptIsForgotten(t *testing.T) {
+	t.Parallel()
+	client, trips := connect(t, startRedis(t))
+	l := newLimiter(t, client, 50, time.Minute)
+	for range 3 {
+		if err := l.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.ScriptFlush(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := trips.Load(); n != 6 {
+		t.Errorf("3 tokens, each with a script that the server did not know, took %d round trips", n)
+	}
+}
+
+func TestAReplicaIsRefused(t *testing.T) {
+	t.Parallel()
+	host, port, err := net.SplitHostPort(startRedis(t).Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It has no data to read before it is in sync.
+	replica, _ := connect(t, startRedis(t, "--replicaof", host+" "+port))
+	for !strings.Contains(replica.Info(t.Context(), "replication").Val(), "master_link_status:up") {
+	}
+	err = newLimiter(t, replica, 50, time.Minute).Wait(t.Context())
+	if !errors.Is(err, redislimit.ErrUnavailable) || !strings.Contains(err.Error(), "READONLY") {
+		t.Errorf("got %v, want ErrUnavailable that says READONLY", err)
+	}
+}
+
+func TestRedisIsDown(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	client, _ := connect(t, server)
+	l := newLimiter(t, client, 50, time.Minute)
+	server.Stop()
+	err := l.Wait(t.Context())
+	var dial *net.OpError
+	if !errors.Is(err, redislimit.ErrUnavailable) || !errors.As(err, &dial) {
+		t.Errorf("got %v, want ErrUnavailable that wraps the failure to connect", err)
+	}
+	l.Pause(time.Now().Add(time.Minute)) // is told as soon as Redis is back
+	if err := server.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	if err := within(t, l, 50*time.Second); !isTooLate(err) {
+		t.Errorf("got %v, want the pause to be told", err)
+	}
+	other, _ := connect(t, server)
+	if err := within(t, newLimiter(t, other, 50, time.Minute), 50*time.Second); !isTooLate(err) {
+		t.Errorf("another process got %v, want the pause to be known", err)
+	}
+}
+
+// A call that is cut off fails in time. It may have taken effect: its slot is lost then, and not used twice.
+func TestRedisIsSlow(t *testing.T) {
+	server := startRedis(t, "--lua-time-limit", "0")
+	client, _ := connect(t, server)
+	admin, _ := connect(t, server)
+	const patience = 10 * time.Millisecond
+	slow := newLimiter(t, client, 2, time.Minute, redislimit.WithTimeout(patience))
+	busy := make(chan error)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		busy <- admin.WithTimeout(time.Minute).Eval(ctx, "local n = 0; for i = 1, 1e8 do n = n + i end; return 'over'", nil).Err()
+	}()
+	answers := func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		return client.Ping(ctx).Err() == nil
+	}
+	for answers() { // until the server is busy
+	}
+	if err := slow.Wait(t.Context()); !errors.Is(err, redislimit.ErrUnavailable) || errors.Is(err, reloads.ErrRateLimited) {
+		t.Errorf("got %v, want ErrUnavailable", err)
+	}
+	if err := within(t, slow, patience/2); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("with a deadline: %v, want DeadlineExceeded", err)
+	}
+	slow.Pause(time.Now().Add(time.Millisecond)) // returns
+	if err := <-busy; err != nil {
+		t.Fatal(err)
+	}
+	patient := newLimiter(t, admin, 2, time.Minute)
+	started := 0
+	for started < 3 && within(t, patient, 50*time.Second) == nil {
+		started++
+	}
+	seq, err := admin.HGet(t.Context(), key, "seq").Int()
+	t.Logf("%d of 2 slots were lost", seq-started)
+	if err != nil || started > 2 || seq != 2 {
+		t.Errorf("%d slots were handed out, %d to those who could start, %v: want 2", seq, started, err)
+	}
+}
+
+func TestLocalShare(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	const per = 8 * time.Second
+	client, _ := connect(t, server)
+	l := newLimiter(t, client, 4, per, redislimit.LocalShare(2))
+	if err := l.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	server.Stop()
+	down := time.Now()
+	if err := within(t, l, per/2); !isTooLate(err) {
+		t.Errorf("within the window of what Redis granted: %v", err)
+	}
+	var starts []time.Duration
+	for range 4 {
+		if err := l.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		starts = append(starts, time.Since(down))
+	}
+	// The share is two in a window, and the first is a window after Redis was last there.
+	for i, earliest := range []time.Duration{per, per, 2 * per, 2 * per} {
+		if starts[i] < earliest {
+			t.Errorf("local starts at %v, want number %d no earlier than %v", starts, i+1, earliest)
+		}
+	}
+	if err := server.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	back := time.Now()
+	if err := l.Wait(t.Context()); err != nil || time.Since(back) < per {
+		t.Errorf("%v after Redis was back, within the window of the local starts: %v", time.Since(back), err)
+	}
+}
+
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t, "--cluster-enabled", "yes")
+	admin, _ := connect(t, server)
+	if err := admin.ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for !strings.Contains(admin.ClusterInfo(t.Context()).Val(), "cluster_state:ok") {
+	}
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{server.Addr}, ContextTimeoutEnabled: true})
+	defer client.Close()
+	limiters, err := redislimit.NewLimiters(client, "tenant.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		if err := limiters.Trigger.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+	defer cancel()
+	if err := limiters.Trigger.Wait(ctx); !isTooLate(err) {
+		t.Errorf("one too many: %v", err)
+	}
+}
+
+// A failover to a replica that has the data: the budget stays as it is.
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	first := startRedis(t)
+	host, port, err := net.SplitHostPort(first.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := startRedis(t, "--replicaof", host+" "+port)
+	// A client like that of Sentinel, which connects to whichever server is the master.
+	master := first.Addr
+	client := redis.NewClient(&redis.Options{
+		ContextTimeoutEnabled: true, MaxRetries: -1,
+		Dialer: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, master)
+		},
+	})
+	defer client.Close()
+	l := newLimiter(t, client, 50, time.Minute)
+	for range 49 {
+		if err := l.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replica, _ := connect(t, second)
+	for replica.HGet(t.Context(), key, "seq").Val() != "49" {
+	}
+	first.Stop()
+	if err := l.Wait(t.Context()); !errors.Is(err, redislimit.ErrUnavailable) {
+		t.Errorf("during the failover: %v", err)
+	}
+	if err := replica.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err(); err != nil {
+		t.Fatal(err)
+	}
+	master = second.Addr
+	if err := within(t, l, 50*time.Second); err != nil {
+		t.Errorf("number 50: %v", err)
+	}
+	if err := within(t, l, 50*time.Second); !isTooLate(err) {
+		t.Errorf("number 51: %v", err)
+	}
+}

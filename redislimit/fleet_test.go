@@ -1,0 +1,304 @@
+package redislimit_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/redislimit"
+	"github.com/reloads-go/reloads/redislimit/internal/redisserver"
+	"github.com/reloads-go/reloads/reloadstest"
+)
+
+// The service's minute, scaled: 50 triggers in any period.
+const period = 8 * time.Second
+
+const (
+	workers  = 4
+	triggers = 100 // of each worker
+	atOnce   = 5   // of each worker
+)
+
+// What a worker is told.
+const (
+	workerEnv = "REDISLIMIT_WORKER" // its number; set in worker processes only
+	redisEnv  = "REDISLIMIT_REDIS"
+	tenantEnv = "REDISLIMIT_TENANT"
+)
+
+// work is the program of a worker process: it triggers its apps, and says of each that it is done.
+func work() int {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	rdb := redis.NewClient(&redis.Options{Addr: os.Getenv(redisEnv), ContextTimeoutEnabled: true})
+	defer rdb.Close()
+	limiter, err := redislimit.New(rdb, key, reloads.SpecialPerMinute, period)
+	if err != nil {
+		fmt.Println("error", err)
+		return 1
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = atOnce
+	client, err := reloads.NewClient(os.Getenv(tenantEnv), reloads.APIKey(reloadstest.DefaultToken),
+		reloads.WithHTTPClient(&http.Client{Transport: transport}),
+		reloads.WithLimiters(reloads.Limiters{Trigger: limiter}))
+	if err != nil {
+		fmt.Println("error", err)
+		return 1
+	}
+	var wg, warm sync.WaitGroup
+	warm.Add(atOnce)
+	apps := make(chan string)
+	for range atOnce {
+		wg.Go(func() {
+			// The connections first: what they take is longer than what the scaled margin has room for.
+			_, redisErr := rdb.Ping(ctx).Result()
+			_, tenantErr := client.List(ctx, reloads.ListOptions{})
+			if err := errors.Join(redisErr, tenantErr); err != nil {
+				fmt.Println("error", err)
+			}
+			warm.Done()
+			warm.Wait()
+			for app := range apps {
+				_, err := client.Trigger(ctx, reloads.Request{AppID: app})
+				for errors.Is(err, redislimit.ErrUnavailable) && ctx.Err() == nil {
+					fmt.Println("unavailable", app)
+					time.Sleep(100 * time.Millisecond)
+					_, err = client.Trigger(ctx, reloads.Request{AppID: app})
+				}
+				if err != nil {
+					fmt.Println("failed", app, err)
+				} else {
+					fmt.Println("done", app)
+				}
+			}
+		})
+	}
+	for i := range triggers {
+		apps <- appID(os.Getenv(workerEnv), i)
+	}
+	close(apps)
+	wg.Wait()
+	return 0
+}
+
+func appID(worker string, i int) string { return fmt.Sprintf("app-%s-%02d", worker, i) }
+
+// fleet is the worker processes of a test, and the tenant that they share.
+type fleet struct {
+	tenant  *reloadstest.Tenant
+	workers []*exec.Cmd
+
+	mu   sync.Mutex
+	said map[string][]string // the apps, by what was said of them
+	more chan struct{}       // something was said
+	read sync.WaitGroup
+}
+
+func startFleet(t *testing.T, server *redisserver.Server) *fleet {
+	t.Helper()
+	f := &fleet{
+		tenant: reloadstest.NewTenant(reloadstest.WithMetering(reloadstest.SlidingWindow, period)),
+		said:   map[string][]string{}, more: make(chan struct{}, workers*triggers*10),
+	}
+	web := httptest.NewServer(f.tenant)
+	t.Cleanup(web.Close)
+	for w := range workers {
+		for i := range triggers {
+			f.tenant.AddApp(appID(fmt.Sprint(w), i), reloadstest.App{})
+		}
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd.Env = append(os.Environ(), fmt.Sprint(workerEnv, "=", w), redisEnv+"="+server.Addr, tenantEnv+"="+web.URL)
+		cmd.Stderr = os.Stderr
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		f.workers = append(f.workers, cmd)
+		f.read.Go(func() { f.listen(stdout) })
+	}
+	return f
+}
+
+func (f *fleet) listen(stdout io.Reader) {
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		what, app, _ := strings.Cut(lines.Text(), " ")
+		f.mu.Lock()
+		f.said[what] = append(f.said[what], app)
+		f.mu.Unlock()
+		f.more <- struct{}{}
+	}
+}
+
+// until returns when so many triggers are done.
+func (f *fleet) until(done int) {
+	for range f.more {
+		f.mu.Lock()
+		n := len(f.said["done"])
+		f.mu.Unlock()
+		if n >= done {
+			return
+		}
+	}
+}
+
+// finish waits for the workers; killed is the one that may have failed.
+func (f *fleet) finish(t *testing.T, killed *exec.Cmd) {
+	t.Helper()
+	f.read.Wait()
+	for _, w := range f.workers {
+		if err := w.Wait(); err != nil && w != killed {
+			t.Errorf("a worker: %v", err)
+		}
+	}
+	if failed := slices.Concat(f.said["failed"], f.said["error"]); len(failed) > 0 {
+		t.Errorf("failed: %v", failed)
+	}
+}
+
+// check counts at the tenant: never above the limit in any window, no 429 but those injected, and what was said to be
+// done has happened, once.
+func (f *fleet) check(t *testing.T, injected int) {
+	t.Helper()
+	var starts []time.Time
+	refused := 0
+	for _, r := range f.tenant.Requests() {
+		if r.Operation != reloadstest.Trigger {
+			continue
+		}
+		starts = append(starts, r.Time)
+		if r.Status == http.StatusTooManyRequests {
+			refused++
+		}
+	}
+	if refused != injected {
+		t.Errorf("%d requests got a 429, want %d", refused, injected)
+	}
+	closest := time.Hour
+	for i := range starts[reloads.SpecialPerMinute:] {
+		closest = min(closest, starts[i+reloads.SpecialPerMinute].Sub(starts[i]))
+	}
+	if closest < period {
+		t.Errorf("%d triggers came within %v", reloads.SpecialPerMinute+1, closest)
+	}
+	made := map[string]int{}
+	for _, r := range f.tenant.Reloads() {
+		made[r.AppID]++
+	}
+	once := map[string]int{}
+	for _, app := range f.said["done"] {
+		once[app] = 1
+	}
+	got := map[string]int{}
+	for app := range once {
+		got[app] = made[app]
+	}
+	if diff := cmp.Diff(once, got); diff != "" {
+		t.Errorf("reloads of the apps that were reported as done (-want +got):\n%s", diff)
+	}
+	t.Logf("%d triggers in %v, the closest %d within %v, %d reported as done, %d times Redis could not be asked",
+		len(starts), starts[len(starts)-1].Sub(starts[0]).Round(time.Millisecond), reloads.SpecialPerMinute+1,
+		closest.Round(time.Millisecond), len(f.said["done"]), len(f.said["unavailable"]))
+}
+
+// allDone checks that nothing is left.
+func (f *fleet) allDone(t *testing.T) {
+	t.Helper()
+	if n := len(f.said["done"]); n != workers*triggers {
+		t.Errorf("%d of %d triggers are done", n, workers*triggers)
+	}
+}
+
+// One 429 makes all of them wait.
+func TestFleet(t *testing.T) {
+	t.Parallel()
+	const retryAfter = 3
+	server := startRedis(t)
+	f := startFleet(t, server)
+	f.tenant.Inject(reloadstest.Fault{
+		Operation: reloadstest.Trigger, Skip: 130, Status: http.StatusTooManyRequests,
+		Header: http.Header{"Retry-After": {fmt.Sprint(retryAfter)}},
+		Body:   `{"errors":[{"code":"HTTP-429","title":"API rate limit reached."}]}`,
+	})
+	f.finish(t, nil)
+	f.check(t, 1)
+	f.allDone(t)
+	var refused time.Time
+	for _, r := range f.tenant.Requests() {
+		switch since := r.Time.Sub(refused); {
+		case r.Status == http.StatusTooManyRequests:
+			refused = r.Time
+		case since > time.Second && since < retryAfter*time.Second: // after what was on its way
+			t.Errorf("a trigger came %v after a 429 that asked for %d s", since, retryAfter)
+		}
+	}
+}
+
+// Its triggers that are not done are reported as such, and the others go on.
+func TestFleetWithAWorkerKilled(t *testing.T) {
+	t.Parallel()
+	f := startFleet(t, startRedis(t))
+	f.until(120)
+	killed := f.workers[1]
+	if err := killed.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	f.finish(t, killed)
+	f.check(t, 0)
+	done := map[string]bool{}
+	for _, app := range f.said["done"] {
+		done[app] = true
+	}
+	var missing []string
+	for w := range workers {
+		for i := range triggers {
+			if app := appID(fmt.Sprint(w), i); !done[app] {
+				missing = append(missing, app)
+			}
+		}
+	}
+	t.Logf("%d triggers are reported as not done", len(missing))
+	if len(missing) == 0 || slices.ContainsFunc(missing, func(app string) bool { return !strings.HasPrefix(app, "app-1-") }) {
+		t.Errorf("not done are %v, want some of worker 1 and of no other", missing)
+	}
+}
+
+func TestFleetWithRedisRestarted(t *testing.T) {
+	t.Parallel()
+	for name, persistence := range map[string][]string{
+		"with its data":    {"--appendonly", "yes", "--appendfsync", "always"},
+		"without its data": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := startRedis(t, persistence...)
+			f := startFleet(t, server)
+			f.until(120)
+			server.Stop()
+			if err := server.Restart(); err != nil {
+				t.Fatal(err)
+			}
+			f.finish(t, nil)
+			f.check(t, 0)
+			f.allDone(t)
+		})
+	}
+}

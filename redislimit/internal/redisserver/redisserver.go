@@ -1,0 +1,99 @@
+// Package redisserver runs a redis-server of one's own on a loopback port, for tests and examples.
+package redisserver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrNotInstalled is a machine without redis-server.
+var ErrNotInstalled = errors.New("redis-server is not on the PATH: install it, on Debian with: apt-get install redis-server")
+
+// Server is a redis-server that runs.
+type Server struct {
+	Addr string // host and port
+
+	path, dir string
+	args      []string
+	process   *exec.Cmd
+	output    bytes.Buffer
+}
+
+// Start starts a redis-server with its data in dir, on a free port, and waits until it answers. The args are more
+// directives, such as "--appendonly", "yes"; without them it keeps its data in memory only.
+func Start(dir string, args ...string) (*Server, error) {
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		return nil, ErrNotInstalled
+	}
+	for range 3 { // somebody may take the port in between
+		var addr string
+		if addr, err = freeAddr(); err != nil {
+			return nil, err
+		}
+		s := &Server{Addr: addr, path: path, dir: dir, args: args}
+		if err = s.Restart(); err == nil {
+			return s, nil
+		}
+	}
+	return nil, err
+}
+
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// Restart starts the server that was stopped, on the same port.
+func (s *Server) Restart() error {
+	host, port, err := net.SplitHostPort(s.Addr)
+	if err != nil {
+		return err
+	}
+	s.process = exec.Command(s.path, append([]string{"--bind", host, "--port", port, "--dir", s.dir, "--save", ""}, s.args...)...)
+	s.process.Stdout, s.process.Stderr = &s.output, &s.output
+	if err := s.process.Start(); err != nil {
+		return err
+	}
+	if err := s.ready(); err != nil {
+		s.Stop()
+		return fmt.Errorf("redis-server: %w\n%s", err, s.output.String())
+	}
+	return nil
+}
+
+// ready waits until the server answers.
+func (s *Server) ready() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	client := redis.NewClient(&redis.Options{Addr: s.Addr, ContextTimeoutEnabled: true})
+	defer client.Close()
+	for {
+		err := client.Ping(ctx).Err()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Stop ends the server at once, as a crash would, and waits until it is gone.
+func (s *Server) Stop() {
+	_ = s.process.Process.Kill()
+	_ = s.process.Wait()
+}

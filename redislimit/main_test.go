@@ -1,0 +1,80 @@
+package redislimit_test
+
+import (
+	"context"
+	"flag"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/reloads-go/reloads/redislimit/internal/redisserver"
+)
+
+// The test binary is also the program of the workers that TestFleet… start.
+func TestMain(m *testing.M) {
+	redis.SetLogger(silent{}) // servers that are down are what is tested
+	if os.Getenv(workerEnv) != "" {
+		os.Exit(work())
+	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", "16"); err != nil { // the tests wait, for the most part
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
+// startRedis runs a redis-server until the end of the test.
+func startRedis(t testing.TB, args ...string) *redisserver.Server {
+	t.Helper()
+	server, err := redisserver.Start(t.TempDir(), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	return server
+}
+
+// connect returns a client of the server that counts its round trips.
+func connect(t testing.TB, server *redisserver.Server) (*redis.Client, *roundTrips) {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: server.Addr, ContextTimeoutEnabled: true, MaxRetries: -1})
+	t.Cleanup(func() { _ = client.Close() })
+	var n roundTrips
+	client.AddHook(&n)
+	return client, &n
+}
+
+// roundTrips counts the scripts that a client runs.
+type roundTrips struct{ atomic.Int64 }
+
+func (n *roundTrips) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (n *roundTrips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (n *roundTrips) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if strings.HasPrefix(cmd.Name(), "eval") {
+			n.Add(1)
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// script is the limiter's, for tests that count round trips: a server that does not know it takes one more.
+func script(t *testing.T) string {
+	t.Helper()
+	source, err := os.ReadFile("script.lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(source)
+}

@@ -1,0 +1,249 @@
+package redislimit_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/redislimit"
+)
+
+var _ reloads.Limiter = (*redislimit.Limiter)(nil)
+var _ interface{ Pause(time.Time) } = (*redislimit.Limiter)(nil)
+
+const key = "reloads:{test}:trigger"
+
+func newLimiter(t testing.TB, client redis.Scripter, requests int, per time.Duration, opts ...redislimit.Option) *redislimit.Limiter {
+	t.Helper()
+	l, err := redislimit.New(client, key, requests, per, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// within waits for at most d.
+func within(t *testing.T, l *redislimit.Limiter, d time.Duration) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	return l.Wait(ctx)
+}
+
+func isTooLate(err error) bool {
+	return errors.Is(err, reloads.ErrRateLimited) && errors.Is(err, context.DeadlineExceeded)
+}
+
+func TestAnIdleFleetMayStartAllAtOnce(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	client, trips := connect(t, server)
+	other, _ := connect(t, server)
+	fleet := []*redislimit.Limiter{newLimiter(t, client, 50, time.Hour), newLimiter(t, other, 50, time.Hour)}
+	for i := range 50 {
+		if err := within(t, fleet[i%2], 50*time.Minute); err != nil {
+			t.Fatalf("request %d of an idle fleet: %v", i+1, err)
+		}
+	}
+	if err := within(t, fleet[0], 50*time.Minute); !isTooLate(err) {
+		t.Errorf("one too many: got %v, want an error that is both ErrRateLimited and DeadlineExceeded", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := fleet[0].Wait(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, reloads.ErrRateLimited) {
+		t.Errorf("with an ended context: %v", err)
+	}
+	if n := trips.Load(); n != 26+1 { // the script was not known at first
+		t.Errorf("26 calls took %d round trips", n)
+	}
+}
+
+// A thousand waiters of several processes: nobody waits for ever, and each token costs two round trips at the most.
+func TestAThousandWaiters(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	const each, limit, per = 250, 500, 20 * time.Second
+	var wg sync.WaitGroup
+	var all []*roundTrips
+	for range 4 {
+		client, trips := connect(t, server)
+		if err := client.ScriptLoad(t.Context(), script(t)).Err(); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, trips)
+		l := newLimiter(t, client, limit, per, redislimit.WithTimeout(20*time.Second))
+		for range each {
+			wg.Go(func() {
+				if err := l.Wait(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	total := int64(0)
+	for _, trips := range all {
+		total += trips.Load()
+	}
+	t.Logf("%d tokens took %d round trips", 4*each, total)
+	// The half of them that had to wait asked again; a few may have come too late for their slots on a busy machine.
+	if total > 2*4*each {
+		t.Errorf("%d tokens took %d round trips, want at most 2 each", 4*each, total)
+	}
+}
+
+func TestAWaiterThatGivesUp(t *testing.T) {
+	t.Parallel()
+	client, trips := connect(t, startRedis(t))
+	l := newLimiter(t, client, 1, time.Minute)
+	if err := l.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if err := l.Wait(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, reloads.ErrRateLimited) {
+				t.Errorf("a cancelled waiter got %v", err)
+			}
+		})
+	}
+	for handedOut(t, client) < 21 { // until all have reserved
+	}
+	cancel()
+	wg.Wait()
+	if n := trips.Load(); n != 1+1+2*20 {
+		t.Errorf("one token and 20 waiters that gave up took %d round trips", n)
+	}
+	if err := within(t, l, 59*time.Second); !isTooLate(err) || !strings.Contains(err.Error(), "may start in 1m") {
+		t.Errorf("after they gave up: %v, want a turn in a minute", err)
+	}
+}
+
+func TestAPauseHoldsEverybody(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	one, _ := connect(t, server)
+	two, _ := connect(t, server)
+	const per = 15 * time.Second
+	pauser, waiter := newLimiter(t, one, 2, per), newLimiter(t, two, 2, per)
+	for _, l := range []*redislimit.Limiter{pauser, waiter} {
+		if err := l.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := handedOut(t, two)
+	waited := make(chan error)
+	go func() { waited <- waiter.Wait(t.Context()) }()
+	for handedOut(t, two) == before {
+	}
+	began := time.Now()
+	pauser.Pause(began.Add(per))
+	if err := within(t, waiter, per*9/10); !isTooLate(err) {
+		t.Errorf("a deadline before the end of the pause: %v", err)
+	}
+	if err := <-waited; err != nil || time.Since(began) < per {
+		t.Errorf("one who waited already started %v after the pause of %v began: %v", time.Since(began), per, err)
+	}
+	if n := handedOut(t, two); n != before+1 {
+		t.Errorf("%d slots were handed out, want %d: the waiter keeps its own", n, before+1)
+	}
+}
+
+// handedOut is how many slots were.
+func handedOut(t *testing.T, client *redis.Client) int {
+	t.Helper()
+	n, err := client.HGet(t.Context(), key, "seq").Int()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestKeysExpire(t *testing.T) {
+	t.Parallel()
+	client, _ := connect(t, startRedis(t))
+	l := newLimiter(t, client, 5, 6*time.Second)
+	if err := l.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l.Pause(time.Now().Add(time.Second))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		n, err := client.Exists(ctx, key).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			return
+		}
+	}
+}
+
+func TestNewLimiters(t *testing.T) {
+	t.Parallel()
+	client, _ := connect(t, startRedis(t))
+	limiters, err := redislimit.NewLimiters(client, "tenant.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []reloads.Limiter{limiters.Read, limiters.Trigger, limiters.Cancel} {
+		if err := l.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := map[string]string{}
+	for _, tier := range []string{"read", "trigger", "cancel"} {
+		k := "reloads:{tenant.example.com}:" + tier
+		got[k] = client.HGet(t.Context(), k, "limit").Val()
+	}
+	want := map[string]string{
+		"reloads:{tenant.example.com}:read":    "1000/1m0s",
+		"reloads:{tenant.example.com}:trigger": "50/1m0s",
+		"reloads:{tenant.example.com}:cancel":  "50/1m0s",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("keys (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatIsRefused(t *testing.T) {
+	t.Parallel()
+	client := redis.NewClient(&redis.Options{ContextTimeoutEnabled: true})
+	defer client.Close()
+	endless := redis.NewClient(&redis.Options{})
+	defer endless.Close()
+	for name, make := range map[string]func() (*redislimit.Limiter, error){
+		"no client":         func() (*redislimit.Limiter, error) { return redislimit.New(nil, key, 1, time.Minute) },
+		"an endless client": func() (*redislimit.Limiter, error) { return redislimit.New(endless, key, 1, time.Minute) },
+		"no key":            func() (*redislimit.Limiter, error) { return redislimit.New(client, "", 1, time.Minute) },
+		"no requests":       func() (*redislimit.Limiter, error) { return redislimit.New(client, key, 0, time.Minute) },
+		"too many requests": func() (*redislimit.Limiter, error) { return redislimit.New(client, key, 1e6+1, time.Minute) },
+		"a short period":    func() (*redislimit.Limiter, error) { return redislimit.New(client, key, 1, time.Millisecond) },
+		"a long period":     func() (*redislimit.Limiter, error) { return redislimit.New(client, key, 1, 25*time.Hour) },
+		"a nil option":      func() (*redislimit.Limiter, error) { return redislimit.New(client, key, 1, time.Minute, nil) },
+		"no time": func() (*redislimit.Limiter, error) {
+			return redislimit.New(client, key, 1, time.Minute, redislimit.WithTimeout(0))
+		},
+		"no share": func() (*redislimit.Limiter, error) {
+			return redislimit.New(client, key, 1, time.Minute, redislimit.LocalShare(2))
+		},
+	} {
+		if l, err := make(); err == nil || l != nil || !strings.HasPrefix(err.Error(), "redislimit: ") {
+			t.Errorf("%s: %v, %v", name, l, err)
+		}
+	}
+	for _, budget := range []string{"", "a{b"} {
+		if _, err := redislimit.NewLimiters(client, budget); err == nil {
+			t.Errorf("budget %q is not refused", budget)
+		}
+	}
+}
