@@ -130,7 +130,11 @@ func parseTenantURL(s string) (string, error) {
 	}
 	path := strings.TrimRight(u.EscapedPath(), "/")
 	path = strings.TrimRight(strings.TrimSuffix(path, "/api/v1"), "/")
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host}).String() + path + "/api/v1", nil
+	endpoint := (&url.URL{Scheme: u.Scheme, Host: u.Host}).String() + path + "/api/v1"
+	if _, err := url.Parse(endpoint); err != nil { // of a zone of an IPv6 address that is not UTF-8, say
+		return refuse("its host is none")
+	}
+	return endpoint, nil
 }
 
 func isLoopback(host string) bool {
