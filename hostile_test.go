@@ -149,8 +149,7 @@ func TestHostileAnswers(t *testing.T) {
 }
 
 // Of a body without end, or a small one that inflates to a large one, only so much is read as the limit allows.
-func TestBodiesWithoutEnd(t *testing.T) {
-	t.Parallel()
+func TestBodiesWithoutEnd(t *testing.T) { // not in parallel: what is allocated is counted
 	const limit = 4 << 20
 	bomb := gzipped(t, 1<<30)
 	if len(bomb) > 2<<20 {
@@ -173,7 +172,7 @@ func TestBodiesWithoutEnd(t *testing.T) {
 			_, _ = w.Write(bomb)
 		},
 	} {
-		t.Run(name, func(t *testing.T) { // one after the other: what is allocated is counted
+		t.Run(name, func(t *testing.T) {
 			client := rawClient(t, rawServer(t, respond), reloads.WithBodyLimits(reloads.BodyLimits{Answer: limit, Error: limit}))
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
@@ -182,8 +181,8 @@ func TestBodiesWithoutEnd(t *testing.T) {
 			if asError(t, err); !errors.Is(err, reloads.ErrBodyTooLong) || !strings.Contains(err.Error(), "at most 4194304 bytes are read") {
 				t.Errorf("%v", err)
 			}
-			// The buffer doubles until it holds the limit, and other tests run at the same time.
-			if grown := after.TotalAlloc - before.TotalAlloc; grown > 64<<20 {
+			// The buffer doubles until it holds the limit.
+			if grown := after.TotalAlloc - before.TotalAlloc; grown > 24<<20 {
 				t.Errorf("%d MiB were allocated for a limit of %d MiB", grown>>20, limit>>20)
 			}
 		})
