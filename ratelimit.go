@@ -14,7 +14,7 @@ import (
 
 // The rate limits of the service, per user and tenant (API page, "Facts" of each endpoint).
 const (
-	// Tier1PerMinute is how many requests a minute List and Get may make together.
+	// Tier1PerMinute is how many requests a minute List, Get and Log may make together.
 	Tier1PerMinute = 1000
 	// SpecialPerMinute is how many requests a minute Trigger and Cancel may make each.
 	SpecialPerMinute = 50
@@ -36,7 +36,7 @@ type Limiter interface {
 // Limiters are the three that a client asks before each attempt; see [WithLimiters]. The service counts per user
 // and tenant: clients that use the same key against the same tenant should share theirs.
 type Limiters struct {
-	// Read is asked by List and Get. Nil means 1000 a minute.
+	// Read is asked by List, Get and Log. Nil means 1000 a minute.
 	Read Limiter
 	// Trigger is asked by Trigger. Nil means 50 a minute.
 	Trigger Limiter
