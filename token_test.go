@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -243,27 +241,8 @@ func TestAnEchoedTokenIsRedacted(t *testing.T) {
 // The error of net/http quotes an answer that is no HTTP.
 func TestATokenInABrokenAnswerIsRedacted(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = conn.Read(make([]byte, 4096))
-			_, _ = io.WriteString(conn, "Bearer "+testToken+"\r\n\r\n")
-			_ = conn.Close()
-		}
-	}()
-	client, err := reloads.NewClient("http://"+listener.Addr().String(), reloads.APIKey(testToken), none)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = client.Get(t.Context(), reloadID)
+	client := rawClient(t, rawServer(t, writes("Bearer "+testToken+"\r\n\r\n")))
+	_, err := client.Get(t.Context(), reloadID)
 	if err == nil {
 		t.Fatal("no error")
 	}

@@ -74,6 +74,11 @@ func (f floor) do(ctx context.Context, path string, into any) error {
 	if err != nil {
 		return err
 	}
+	return decode(resp, into)
+}
+
+// decode reads an answer.
+func decode(resp *http.Response, into any) error {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		e := &apiError{status: resp.StatusCode}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -91,15 +90,7 @@ func (p pattern) do(ctx context.Context, path string, query url.Values, into any
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		e := &apiError{status: resp.StatusCode}
-		if err := json.NewDecoder(resp.Body).Decode(e); err != nil {
-			return err
-		}
-		return e
-	}
-	return json.NewDecoder(resp.Body).Decode(into)
+	return decode(resp, into)
 }
 
 func (p pattern) get(ctx context.Context, id string) (string, error) {
