@@ -97,8 +97,7 @@ func TestVerdict(t *testing.T) {
 			t.Errorf("%v of %v: %q", c.ratio, c.target, got)
 		}
 	}
-	five := []result{{allocs: 5}, {allocs: 1}, {allocs: 4}, {allocs: 2}, {allocs: 3}}
-	if got := median(five, func(r result) float64 { return r.allocs }); got != 3 {
-		t.Errorf("the median is %v", got)
+	if got := medians([]cost{{5, 1, 9}, {1, 1, 1}, {4, 2, 8}, {2, 3, 7}, {3, 3, 6}}); got != (cost{3, 2, 7}) {
+		t.Errorf("the medians are %v", got)
 	}
 }

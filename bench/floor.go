@@ -62,7 +62,10 @@ func (e *apiError) code() string {
 }
 
 // floor is the client that a user writes by hand: net/http and encoding/json.
-type floor struct{ url string }
+type floor struct {
+	url  string
+	http *http.Client
+}
 
 func (f floor) do(ctx context.Context, path string, into any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.url+path, nil)
@@ -70,7 +73,7 @@ func (f floor) do(ctx context.Context, path string, into any) error {
 		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := f.http.Do(req)
 	if err != nil {
 		return err
 	}

@@ -4,12 +4,13 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"os/exec"
 )
 
 // newGenerated has no client: it is generated first, and needs the build tag.
-func newGenerated(string) (client, error) { return nil, nil }
+func newGenerated(string, *http.Client) (client, error) { return nil, nil }
 
 // start generates the client of oapi-codegen, and runs this program again with it.
 func start(ctx context.Context, args []string) error {

@@ -17,8 +17,8 @@ func start(ctx context.Context, args []string) error { return run(ctx, args, os.
 // generated is the client that oapi-codegen makes.
 type generated struct{ client *oapi.ClientWithResponses }
 
-func newGenerated(url string) (client, error) {
-	c, err := oapi.NewClientWithResponses(url, oapi.WithRequestEditorFn(func(_ context.Context, req *http.Request) error {
+func newGenerated(url string, hc *http.Client) (client, error) {
+	c, err := oapi.NewClientWithResponses(url, oapi.WithHTTPClient(hc), oapi.WithRequestEditorFn(func(_ context.Context, req *http.Request) error {
 		req.Header.Set("Authorization", "Bearer "+token)
 		return nil
 	}))

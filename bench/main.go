@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -38,16 +39,18 @@ type column struct {
 	client
 }
 
-// columns are the clients to compare; the first is the floor, the second ours.
+// columns are the clients to compare; the first is the floor, the second ours. They share their connections, one for
+// each of 64 goroutines, so that they differ in what they do themselves.
 func columns(url string) ([]column, error) {
-	o, err := newOurs(url)
+	hc := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	o, err := newOurs(url, hc)
 	if err != nil {
 		return nil, err
 	}
 	cols := []column{
-		{"net/http + encoding/json", floor{url}}, {"reloads", o}, {"resty", newResty(url)}, {"GitLab's pattern", newPattern(url)},
+		{"net/http + encoding/json", floor{url, hc}}, {"reloads", o}, {"resty", newResty(url, hc)}, {"GitLab's pattern", newPattern(url, hc)},
 	}
-	g, err := newGenerated(url)
+	g, err := newGenerated(url, hc)
 	if g != nil {
 		cols = append(cols, column{"oapi-codegen", g})
 	}
@@ -56,33 +59,33 @@ func columns(url string) ([]column, error) {
 
 // row is a piece of work, with the ratios to the floor that it should not exceed; 0 is no target.
 type row struct {
-	name                string
-	time, bytes, allocs float64
-	work                func(ctx context.Context, c client) error
+	name    string
+	targets cost
+	work    func(ctx context.Context, c client) error
 }
 
 var rows = []row{
-	{"Get", 1.03, 1, 1, func(ctx context.Context, c client) error {
+	{"Get", cost{1.03, 1, 1}, func(ctx context.Context, c client) error {
 		id, err := c.get(ctx, recordID)
 		return check(id != "", err)
 	}},
-	{"List 100, short logs", 0.45, 0.25, 0.35, func(ctx context.Context, c client) error {
+	{"List 100, short logs", cost{0.45, 0.25, 0.35}, func(ctx context.Context, c client) error {
 		n, _, err := c.list(ctx, false)
 		return check(n == 100, err)
 	}},
-	{"List 100, 13 KB logs", 0.40, 0.60, 0.35, func(ctx context.Context, c client) error {
+	{"List 100, 13 KB logs", cost{0.40, 0.60, 0.35}, func(ctx context.Context, c client) error {
 		n, log, err := c.list(ctx, true)
 		return check(n == 100 && len(log) > 12_000, err)
 	}},
-	{"iterate 100,000", 0, 0, 0, func(ctx context.Context, c client) error {
+	{"iterate 100,000", cost{}, func(ctx context.Context, c client) error {
 		n, err := c.iterate(ctx)
 		return check(n == 100*pages, err)
 	}},
-	{"error answer", 1.10, 0, 0, func(ctx context.Context, c client) error {
+	{"error answer", cost{1.10}, func(ctx context.Context, c client) error {
 		code, err := c.fail(ctx)
 		return check(code == "RELOADS-004", err)
 	}},
-	{"64 goroutines Get", 1.05, 0, 0, func(ctx context.Context, c client) error {
+	{"64 goroutines Get", cost{1.05}, func(ctx context.Context, c client) error {
 		var calling sync.WaitGroup
 		errs := make(chan error, 64)
 		for range 64 {

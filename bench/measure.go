@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -9,56 +8,52 @@ import (
 	"time"
 )
 
-// result is what one call costs a client: the medians over the rounds.
-type result struct {
-	time   time.Duration
-	bytes  float64
-	allocs float64
-}
+// cost is what a call costs: nanoseconds, bytes, allocations.
+type cost [3]float64
 
-// measure lets the columns do the work in turn, round after round, so that what else the machine does hits all of them
-// alike.
+// result is a client's cost of a work, and its ratio to the floor's: the medians over the rounds.
+type result struct{ cost, ratio cost }
+
+// measure lets the columns do the work in turn, round after round, and compares what was measured in the same round, so
+// that what else the machine does hits all of them alike.
 func measure(ctx context.Context, r row, cols []column, rounds int, d time.Duration) ([]result, error) {
-	samples := make([][]result, len(cols))
 	calls := make([]int, len(cols))
-	for round := range rounds + 1 {
-		for i, c := range cols {
-			n := max(1, calls[i])
-			began, before := time.Now(), memory()
-			for range n {
-				if err := r.work(ctx, c); err != nil {
-					return nil, fmt.Errorf("%s, %s: %w", r.name, c.name, err)
+	for i, c := range cols { // the first call warms up, the second tells how many fill the time
+		var took time.Duration
+		for range 2 {
+			began := time.Now()
+			if err := r.work(ctx, c); err != nil {
+				return nil, fmt.Errorf("%s, %s: %w", r.name, c.name, err)
+			}
+			took = time.Since(began)
+		}
+		calls[i] = max(1, int(d/max(took, time.Microsecond)))
+	}
+	costs, ratios := make([][]cost, len(cols)), make([][]cost, len(cols))
+	for round := range rounds {
+		of := make([]cost, len(cols))
+		for turn := range cols {
+			i := (round + turn) % len(cols) // each round begins with another one
+			before := memory()
+			began := time.Now()
+			for range calls[i] {
+				if err := r.work(ctx, cols[i]); err != nil {
+					return nil, fmt.Errorf("%s, %s: %w", r.name, cols[i].name, err)
 				}
 			}
-			took, after := time.Since(began), memory()
-			if round == 0 { // warms up, and tells how many calls fill the time
-				took = min(took, warm(ctx, r, c))
-				calls[i] = int(d / max(took, time.Microsecond))
-				continue
-			}
-			samples[i] = append(samples[i], result{
-				took / time.Duration(n),
-				float64(after.TotalAlloc-before.TotalAlloc) / float64(n),
-				float64(after.Mallocs-before.Mallocs) / float64(n),
-			})
+			took, after, n := time.Since(began), memory(), float64(calls[i])
+			of[i] = cost{float64(took) / n, float64(after.TotalAlloc-before.TotalAlloc) / n, float64(after.Mallocs-before.Mallocs) / n}
+		}
+		for i := range cols {
+			costs[i] = append(costs[i], of[i])
+			ratios[i] = append(ratios[i], cost{of[i][0] / of[0][0], of[i][1] / of[0][1], of[i][2] / of[0][2]})
 		}
 	}
 	results := make([]result, len(cols))
-	for i, s := range samples {
-		results[i] = result{
-			median(s, func(r result) time.Duration { return r.time }),
-			median(s, func(r result) float64 { return r.bytes }),
-			median(s, func(r result) float64 { return r.allocs }),
-		}
+	for i := range cols {
+		results[i] = result{medians(costs[i]), medians(ratios[i])}
 	}
 	return results, nil
-}
-
-// warm is the time of a call that is not the first.
-func warm(ctx context.Context, r row, c column) time.Duration {
-	began := time.Now()
-	_ = r.work(ctx, c) // an error comes again
-	return time.Since(began)
 }
 
 func memory() (m runtime.MemStats) {
@@ -67,11 +62,15 @@ func memory() (m runtime.MemStats) {
 	return m
 }
 
-func median[T cmp.Ordered](results []result, of func(result) T) T {
-	var values []T
-	for _, r := range results {
-		values = append(values, of(r))
+// medians are those of each kind of cost.
+func medians(costs []cost) (m cost) {
+	for kind := range m {
+		var values []float64
+		for _, c := range costs {
+			values = append(values, c[kind])
+		}
+		slices.Sort(values)
+		m[kind] = values[len(values)/2]
 	}
-	slices.Sort(values)
-	return values[len(values)/2]
+	return m
 }

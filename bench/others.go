@@ -14,8 +14,8 @@ import (
 // restyClient is what a user makes of resty.
 type restyClient struct{ client *resty.Client }
 
-func newResty(url string) restyClient {
-	return restyClient{resty.New().SetBaseURL(url).SetAuthToken(token).SetRetryCount(5)}
+func newResty(url string, hc *http.Client) restyClient {
+	return restyClient{resty.NewWithClient(hc).SetBaseURL(url).SetAuthToken(token).SetRetryCount(5)}
 }
 
 func (r restyClient) do(ctx context.Context, path string, query url.Values, into any) error {
@@ -63,8 +63,9 @@ type pattern struct {
 	limiter *rate.Limiter
 }
 
-func newPattern(url string) pattern {
+func newPattern(url string, hc *http.Client) pattern {
 	client := retryablehttp.NewClient()
+	client.HTTPClient = hc
 	client.Logger = nil
 	client.RetryMax = 5
 	client.ErrorHandler = retryablehttp.PassthroughErrorHandler

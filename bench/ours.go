@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"github.com/reloads-go/reloads"
 )
@@ -10,9 +11,10 @@ import (
 // ours is the client of this project as it comes, but for its rate limits.
 type ours struct{ client *reloads.Client }
 
-func newOurs(url string) (ours, error) {
+func newOurs(url string, hc *http.Client) (ours, error) {
 	none := reloads.NewLimiter(1, 0)
-	client, err := reloads.NewClient(url, reloads.APIKey(token), reloads.WithLimiters(reloads.Limiters{Read: none, Trigger: none, Cancel: none}))
+	client, err := reloads.NewClient(url, reloads.APIKey(token), reloads.WithHTTPClient(hc),
+		reloads.WithLimiters(reloads.Limiters{Read: none, Trigger: none, Cancel: none}))
 	return ours{client}, err
 }
 
