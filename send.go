@@ -51,6 +51,7 @@ func (c *Client) limiter(op operation) Limiter {
 // call is one call of an operation, as often as it has to be sent. It lives in one goroutine.
 type call struct {
 	client *Client
+	loop   retryablehttp.Client
 	op     operation
 	path   string // as sent, without query
 
@@ -96,7 +97,7 @@ func (c *Client) send(ctx context.Context, op operation, path, query string, bod
 		return k, fmt.Errorf("reloads: %w", err) // a nil ctx, for instance
 	}
 	k.path = req.URL.EscapedPath()
-	req.Header = maps.Clone(c.header)
+	maps.Copy(req.Header, c.header)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -106,7 +107,7 @@ func (c *Client) send(ctx context.Context, op operation, path, query string, bod
 	if err := k.prepare(req.Request); err != nil {
 		return k, err
 	}
-	loop := retryablehttp.Client{
+	k.loop = retryablehttp.Client{
 		HTTPClient:   c.http,
 		RetryMax:     math.MaxInt, // the call counts by itself
 		CheckRetry:   k.settle,
@@ -114,7 +115,7 @@ func (c *Client) send(ctx context.Context, op operation, path, query string, bod
 		PrepareRetry: k.prepare,
 		ErrorHandler: retryablehttp.PassthroughErrorHandler,
 	}
-	_, stopped := loop.Do(req)
+	_, stopped := k.loop.Do(req)
 	if k.again && stopped != nil { // while it waited to send again: ctx ended, or there was no token
 		k.err = fmt.Errorf("%w; the attempt before: %w", stopped, k.err)
 	}
