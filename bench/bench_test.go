@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,7 +59,7 @@ func TestColumnsAgree(t *testing.T) {
 				t.Errorf("%s: list: %d, %v (-want +got):\n%s", c.name, n, err, diff)
 			}
 		}
-		if n, err := c.iterate(t.Context()); n != 100*pages || err != nil {
+		if n, err := c.iterate(t.Context(), 12); n != 1200 || err != nil {
 			t.Errorf("%s: iterate: %d, %v", c.name, n, err)
 		}
 		if code, err := c.fail(t.Context()); code != "RELOADS-004" || err != nil {
@@ -78,10 +79,11 @@ func TestTheFloorDecodesWhatWeDo(t *testing.T) {
 // The command prints a ratio for every work and column.
 func TestRun(t *testing.T) {
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-rounds", "1", "-time", "1ms"}, &out); err != nil {
+	short := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.name == "iterate 100,000" }) // takes its time
+	if err := run(t.Context(), []string{"-rounds", "1", "-time", "1ms"}, short, &out); err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range rows {
+	for _, r := range short {
 		if n := strings.Count(out.String(), "| "+r.name+" |"); n != 3 {
 			t.Errorf("%s is in %d tables:\n%s", r.name, n, &out)
 		}

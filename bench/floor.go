@@ -111,10 +111,10 @@ func (f floor) list(ctx context.Context, log bool) (int, string, error) {
 	return len(p.Data), p.Data[len(p.Data)-1].Log, nil
 }
 
-func (f floor) iterate(ctx context.Context) (int, error) {
+func (f floor) iterate(ctx context.Context, pages int) (int, error) {
 	n := 0
 	query := "limit=100"
-	for i := 0; i < pages; i++ {
+	for range pages {
 		var p page
 		if err := f.do(ctx, "/api/v1/reloads?"+query, &p); err != nil {
 			return n, err

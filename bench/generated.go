@@ -12,7 +12,7 @@ import (
 	"github.com/reloads-go/reloads/bench/oapi"
 )
 
-func start(ctx context.Context, args []string) error { return run(ctx, args, os.Stdout) }
+func start(ctx context.Context, args []string) error { return run(ctx, args, rows, os.Stdout) }
 
 // generated is the client that oapi-codegen makes.
 type generated struct{ client *oapi.ClientWithResponses }
@@ -60,7 +60,7 @@ func (g generated) list(ctx context.Context, log bool) (int, string, error) {
 	return len(p.Data), *p.Data[len(p.Data)-1].Log, nil
 }
 
-func (g generated) iterate(ctx context.Context) (n int, err error) {
+func (g generated) iterate(ctx context.Context, pages int) (n int, err error) {
 	limit := 100
 	params := &oapi.ListReloadsParams{Limit: &limit}
 	for range pages {

@@ -47,8 +47,8 @@ func (r restyClient) list(ctx context.Context, log bool) (int, string, error) {
 	return len(p.Data), p.Data[len(p.Data)-1].Log, nil
 }
 
-func (r restyClient) iterate(ctx context.Context) (int, error) {
-	return follow(func(query url.Values, p *page) error { return r.do(ctx, "/api/v1/reloads", query, p) })
+func (r restyClient) iterate(ctx context.Context, pages int) (int, error) {
+	return follow(pages, func(query url.Values, p *page) error { return r.do(ctx, "/api/v1/reloads", query, p) })
 }
 
 func (r restyClient) fail(ctx context.Context) (string, error) {
@@ -112,8 +112,8 @@ func (p pattern) list(ctx context.Context, log bool) (int, string, error) {
 	return len(got.Data), got.Data[len(got.Data)-1].Log, nil
 }
 
-func (p pattern) iterate(ctx context.Context) (int, error) {
-	return follow(func(query url.Values, into *page) error { return p.do(ctx, "/api/v1/reloads", query, into) })
+func (p pattern) iterate(ctx context.Context, pages int) (int, error) {
+	return follow(pages, func(query url.Values, into *page) error { return p.do(ctx, "/api/v1/reloads", query, into) })
 }
 
 func (p pattern) fail(ctx context.Context) (string, error) {
@@ -122,7 +122,7 @@ func (p pattern) fail(ctx context.Context) (string, error) {
 }
 
 // follow is the loop that a user writes around a call that gets a page.
-func follow(list func(url.Values, *page) error) (n int, err error) {
+func follow(pages int, list func(url.Values, *page) error) (n int, err error) {
 	query := url.Values{"limit": {"100"}}
 	for range pages {
 		var p page

@@ -34,7 +34,7 @@ func (o ours) list(ctx context.Context, log bool) (int, string, error) {
 	return len(p.Reloads), p.Reloads[len(p.Reloads)-1].Log, nil
 }
 
-func (o ours) iterate(ctx context.Context) (int, error) {
+func (o ours) iterate(ctx context.Context, pages int) (int, error) {
 	n := 0
 	for _, err := range o.client.All(ctx, reloads.ListOptions{Limit: 100}) {
 		if err != nil {

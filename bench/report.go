@@ -19,7 +19,7 @@ var kinds = []struct {
 }
 
 // report prints a table for each kind of cost: the floor's, and the ratios of the others to it.
-func report(w io.Writer, cols []column, results [][]result) error {
+func report(w io.Writer, rows []row, cols []column, results [][]result) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s/%s, %d processors\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
 	for kind, table := range kinds {

@@ -24,7 +24,6 @@ const (
 	recordID = "5be59decca62aa00097268a4"
 	failedID = "ffffffffffffffffffffffff" // is not found
 	cursor   = "00000000"                 // of the next page, is counted up to the last one
-	pages    = 1000                       // of 100 records
 )
 
 func newServer() (*server, error) {

@@ -80,7 +80,7 @@ func show(w io.Writer, spans tracetest.SpanStubs) error {
 		}
 		for _, a := range s.Attributes {
 			if a.Key == attribute.Key("http.response.status_code") {
-				status = a.Value.Emit()
+				status = a.Value.String()
 			}
 		}
 		fmt.Fprintf(table, "%s%s\t%s\t%v\t%v\n", indent, s.Name, status,
