@@ -142,7 +142,9 @@ func (k *call) answerError() *Error {
 		ContentType: k.redact(k.header.Get("Content-Type")),
 	}
 	k.answer = e
-	e.RetryAfter, e.hasRetryAfter = retryAfter(k.header.Get("Retry-After"), k.reading().now())
+	if after := k.header.Get("Retry-After"); after != "" {
+		e.RetryAfter, e.hasRetryAfter = retryAfter(after, k.reading().now())
+	}
 	body, ok := k.decoder().errors()
 	if !ok {
 		e.Body = k.snippet()
