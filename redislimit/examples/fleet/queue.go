@@ -8,8 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// queue is a list of apps in Redis that workers share: each app is todo, taken or done. One that is taken is leased, and
-// is todo again when its lease was not renewed. So a worker that dies loses no app.
+// queue is a list of apps in Redis that workers share: each app waits, is taken or done. One that is taken is leased, and
+// waits again when its lease was not renewed. So a worker that dies loses no app.
 //
 // All times are the Redis server's.
 type queue struct {
