@@ -209,6 +209,12 @@ func TestANilContextIsAnError(t *testing.T) {
 			}
 		}()
 	}
+	client := scriptedClient(t, plays(answer(200, emptyPage)))
+	for _, prefetch := range []bool{false, true} {
+		if _, errs, _ := collect(client.All(missing, reloads.ListOptions{Prefetch: prefetch})); errs != 1 {
+			t.Errorf("All: %d errors", errs)
+		}
+	}
 }
 
 // A redirect is an answer: whoever it leads to is not contacted, and does not get the token.

@@ -187,8 +187,12 @@ func (c *Client) Pages(ctx context.Context, opts ListOptions) iter.Seq2[*Page, e
 		}
 		var ahead sync.WaitGroup // of the request for the next page, under way while the caller has this one
 		defer ahead.Wait()
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
+		ctx := ctx
+		if opts.Prefetch && ctx != nil {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithCancel(ctx)
+			defer cancel()
+		}
 		w := walk{backward: opts.Prev != "", query: first, seen: map[string]bool{first: true}}
 		fetch := func() (*Page, error) {
 			page, _, err := c.page(ctx, w.query)
