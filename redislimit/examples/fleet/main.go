@@ -3,9 +3,9 @@
 //	go run ./examples/fleet [-workers 4] [-kill] [APP_ID...]
 //
 // Each app is leased to the worker that takes it; a worker that dies loses no app. With -kill one of them is killed
-// on the way, to show it. Without environment variables the tenant is a fake one, whose minute lasts 5 s and whose apps bad-… fail, and Redis a
-// server that is started for the run. REDIS_ADDR names a Redis to use instead, QLIK_TENANT_URL and QLIK_API_KEY a
-// tenant. Then
+// on the way, to show it. Without environment variables the tenant is a fake one, whose minute lasts 5 s and whose apps
+// bad-… fail, and Redis a server that is started for the run. REDIS_ADDR names a Redis to use instead, QLIK_TENANT_URL and
+// QLIK_API_KEY a tenant. Then
 //
 //	go run ./examples/fleet -join tonight [-workers 2] [APP_ID...]
 //
