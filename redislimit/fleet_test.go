@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -60,7 +61,7 @@ func work() int {
 	transport.MaxIdleConnsPerHost = atOnce
 	client, err := reloads.NewClient(os.Getenv(tenantEnv), reloads.APIKey(reloadstest.DefaultToken),
 		reloads.WithHTTPClient(&http.Client{Transport: transport}),
-		reloads.WithLimiters(reloads.Limiters{Trigger: limiter}))
+		reloads.WithLimiters(reloads.Limiters{Trigger: told{limiter}}))
 	if err != nil {
 		fmt.Println("error", err)
 		return 1
@@ -101,6 +102,17 @@ func work() int {
 	return 0
 }
 
+// told says when each request starts.
+type told struct{ *redislimit.Limiter }
+
+func (l told) Wait(ctx context.Context) error {
+	err := l.Limiter.Wait(ctx)
+	if err == nil {
+		fmt.Println("start", time.Now().UnixNano())
+	}
+	return err
+}
+
 func appID(worker string, i int) string { return fmt.Sprintf("app-%s-%02d", worker, i) }
 
 // fleet is the worker processes of a test, and the tenant that they share.
@@ -118,7 +130,7 @@ func startFleet(t *testing.T, server *redisserver.Server) *fleet {
 	t.Helper()
 	f := &fleet{
 		tenant: reloadstest.NewTenant(reloadstest.WithMetering(reloadstest.SlidingWindow, period)),
-		said:   map[string][]string{}, more: make(chan struct{}, workers*triggers*10),
+		said:   map[string][]string{}, more: make(chan struct{}, workers*triggers*20),
 	}
 	web := httptest.NewServer(f.tenant)
 	t.Cleanup(web.Close)
@@ -178,8 +190,8 @@ func (f *fleet) finish(t *testing.T, killed *exec.Cmd) {
 	}
 }
 
-// check counts at the tenant: never above the limit in any window, no 429 but those injected, and what was said to be
-// done has happened, once.
+// check counts where requests start, and at the tenant: never above the limit in any window, no 429 but those injected,
+// and what was said to be done has happened, once.
 func (f *fleet) check(t *testing.T, injected int) {
 	t.Helper()
 	var starts []time.Time
@@ -196,12 +208,17 @@ func (f *fleet) check(t *testing.T, injected int) {
 	if refused != injected {
 		t.Errorf("%d requests got a 429, want %d", refused, injected)
 	}
-	closest := time.Hour
-	for i := range starts[reloads.SpecialPerMinute:] {
-		closest = min(closest, starts[i+reloads.SpecialPerMinute].Sub(starts[i]))
-	}
+	closest := closestOf(starts)
 	if closest < period {
 		t.Errorf("%d triggers came within %v", reloads.SpecialPerMinute+1, closest)
+	}
+	begun := f.begun(t)
+	if len(begun) < len(starts) {
+		t.Errorf("%d triggers came, but the workers started %d", len(starts), len(begun))
+	}
+	closestStart := closestOf(begun)
+	if closestStart < limitersPeriod {
+		t.Errorf("%d triggers started within %v, less than the limiters' %v", reloads.SpecialPerMinute+1, closestStart, limitersPeriod)
 	}
 	made := map[string]int{}
 	for _, r := range f.tenant.Reloads() {
@@ -218,9 +235,32 @@ func (f *fleet) check(t *testing.T, injected int) {
 	if diff := cmp.Diff(once, got); diff != "" {
 		t.Errorf("reloads of the apps that were reported as done (-want +got):\n%s", diff)
 	}
-	t.Logf("%d triggers in %v, the closest %d within %v, %d reported as done, %d times Redis could not be asked",
+	t.Logf("%d triggers in %v, the closest %d within %v (started within %v), %d reported as done, %d times Redis could not be asked",
 		len(starts), starts[len(starts)-1].Sub(starts[0]).Round(time.Millisecond), reloads.SpecialPerMinute+1,
-		closest.Round(time.Millisecond), len(f.said["done"]), len(f.said["unavailable"]))
+		closest.Round(time.Millisecond), closestStart.Round(time.Millisecond), len(f.said["done"]), len(f.said["unavailable"]))
+}
+
+// begun is when the workers started triggers, in order.
+func (f *fleet) begun(t *testing.T) (begun []time.Time) {
+	t.Helper()
+	for _, at := range f.said["start"] {
+		nanos, err := strconv.ParseInt(at, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun = append(begun, time.Unix(0, nanos))
+	}
+	slices.SortFunc(begun, time.Time.Compare)
+	return begun
+}
+
+// closestOf returns the shortest time that one request more than the limit took.
+func closestOf(starts []time.Time) time.Duration {
+	closest := time.Hour
+	for i := range starts[reloads.SpecialPerMinute:] {
+		closest = min(closest, starts[i+reloads.SpecialPerMinute].Sub(starts[i]))
+	}
+	return closest
 }
 
 // allDone checks that nothing is left.
@@ -245,13 +285,15 @@ func TestFleet(t *testing.T) {
 	f.finish(t, nil)
 	f.check(t, 1)
 	f.allDone(t)
-	var refused time.Time
-	for _, r := range f.tenant.Requests() {
-		since := r.Time.Sub(refused)
-		if r.Status == http.StatusTooManyRequests {
-			refused = r.Time
-		} else if !refused.IsZero() && since > 2*time.Second && since < retryAfter*time.Second { // after what was on its way
-			t.Errorf("a trigger came %v after a 429 that asked for %d s", since, retryAfter)
+	requests := f.tenant.Requests()
+	first := slices.IndexFunc(requests, func(r reloadstest.Request) bool { return r.Status == http.StatusTooManyRequests })
+	if first < 0 {
+		t.Fatal("no request got a 429")
+	}
+	refused := requests[first].Time
+	for _, start := range f.begun(t) {
+		if since := start.Sub(refused); since > time.Second && since < retryAfter*time.Second { // after who had his turn
+			t.Errorf("a trigger started %v after a 429 that asked for %d s", since, retryAfter)
 		}
 	}
 }
