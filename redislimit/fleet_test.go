@@ -274,7 +274,7 @@ func (f *fleet) allDone(t *testing.T) {
 // One 429 makes all of them wait.
 func TestFleet(t *testing.T) {
 	t.Parallel()
-	const retryAfter = 6
+	const retryAfter = 15 // longer than the window, or nobody would start in that time anyway
 	server := startRedis(t)
 	f := startFleet(t, server)
 	f.tenant.Inject(reloadstest.Fault{
