@@ -37,6 +37,44 @@ func (r Result) LogValue() slog.Value {
 // look whether they took effect.
 const triggers = 16
 
+// Run triggers a reload and waits for its end, as [Client.Trigger] and [Client.Wait] do. An error with a nil reload
+// is one of the trigger.
+func (c *Client) Run(ctx context.Context, req Request, opts ...RunOption) (*Reload, error) {
+	o := newRunOptions(opts)
+	r, own, err := c.start(ctx, req, o)
+	if err != nil {
+		return nil, err
+	}
+	last, err := wait(c.watch(ctx, r.ID, r), r, func(r *Reload) { o.change(req, r) })
+	if err != nil && ctx.Err() != nil && own && o.cancel && !last.Ended() {
+		return c.abort(ctx, last, err)
+	}
+	return last, err
+}
+
+// attachTries is how often a trigger is refused because of a reload that is over when it is looked for.
+const attachTries = 5
+
+// start triggers a reload or, if that is asked for, finds the one that is pending; own tells which.
+func (c *Client) start(ctx context.Context, req Request, o runOptions) (r *Reload, own bool, err error) {
+	for range attachTries {
+		r, err = c.Trigger(ctx, req)
+		if !o.attach || !errors.Is(err, ErrReloadPending) {
+			return r, true, err
+		}
+		active := ListOptions{AppID: req.AppID, Filter: activeOnly, Sort: SortNewestFirst}
+		for r, lookErr := range c.All(ctx, active) {
+			if lookErr != nil {
+				return nil, false, fmt.Errorf("%w; looking for it: %w", err, lookErr)
+			}
+			if !r.Ended() {
+				return r, false, nil
+			}
+		}
+	}
+	return nil, false, err
+}
+
 // RunAll runs many reloads: it triggers them as fast as the rate limit allows, in the order of reqs, follows all that
 // are in flight, and yields the result of each as it ends. Requests for the same app run one after the other. One that
 // fails does no harm to the others.

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 )
 
 // The classes of errors, for [errors.Is]. Except where it is said otherwise, they are what an [*Error] matches.
@@ -167,32 +165,6 @@ func (e *Error) Error() string {
 	return oneLine(b.String())
 }
 
-// oneLine makes control characters spaces: a server could forge lines of a log.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, s)
-}
-
-// broken reports whether e is a 2xx, of which only the body is wrong.
-func (e *Error) broken() bool { return isSuccess(e.StatusCode) }
-
-func isSuccess(status int) bool { return status >= 200 && status <= 299 }
-
-// shorten cuts a text to so many bytes, at the most, of whole characters.
-func shorten(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	for most > 0 && !utf8.RuneStart(s[most]) {
-		most--
-	}
-	return s[:most]
-}
-
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
@@ -246,6 +218,11 @@ func (e *Error) pending() bool {
 	return trigger && !limited && len(e.Details) > 0
 }
 
+// broken reports whether e is a 2xx, of which only the body is wrong.
+func (e *Error) broken() bool { return isSuccess(e.StatusCode) }
+
+func isSuccess(status int) bool { return status >= 200 && status <= 299 }
+
 // LogValue logs the error as a group of the fields that one would filter by.
 func (e *Error) LogValue() slog.Value {
 	attrs := []slog.Attr{
@@ -266,6 +243,67 @@ func (e *Error) LogValue() slog.Value {
 		attrs = append(attrs, slog.String("trace_id", e.TraceID))
 	}
 	return slog.GroupValue(attrs...)
+}
+
+// ReloadError is a reload that ended, but not as SUCCEEDED. The calls to the API all went well: an [*Error] is
+// about the API, a ReloadError about the job.
+//
+// It matches [ErrReloadFailed], [ErrReloadCanceled] or [ErrReloadExceededLimit]; a status that this package does
+// not know matches none of them.
+type ReloadError struct {
+	// Reload is the reload as it ended; never nil in an error of this package.
+	Reload *Reload
+}
+
+// Error names the reload and its app, and says in one line why it failed as far as the service does: with the record's
+// error message or, if there is none, the last lines that matter of its log.
+func (e *ReloadError) Error() string {
+	r := e.Reload
+	s := fmt.Sprintf("reloads: reload %s of app %s ended as %s", r.ID, r.AppID, r.Status)
+	for _, why := range []string{r.ErrorCode, r.ErrorMessage} {
+		if why != "" {
+			s += ": " + why
+		}
+	}
+	if lines := r.lastLines(); r.ErrorMessage == "" && len(lines) > 0 {
+		s += "; its log ends: " + strings.Join(lines, " / ")
+	}
+	return oneLine(s)
+}
+
+// Is reports whether target is the class of the reload's status.
+func (e *ReloadError) Is(target error) bool {
+	switch e.Reload.Status {
+	case StatusFailed:
+		return target == ErrReloadFailed
+	case StatusCanceled:
+		return target == ErrReloadCanceled
+	case StatusExceededLimit:
+		return target == ErrReloadExceededLimit
+	}
+	return false
+}
+
+// LogValue logs the error as the group of its reload.
+func (e *ReloadError) LogValue() slog.Value { return e.Reload.LogValue() }
+
+// The ways in which a reload ends badly, for [errors.Is] on a [*ReloadError].
+var (
+	// ErrReloadFailed is a reload that ended as FAILED.
+	ErrReloadFailed = errors.New("reloads: reload failed")
+	// ErrReloadCanceled is a reload that ended as CANCELED.
+	ErrReloadCanceled = errors.New("reloads: reload canceled")
+	// ErrReloadExceededLimit is a reload that ended as EXCEEDED_LIMIT.
+	ErrReloadExceededLimit = errors.New("reloads: reload exceeded its limit")
+)
+
+// Err returns nil for a reload that is still active or SUCCEEDED, and a [*ReloadError] for one that ended
+// otherwise.
+func (r *Reload) Err() error {
+	if !r.Ended() || r.Status == StatusSucceeded {
+		return nil
+	}
+	return &ReloadError{Reload: r}
 }
 
 // invalidError is an argument that was refused before anything was sent.

@@ -88,3 +88,5 @@ func isSingle(s string) bool {
 	}
 	return depth == 0 && spaces == 2
 }
+
+var activeOnly = StatusIs(StatusQueued, StatusReloading, StatusCanceling)

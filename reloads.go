@@ -1,14 +1,8 @@
 package reloads
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"log/slog"
-	"net/http"
-	"net/url"
-	"strconv"
 	"time"
 )
 
@@ -142,15 +136,6 @@ func (r *Reload) Ended() bool {
 	return r.Status.Ended() || !r.EndTime.IsZero()
 }
 
-// Err returns nil for a reload that is still active or SUCCEEDED, and a [*ReloadError] for one that ended
-// otherwise.
-func (r *Reload) Err() error {
-	if !r.Ended() || r.Status == StatusSucceeded {
-		return nil
-	}
-	return &ReloadError{Reload: r}
-}
-
 // QueueTime is how long the reload was queued: from its creation to its start or, if it ended without having
 // been started, to its end. It is 0 while that is not known.
 func (r *Reload) QueueTime() time.Duration {
@@ -187,103 +172,4 @@ func (r Reload) LogValue() slog.Value {
 		attrs = append(attrs, slog.String("error_code", r.ErrorCode), slog.String("error_message", r.ErrorMessage))
 	}
 	return slog.GroupValue(attrs...)
-}
-
-// Trigger starts a reload and returns it as the service accepted it, usually QUEUED. It does not wait for its end;
-// [Client.Run] does.
-//
-// The service refuses a trigger in three ways that want different things: [ErrReloadPending], the app has a
-// pending reload; [ErrQuotaExceeded], the app was reloaded too often; and its rate limit, which the client waits
-// for by itself. If it is unclear whether the trigger took effect, because the connection was lost or the service
-// failed, the client looks for the reload before it sends the trigger again, so that there are not two; what that does
-// not tell either is [ErrOutcomeUnknown]. The package documentation says what is guaranteed.
-func (c *Client) Trigger(ctx context.Context, req Request) (*Reload, error) {
-	if err := req.validate(); err != nil {
-		return nil, err
-	}
-	body, err := req.encode()
-	if err != nil {
-		return nil, err
-	}
-	return c.trigger(ctx, req, body)
-}
-
-// Get returns the reload with the given id.
-func (c *Client) Get(ctx context.Context, id string) (*Reload, error) {
-	r, _, err := c.get(ctx, id)
-	return r, err
-}
-
-// get also tells when the answer was given, by the service's clock.
-func (c *Client) get(ctx context.Context, id string) (*Reload, reading, error) {
-	segment, err := pathSegment("id", id)
-	if err != nil {
-		return nil, reading{}, err
-	}
-	k, err := c.send(ctx, opGet, "/reloads/"+segment, "", nil)
-	defer k.release()
-	if err != nil {
-		return nil, reading{}, err
-	}
-	r, err := k.reload()
-	return r, k.reading(), err
-}
-
-// Cancel asks the service to cancel a reload. It returns the status that the service answers with: CANCELING if
-// the reload is being cancelled, CANCELED if that is done already. A reload that is over is [ErrNotCancelable].
-//
-// Cancelling twice does no harm, so a cancel whose outcome is unknown is sent again. Where that is then refused,
-// and the reload turns out to be cancelled, the refused one has succeeded.
-func (c *Client) Cancel(ctx context.Context, id string) (Status, error) {
-	segment, err := pathSegment("id", id)
-	if err != nil {
-		return "", err
-	}
-	k, err := c.send(ctx, opCancel, "/reloads/"+segment+cancelSuffix, "", nil)
-	defer k.release()
-	if err != nil {
-		if k.unclear && (errors.Is(err, ErrNotCancelable) || errors.Is(err, ErrNotFound)) {
-			r, getErr := c.Get(ctx, id)
-			switch {
-			case getErr == nil && (r.Status == StatusCanceling || r.Status == StatusCanceled):
-				return r.Status, nil
-			case getErr != nil && !errors.Is(getErr, ErrNotFound): // an earlier attempt may have cancelled it
-				return "", fmt.Errorf("reloads: it is unclear whether reload %s was cancelled (%v): %w", id, err, getErr)
-			}
-		}
-		return "", err
-	}
-	if k.status == http.StatusNoContent {
-		return StatusCanceled, nil
-	}
-	// The body is younger than the endpoint, and the 202 says it all: one that is missing or broken is no failure.
-	if r, err := k.decoder().reload(); err == nil && r.Status != "" {
-		return r.Status, nil
-	}
-	return StatusCanceling, nil
-}
-
-// reload decodes an answer that is one record.
-func (k *call) reload() (*Reload, error) {
-	r, err := k.decoder().reload()
-	if err == nil && r.ID == "" {
-		err = errNoID
-	}
-	if err != nil {
-		return nil, k.broken(err)
-	}
-	return r, nil
-}
-
-var errNoID = errors.New("a record has no id")
-
-// pathSegment escapes an id, so that it stays one segment of the path.
-func pathSegment(argument, id string) (string, error) {
-	switch id {
-	case "":
-		return "", invalid(argument, `""`, "must not be empty")
-	case ".", "..":
-		return "", invalid(argument, strconv.Quote(id), "a path cannot hold it")
-	}
-	return url.PathEscape(id), nil
 }

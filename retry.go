@@ -10,76 +10,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 )
-
-// RetryPolicy says how often and when a request is sent again after a failure that may pass: the wait doubles
-// from MinBackoff to MaxBackoff, each with jitter of up to a half, and is what the service asks for where an
-// answer has Retry-After. Which failures those are is in the package documentation.
-//
-// The default is RetryPolicy{MaxRetries: 5}.
-type RetryPolicy struct {
-	// MaxRetries is how often a request is sent again, at most; 0 means never. The one repetition with a
-	// renewed token after a 401 does not count.
-	MaxRetries int
-	// MinBackoff is the wait before the first retry. 0 means 500 ms.
-	MinBackoff time.Duration
-	// MaxBackoff is the longest wait that the client chooses by itself. 0 means 30 s.
-	MaxBackoff time.Duration
-	// MaxRetryAfter is the longest wait that the service may ask for: a longer one is not waited for, the
-	// answer is returned instead. 0 means 5 minutes, the period over which the service meters.
-	MaxRetryAfter time.Duration
-}
-
-const defaultMaxRetries = 5
-
-func (p RetryPolicy) withDefaults() RetryPolicy {
-	setDefault(&p.MinBackoff, 500*time.Millisecond)
-	setDefault(&p.MaxBackoff, max(30*time.Second, p.MinBackoff))
-	setDefault(&p.MaxRetryAfter, 5*time.Minute)
-	return p
-}
-
-func setDefault[T ~int64](d *T, value T) {
-	if *d == 0 {
-		*d = value
-	}
-}
-
-func (p RetryPolicy) validate() error {
-	if p.MaxRetries < 0 {
-		return invalid("RetryPolicy.MaxRetries", strconv.Itoa(p.MaxRetries), "it must not be negative")
-	}
-	if err := nonNegative("RetryPolicy", map[string]time.Duration{
-		"MinBackoff": p.MinBackoff, "MaxBackoff": p.MaxBackoff, "MaxRetryAfter": p.MaxRetryAfter,
-	}); err != nil {
-		return err
-	}
-	if d := p.withDefaults(); d.MinBackoff > d.MaxBackoff {
-		return invalid("RetryPolicy.MinBackoff", d.MinBackoff.String(), fmt.Sprintf("it must not exceed MaxBackoff, %v", d.MaxBackoff))
-	}
-	return nil
-}
-
-func nonNegative(policy string, fields map[string]time.Duration) error {
-	for name, d := range fields {
-		if d < 0 {
-			return invalid(policy+"."+name, d.String(), "it must not be negative")
-		}
-	}
-	return nil
-}
-
-// backoff is the wait before retry number n, counted from 0.
-func (p RetryPolicy) backoff(n int) time.Duration {
-	d := p.MaxBackoff
-	if n < 32 && p.MinBackoff < d>>n {
-		d = p.MinBackoff << n
-	}
-	return d - rand.N(d/2+1)
-}
 
 // effect is what a failed attempt can have done to the service.
 type effect int
@@ -182,6 +114,15 @@ func (k *call) retry(ctx context.Context) bool {
 	return true
 }
 
+// backoff is the wait before retry number n, counted from 0.
+func (p RetryPolicy) backoff(n int) time.Duration {
+	d := p.MaxBackoff
+	if n < 32 && p.MinBackoff < d>>n {
+		d = p.MinBackoff << n
+	}
+	return d - rand.N(d/2+1)
+}
+
 // renew asks for another token after a 401, once a call; if there is none, the 401 stands.
 func (k *call) renew(ctx context.Context) bool {
 	if k.renewed {
@@ -209,24 +150,22 @@ func (k *call) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// retryAfter reads a Retry-After header (RFC 9110, 10.2.3): whole seconds, or a date, which is compared with the
-// date of the answer. A time in the past is 0. Nonsense is no header; what is too large for a Duration is the
-// largest one.
-func retryAfter(value string, now time.Time) (d time.Duration, ok bool) {
-	value = strings.TrimSpace(value)
-	if value == "" {
-		return 0, false
+// notFoundGrace is how long a 404 is put up with: a reload may take a moment to be found after its trigger.
+const notFoundGrace = 10 * time.Second
+
+// endsWatch reports whether err says that further looks are in vain.
+func (c *Client) endsWatch(err error, seen bool, watched time.Duration) bool {
+	var answer *Error
+	var noToken *tokenError
+	switch {
+	case errors.As(err, &noToken):
+		return !seen // a source that has worked may work again
+	case errors.Is(err, ErrNotFound):
+		return seen || watched >= notFoundGrace
+	case errors.Is(err, ErrBadRequest), isCertificateError(err):
+		return true
+	case errors.As(err, &answer):
+		return !answer.broken() && !answer.Is(ErrServer) && !answer.Is(ErrRateLimited)
 	}
-	if strings.Trim(value, "0123456789") == "" {
-		const most = int64(1<<63-1) / int64(time.Second)
-		seconds, err := strconv.ParseInt(value, 10, 64)
-		if err != nil || seconds > most { // only a number that is too large does not parse
-			seconds = most
-		}
-		return time.Duration(seconds) * time.Second, true
-	}
-	if date, err := http.ParseTime(value); err == nil {
-		return max(0, date.Sub(now)), true
-	}
-	return 0, false
+	return false
 }

@@ -4,38 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"math"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
 )
-
-// operation is one of the four endpoints, or the full log, by the name that logs use.
-type operation string
-
-const (
-	opList    operation = "list"
-	opGet     operation = "get"
-	opTrigger operation = "trigger"
-	opCancel  operation = "cancel"
-	opLog     operation = "log"
-)
-
-const cancelSuffix = "/actions/cancel"
-
-func (op operation) method() string {
-	if op == opTrigger || op == opCancel {
-		return http.MethodPost
-	}
-	return http.MethodGet
-}
 
 // limiter is the one of the operation's tier.
 func (c *Client) limiter(op operation) Limiter {
@@ -46,38 +24,6 @@ func (c *Client) limiter(op operation) Limiter {
 		return c.limiters.Cancel
 	}
 	return c.limiters.Read
-}
-
-// call is one call of an operation, as often as it has to be sent. It lives in one goroutine.
-type call struct {
-	client *Client
-	loop   retryablehttp.Client
-	op     operation
-	path   string // as sent, without query
-
-	attempts int  // sent so far
-	retries  int  // of these, sent again because of a failure
-	renewed  bool // the token was renewed after a 401
-	token    string
-	next     string // the renewed token, for the next attempt
-
-	waited    time.Duration // for the limiter, before this attempt
-	began     time.Time     // this attempt …
-	ended     time.Time     // … with the last byte of its answer
-	dialled   atomic.Bool   // this attempt: the transport looked for a connection …
-	connected atomic.Bool   // … and had one
-
-	// What came of the latest attempt.
-	status int
-	header http.Header
-	body   *body         // from the client's pool; release returns it
-	stream io.ReadCloser // of a log: the body, which is handed out instead
-	err    error         // nil: status is a 2xx and body is whole
-	answer *Error        // in err, if that is an answer
-	again  bool          // it is to be sent again …
-	wait   time.Duration // … after this time
-
-	unclear bool // an attempt failed that may have taken effect
 }
 
 // send calls an operation until its outcome is final. The call it returns holds the answer, a 2xx; or the error

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Summary is what the log of a record tells in figures; see [Reload.Summary]. A figure is nil if the log does not
@@ -67,4 +69,25 @@ func (r *Reload) lastLines() (last []string) {
 	}
 	slices.Reverse(last)
 	return last
+}
+
+// oneLine makes control characters spaces: a server could forge lines of a log.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// shorten cuts a text to so many bytes, at the most, of whole characters.
+func shorten(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
 }

@@ -64,6 +64,7 @@ func checkToken(token string) error {
 type tokenError struct{ err error }
 
 func (e *tokenError) Error() string { return "reloads: no token: " + e.err.Error() }
+
 func (e *tokenError) Unwrap() error { return e.err }
 
 // useTokens makes the source that of the client, as functions: fmt prints what an unexported field holds, but of a

@@ -101,7 +101,9 @@ type attemptTimeout time.Duration
 func (e attemptTimeout) Error() string {
 	return fmt.Sprintf("the attempt took longer than %v", time.Duration(e))
 }
-func (e attemptTimeout) Timeout() bool   { return true }
+
+func (e attemptTimeout) Timeout() bool { return true }
+
 func (e attemptTimeout) Temporary() bool { return true }
 
 // gaveUp is the error of an attempt: if its time is over, that, whatever the base made of it.

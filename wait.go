@@ -6,49 +6,8 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 )
-
-// PollPolicy says how often a reload is looked at that is waited for: in steps of a tenth of its age, so that its
-// end is seen soon after, relative to its length. Each step is shortened by up to a tenth at random, so that many
-// waits do not fall into step.
-//
-// The default is the zero value.
-type PollPolicy struct {
-	// MinInterval is the shortest step. 0 means 1 s.
-	MinInterval time.Duration
-	// MaxInterval is the longest step. 0 means 15 s.
-	MaxInterval time.Duration
-}
-
-func (p PollPolicy) withDefaults() PollPolicy {
-	setDefault(&p.MinInterval, time.Second)
-	setDefault(&p.MaxInterval, max(15*time.Second, p.MinInterval))
-	return p
-}
-
-func (p PollPolicy) validate() error {
-	if err := nonNegative("PollPolicy", map[string]time.Duration{
-		"MinInterval": p.MinInterval, "MaxInterval": p.MaxInterval,
-	}); err != nil {
-		return err
-	}
-	if d := p.withDefaults(); d.MinInterval > d.MaxInterval {
-		return invalid("PollPolicy.MinInterval", d.MinInterval.String(), fmt.Sprintf("it must not exceed MaxInterval, %v", d.MaxInterval))
-	}
-	return nil
-}
-
-// interval is the step after a look at a reload of that age.
-func (p PollPolicy) interval(age time.Duration) time.Duration {
-	step := min(age/10, p.MaxInterval)
-	step -= rand.N(max(0, step/10) + 1)
-	return max(step, p.MinInterval)
-}
-
-// notFoundGrace is how long a 404 is put up with: a reload may take a moment to be found after its trigger.
-const notFoundGrace = 10 * time.Second
 
 // Watch returns an iterator over the states of a reload: as it is now, then at every change of its status, the
 // last one ended. That a reload failed is no error of Watch.
@@ -131,23 +90,6 @@ func (c *Client) look(ctx context.Context, id string) (*Reload, reading, error) 
 	return r, clock, err
 }
 
-// endsWatch reports whether err says that further looks are in vain.
-func (c *Client) endsWatch(err error, seen bool, watched time.Duration) bool {
-	var answer *Error
-	var noToken *tokenError
-	switch {
-	case errors.As(err, &noToken):
-		return !seen // a source that has worked may work again
-	case errors.Is(err, ErrNotFound):
-		return seen || watched >= notFoundGrace
-	case errors.Is(err, ErrBadRequest), isCertificateError(err):
-		return true
-	case errors.As(err, &answer):
-		return !answer.broken() && !answer.Is(ErrServer) && !answer.Is(ErrRateLimited)
-	}
-	return false
-}
-
 // gaveUpWaiting is the error of a wait whose ctx has ended.
 func gaveUpWaiting(ctx context.Context, id string, last *Reload, failure error) error {
 	state := "never seen"
@@ -158,4 +100,26 @@ func gaveUpWaiting(ctx context.Context, id string, last *Reload, failure error) 
 		return fmt.Errorf("reloads: waiting for reload %s (%s): %w; the latest poll: %w", id, state, ctx.Err(), failure)
 	}
 	return fmt.Errorf("reloads: waiting for reload %s (%s): %w", id, state, ctx.Err())
+}
+
+// abortTimeout is the time that a reload may take to be cancelled after ctx has ended.
+const abortTimeout = 10 * time.Second
+
+// abort cancels a reload whose caller has given up for the reason err. It returns the reload as it is then, and what
+// went wrong with the cancel, too. A reload that was over already has its own end.
+func (c *Client) abort(ctx context.Context, r *Reload, err error) (*Reload, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+	defer cancel()
+	status, cancelErr := c.Cancel(ctx, r.ID)
+	switch {
+	case cancelErr == nil:
+		canceled := *r
+		canceled.Status = status
+		return &canceled, fmt.Errorf("%w; the reload is cancelled", err)
+	case errors.Is(cancelErr, ErrNotCancelable):
+		if ended, getErr := c.Get(ctx, r.ID); getErr == nil {
+			return ended, fmt.Errorf("%w; cancelling it: %w", err, cancelErr)
+		}
+	}
+	return r, fmt.Errorf("%w; cancelling it: %w", err, cancelErr)
 }

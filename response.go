@@ -6,27 +6,68 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"mime"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
 )
 
-// BodyLimits are how many bytes of an answer's body are read, after it was decompressed. A longer body is an [*Error]
-// that matches [ErrBodyTooLong]. For a moment up to three times as much memory is used. See [WithBodyLimits].
-type BodyLimits struct {
-	// Answer is for a record or a page. 0 means 64 MiB: a page of 100 reloads with long logs fits.
-	Answer int64
-	// Error is for an answer outside 2xx. 0 means 1 MiB.
-	Error int64
+// operation is one of the four endpoints, or the full log, by the name that logs use.
+type operation string
+
+const (
+	opList    operation = "list"
+	opGet     operation = "get"
+	opTrigger operation = "trigger"
+	opCancel  operation = "cancel"
+	opLog     operation = "log"
+)
+
+const cancelSuffix = "/actions/cancel"
+
+func (op operation) method() string {
+	if op == opTrigger || op == opCancel {
+		return http.MethodPost
+	}
+	return http.MethodGet
 }
 
-const shownBody = 512 // bytes in an error of a body that is not the API's
+// call is one call of an operation, as often as it has to be sent. It lives in one goroutine.
+type call struct {
+	client *Client
+	loop   retryablehttp.Client
+	op     operation
+	path   string // as sent, without query
 
-func (l BodyLimits) withDefaults() BodyLimits {
-	setDefault(&l.Answer, 64<<20)
-	setDefault(&l.Error, 1<<20)
-	return l
+	attempts int  // sent so far
+	retries  int  // of these, sent again because of a failure
+	renewed  bool // the token was renewed after a 401
+	token    string
+	next     string // the renewed token, for the next attempt
+
+	waited    time.Duration // for the limiter, before this attempt
+	began     time.Time     // this attempt …
+	ended     time.Time     // … with the last byte of its answer
+	dialled   atomic.Bool   // this attempt: the transport looked for a connection …
+	connected atomic.Bool   // … and had one
+
+	// What came of the latest attempt.
+	status int
+	header http.Header
+	body   *body         // from the client's pool; release returns it
+	stream io.ReadCloser // of a log: the body, which is handed out instead
+	err    error         // nil: status is a 2xx and body is whole
+	answer *Error        // in err, if that is an answer
+	again  bool          // it is to be sent again …
+	wait   time.Duration // … after this time
+
+	unclear bool // an attempt failed that may have taken effect
 }
 
 // read takes an answer in. The connection is free again when it returns, except that of a log.
@@ -110,6 +151,28 @@ func (k *call) release() {
 	}
 }
 
+// reload decodes an answer that is one record.
+func (k *call) reload() (*Reload, error) {
+	r, err := k.decoder().reload()
+	if err == nil && r.ID == "" {
+		err = errNoID
+	}
+	if err != nil {
+		return nil, k.broken(err)
+	}
+	return r, nil
+}
+
+var errNoID = errors.New("a record has no id")
+
+// errNoLog is the answer of a gateway that asks to sign in, say.
+var errNoLog = errors.New("it is HTML, a log is plain text")
+
+func isHTML(h http.Header) bool {
+	mediaType, _, _ := mime.ParseMediaType(h.Get("Content-Type")) // "" if it is none
+	return mediaType == "text/html"
+}
+
 // transportError describes an attempt without an answer. The URL is left out, since its query may be long; the
 // path is not.
 func (k *call) transportError(err error) error {
@@ -130,6 +193,7 @@ type redactedError struct {
 }
 
 func (e *redactedError) Error() string { return e.text }
+
 func (e *redactedError) Unwrap() error { return e.err }
 
 // answerError is the answer as an error, with what its body says.
@@ -182,8 +246,32 @@ func (k *call) snippet() string {
 	return shorten(strings.ToValidUTF8(s, "\uFFFD"), shownBody)
 }
 
+const shownBody = 512 // bytes in an error of a body that is not the API's
+
 // redact takes the token out of a text that the server wrote.
 func (k *call) redact(s string) string { return strings.ReplaceAll(s, k.token, redacted) }
+
+// retryAfter reads a Retry-After header (RFC 9110, 10.2.3): whole seconds, or a date, which is compared with the
+// date of the answer. A time in the past is 0. Nonsense is no header; what is too large for a Duration is the
+// largest one.
+func retryAfter(value string, now time.Time) (d time.Duration, ok bool) {
+	value = strings.TrimSpace(value)
+	if value == "" {
+		return 0, false
+	}
+	if strings.Trim(value, "0123456789") == "" {
+		const most = int64(1<<63-1) / int64(time.Second)
+		seconds, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || seconds > most { // only a number that is too large does not parse
+			seconds = most
+		}
+		return time.Duration(seconds) * time.Second, true
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return max(0, date.Sub(now)), true
+	}
+	return 0, false
+}
 
 // reading is what the answer tells of the service's clock.
 func (k *call) reading() reading {
