@@ -1,18 +1,25 @@
-//go:build !race
-
 package reloads_test
-
-// The race detector multiplies the memory that is counted here, and the time.
 
 import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/reloads-go/reloads"
 )
+
+// skipUnderRace skips a test that counts memory: the race detector multiplies it, and the time that the test takes.
+func skipUnderRace(t *testing.T) {
+	t.Helper()
+	info, ok := debug.ReadBuildInfo()
+	if ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		t.Skip("the race detector multiplies the memory that this test counts")
+	}
+}
 
 // heapInUse is what is left after a collection.
 func heapInUse() int64 {
@@ -37,6 +44,7 @@ func endlessBook(pages int, records string, at func()) *script {
 }
 
 func TestAMillionRecordsNeedNoMemory(t *testing.T) {
+	skipUnderRace(t)
 	records := make([]string, 100)
 	for i := range records {
 		records[i] = benchRecord(i)
@@ -71,6 +79,7 @@ func TestAMillionRecordsNeedNoMemory(t *testing.T) {
 }
 
 func TestLongLogsNeedAPage(t *testing.T) {
+	skipUnderRace(t)
 	const record = 1 << 20
 	log := strings.Repeat("x", record)
 	records := make([]string, 10)
