@@ -17,9 +17,6 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// none switches retries off, where a test is about one answer.
-var none = reloads.WithRetry(reloads.RetryPolicy{})
-
 // errorWithoutHidden compares what users see of an *Error.
 var errorWithoutHidden = cmp.Options{cmpopts.IgnoreUnexported(reloads.Error{}), cmpopts.EquateErrors()}
 

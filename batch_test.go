@@ -17,14 +17,6 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// requests asks for one reload of each app.
-func requests(apps ...string) (reqs []reloads.Request) {
-	for _, app := range apps {
-		reqs = append(reqs, reloads.Request{AppID: app})
-	}
-	return reqs
-}
-
 // mostRequests is the largest number of requests that the tenant received in any minute.
 func mostRequests(tenant *reloadstest.Tenant, ops ...reloadstest.Operation) int {
 	var all []time.Duration

@@ -23,13 +23,6 @@ import (
 //
 // and compare the ns/op of client and floor.
 
-// unlimited lets every request start at once: the benchmarks measure the client, not the rate.
-var unlimited = reloads.Limiters{
-	Read:    reloads.NewLimiter(1, 0),
-	Trigger: reloads.NewLimiter(1, 0),
-	Cancel:  reloads.NewLimiter(1, 0),
-}
-
 // floorReload is the struct that a user would write.
 type floorReload struct {
 	ID           string    `json:"id"`

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -247,17 +246,6 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	if n := len(hits.requests()); n != 0 {
 		t.Errorf("%d requests went to the target of a redirect", n)
 	}
-}
-
-// printed is a value as everything prints it that a program may have.
-func printed(value any) string {
-	var b strings.Builder
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X"} {
-		fmt.Fprintf(&b, verb+"\n", value)
-	}
-	slog.New(slog.NewTextHandler(&b, nil)).Info("", "value", value)
-	slog.New(slog.NewJSONHandler(&b, nil)).Info("", "value", value)
-	return b.String()
 }
 
 func TestAClientDoesNotPrintItsToken(t *testing.T) {

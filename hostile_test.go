@@ -1,15 +1,12 @@
 package reloads_test
 
 import (
-	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"runtime"
 	"strings"
 	"testing"
@@ -18,49 +15,6 @@ import (
 
 	"github.com/reloads-go/reloads"
 )
-
-// rawServer answers each request with what respond writes to the connection, and closes it.
-func rawServer(t testing.TB, respond func(io.Writer)) (url string) {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer func() { _ = conn.Close() }()
-				r, err := http.ReadRequest(bufio.NewReader(conn))
-				if err != nil {
-					return
-				}
-				_, _ = io.Copy(io.Discard, r.Body)
-				respond(conn)
-			}()
-		}
-	}()
-	return "http://" + listener.Addr().String()
-}
-
-// writes is a response of so many bytes as there are.
-func writes(text string) func(io.Writer) {
-	return func(w io.Writer) { _, _ = io.WriteString(w, text) }
-}
-
-// rawClient gives up on an attempt after some seconds and does not try again.
-func rawClient(t testing.TB, url string, opts ...reloads.Option) *reloads.Client {
-	t.Helper()
-	client, err := reloads.NewClient(url, reloads.APIKey(testToken), append([]reloads.Option{none, reloads.WithLimiters(unlimited)}, opts...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client
-}
 
 // Every status of every operation is a success or an error that tells the status, and comes to an end.
 func TestEveryStatusOfEveryOperation(t *testing.T) {
@@ -98,8 +52,6 @@ func answerOf(e endpoint) (status int, body string) {
 	b, _ := io.ReadAll(resp.Body)
 	return resp.StatusCode, string(b)
 }
-
-const head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 // Answers over a socket that no server should give: each is an error in bounded time, or the record.
 func TestHostileAnswers(t *testing.T) {

@@ -17,16 +17,6 @@ var meterings = map[string]reloadstest.Metering{
 	"token bucket":   reloadstest.TokenBucket,
 }
 
-// refused is how many requests the tenant answered with 429.
-func refused(tenant *reloadstest.Tenant) (n int) {
-	for _, r := range tenant.Requests() {
-		if r.Status == http.StatusTooManyRequests {
-			n++
-		}
-	}
-	return n
-}
-
 func TestTwoHundredTriggersFromAColdStart(t *testing.T) {
 	t.Parallel()
 	for name, metering := range meterings {

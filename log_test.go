@@ -1,8 +1,6 @@
 package reloads_test
 
 import (
-	"bytes"
-	"encoding/json"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -11,33 +9,6 @@ import (
 
 	"github.com/reloads-go/reloads"
 )
-
-// journal is what a client logs.
-type journal struct{ bytes.Buffer }
-
-func (j *journal) option(level slog.Level) reloads.Option {
-	return reloads.WithLogger(slog.New(slog.NewJSONHandler(j, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey {
-			return slog.Attr{}
-		}
-		return a
-	}})))
-}
-
-// lines are the log's, without their messages and errors, which are texts.
-func (j *journal) lines(t *testing.T) (lines []map[string]any) {
-	t.Helper()
-	for dec := json.NewDecoder(&j.Buffer); dec.More(); {
-		var line map[string]any
-		if err := dec.Decode(&line); err != nil {
-			t.Fatal(err)
-		}
-		delete(line, "msg")
-		delete(line, "error")
-		lines = append(lines, line)
-	}
-	return lines
-}
 
 func TestEveryAttemptIsLogged(t *testing.T) {
 	t.Parallel()

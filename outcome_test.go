@@ -19,9 +19,6 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// unmetered is for tests of many triggers at once.
-var unmetered = reloads.WithLimiters(unlimited)
-
 // own is how many of the app's reloads a client made, and not somebody else.
 func own(tenant *reloadstest.Tenant, app string) (n int) {
 	for _, r := range tenant.Reloads() {

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"net/http"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,52 +15,6 @@ import (
 
 	"github.com/reloads-go/reloads"
 )
-
-// page is the JSON of a page with records of these ids, and the links, which are JSON.
-func page(links string, ids ...string) string {
-	records := make([]string, len(ids))
-	for i, id := range ids {
-		records[i] = fmt.Sprintf(`{"id":%q}`, id)
-	}
-	return `{"data":[` + strings.Join(records, ",") + `],"links":` + links + `}`
-}
-
-// book serves pages by their query.
-func book(t testing.TB, pages map[string]string, opts ...reloads.Option) (*reloads.Client, *tape) {
-	t.Helper()
-	return serve(t, func(w http.ResponseWriter, r *http.Request) {
-		text, ok := pages[r.URL.RawQuery]
-		if !ok {
-			w.WriteHeader(http.StatusBadRequest)
-		}
-		_, _ = io.WriteString(w, text)
-	}, opts...)
-}
-
-// three pages, with links of every form.
-var three = map[string]string{
-	"":                  page(`{"self":{"href":"/1"},"next":{"href":"https://elsewhere.example.com/api/v1/reloads?appId=a&next=2"}}`, "a", "b"),
-	"appId=a&next=2":    page(`{"next":{"href":"/api/v1/reloads?next=3%3D%3D#top"},"prev":{"href":"?prev=1"}}`),
-	"next=3%3D%3D":      page(`{"next":{},"prev":{"href":"//user:pw@elsewhere.example.com:1?prev=2"}}`, "c", "d"),
-	"prev=2":            page(`{"next":{"href":"?next=3%3D%3D"},"prev":{"href":"ftp:?prev=1"}}`, "b2"),
-	"prev=1":            page(`{"prev":{"href":""}}`, "a", "b"),
-	"limit=2&prev=last": page(`{"prev":{"href":"?prev=2"}}`, "c", "d"),
-}
-
-// collect ranges to the end: the ids, the number of errors, and the last one.
-func collect(seq iter.Seq2[*reloads.Reload, error]) (ids []string, errs int, last error) {
-	for r, err := range seq {
-		if err != nil {
-			errs, last = errs+1, err
-			if r != nil {
-				ids = append(ids, "a reload beside an error")
-			}
-			continue
-		}
-		ids = append(ids, r.ID)
-	}
-	return ids, errs, last
-}
 
 // No address in a body is contacted, only the query of a link is used; an empty page is not the end.
 func TestAllWalksForward(t *testing.T) {

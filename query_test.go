@@ -10,14 +10,6 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-func queries(requests *tape) (queries []string) {
-	for _, r := range requests.requests() {
-		_, query, _ := strings.Cut(r.URI, "?")
-		queries = append(queries, query)
-	}
-	return queries
-}
-
 func TestEveryListOptionGoesOverTheWire(t *testing.T) {
 	t.Parallel()
 	yes, no := true, false

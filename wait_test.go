@@ -15,26 +15,6 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// realPolling is what a client has that is not a fake tenant's own.
-var realPolling = reloads.WithPolling(reloads.PollPolicy{})
-
-// newTenant is a tenant with one app, "app", that runs by the script.
-func newTenant(script reloadstest.App, opts ...reloadstest.Option) *reloadstest.Tenant {
-	tenant := reloadstest.NewTenant(opts...)
-	tenant.AddApp("app", script)
-	return tenant
-}
-
-// count is the number of requests of an operation that the tenant has seen.
-func count(tenant *reloadstest.Tenant, op reloadstest.Operation) (n int) {
-	for _, r := range tenant.Requests() {
-		if r.Operation == op {
-			n++
-		}
-	}
-	return n
-}
-
 func TestRunSeesTheEndSoonWithFewPolls(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -1,20 +1,28 @@
 package reloads_test
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"iter"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
 )
 
 // testToken is what the tests authenticate with; it must never be seen outside of the Authorization header.
@@ -112,12 +120,12 @@ type script struct {
 	outcomes []outcome
 }
 
-func plays(outcomes ...outcome) *script { return &script{outcomes: outcomes} }
-
 func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 	n := s.record(r)
 	return s.outcomes[min(n, len(s.outcomes)-1)](r)
 }
+
+func plays(outcomes ...outcome) *script { return &script{outcomes: outcomes} }
 
 // scriptedClient is a client that talks to the script.
 func scriptedClient(t testing.TB, s http.RoundTripper, opts ...reloads.Option) *reloads.Client {
@@ -220,6 +228,194 @@ var endpoints = []endpoint{
 	}},
 }
 
+// none switches retries off, where a test is about one answer.
+var none = reloads.WithRetry(reloads.RetryPolicy{})
+
+// unlimited lets every request start at once: the benchmarks measure the client, not the rate.
+var unlimited = reloads.Limiters{
+	Read:    reloads.NewLimiter(1, 0),
+	Trigger: reloads.NewLimiter(1, 0),
+	Cancel:  reloads.NewLimiter(1, 0),
+}
+
+// unmetered is for tests of many triggers at once.
+var unmetered = reloads.WithLimiters(unlimited)
+
+// page is the JSON of a page with records of these ids, and the links, which are JSON.
+func page(links string, ids ...string) string {
+	records := make([]string, len(ids))
+	for i, id := range ids {
+		records[i] = fmt.Sprintf(`{"id":%q}`, id)
+	}
+	return `{"data":[` + strings.Join(records, ",") + `],"links":` + links + `}`
+}
+
+// book serves pages by their query.
+func book(t testing.TB, pages map[string]string, opts ...reloads.Option) (*reloads.Client, *tape) {
+	t.Helper()
+	return serve(t, func(w http.ResponseWriter, r *http.Request) {
+		text, ok := pages[r.URL.RawQuery]
+		if !ok {
+			w.WriteHeader(http.StatusBadRequest)
+		}
+		_, _ = io.WriteString(w, text)
+	}, opts...)
+}
+
+// three pages, with links of every form.
+var three = map[string]string{
+	"":                  page(`{"self":{"href":"/1"},"next":{"href":"https://elsewhere.example.com/api/v1/reloads?appId=a&next=2"}}`, "a", "b"),
+	"appId=a&next=2":    page(`{"next":{"href":"/api/v1/reloads?next=3%3D%3D#top"},"prev":{"href":"?prev=1"}}`),
+	"next=3%3D%3D":      page(`{"next":{},"prev":{"href":"//user:pw@elsewhere.example.com:1?prev=2"}}`, "c", "d"),
+	"prev=2":            page(`{"next":{"href":"?next=3%3D%3D"},"prev":{"href":"ftp:?prev=1"}}`, "b2"),
+	"prev=1":            page(`{"prev":{"href":""}}`, "a", "b"),
+	"limit=2&prev=last": page(`{"prev":{"href":"?prev=2"}}`, "c", "d"),
+}
+
+// collect ranges to the end: the ids, the number of errors, and the last one.
+func collect(seq iter.Seq2[*reloads.Reload, error]) (ids []string, errs int, last error) {
+	for r, err := range seq {
+		if err != nil {
+			errs, last = errs+1, err
+			if r != nil {
+				ids = append(ids, "a reload beside an error")
+			}
+			continue
+		}
+		ids = append(ids, r.ID)
+	}
+	return ids, errs, last
+}
+
+func queries(requests *tape) (queries []string) {
+	for _, r := range requests.requests() {
+		_, query, _ := strings.Cut(r.URI, "?")
+		queries = append(queries, query)
+	}
+	return queries
+}
+
+const head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+// rawServer answers each request with what respond writes to the connection, and closes it.
+func rawServer(t testing.TB, respond func(io.Writer)) (url string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = conn.Close() }()
+				r, err := http.ReadRequest(bufio.NewReader(conn))
+				if err != nil {
+					return
+				}
+				_, _ = io.Copy(io.Discard, r.Body)
+				respond(conn)
+			}()
+		}
+	}()
+	return "http://" + listener.Addr().String()
+}
+
+// writes is a response of so many bytes as there are.
+func writes(text string) func(io.Writer) {
+	return func(w io.Writer) { _, _ = io.WriteString(w, text) }
+}
+
+// rawClient gives up on an attempt after some seconds and does not try again.
+func rawClient(t testing.TB, url string, opts ...reloads.Option) *reloads.Client {
+	t.Helper()
+	client, err := reloads.NewClient(url, reloads.APIKey(testToken), append([]reloads.Option{none, reloads.WithLimiters(unlimited)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// newTenant is a tenant with one app, "app", that runs by the script.
+func newTenant(script reloadstest.App, opts ...reloadstest.Option) *reloadstest.Tenant {
+	tenant := reloadstest.NewTenant(opts...)
+	tenant.AddApp("app", script)
+	return tenant
+}
+
+// realPolling is what a client has that is not a fake tenant's own.
+var realPolling = reloads.WithPolling(reloads.PollPolicy{})
+
+// count is the number of requests of an operation that the tenant has seen.
+func count(tenant *reloadstest.Tenant, op reloadstest.Operation) (n int) {
+	for _, r := range tenant.Requests() {
+		if r.Operation == op {
+			n++
+		}
+	}
+	return n
+}
+
+// refused is how many requests the tenant answered with 429.
+func refused(tenant *reloadstest.Tenant) (n int) {
+	for _, r := range tenant.Requests() {
+		if r.Status == http.StatusTooManyRequests {
+			n++
+		}
+	}
+	return n
+}
+
+// requests asks for one reload of each app.
+func requests(apps ...string) (reqs []reloads.Request) {
+	for _, app := range apps {
+		reqs = append(reqs, reloads.Request{AppID: app})
+	}
+	return reqs
+}
+
+// journal is what a client logs.
+type journal struct{ bytes.Buffer }
+
+func (j *journal) option(level slog.Level) reloads.Option {
+	return reloads.WithLogger(slog.New(slog.NewJSONHandler(j, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}})))
+}
+
+// lines are the log's, without their messages and errors, which are texts.
+func (j *journal) lines(t *testing.T) (lines []map[string]any) {
+	t.Helper()
+	for dec := json.NewDecoder(&j.Buffer); dec.More(); {
+		var line map[string]any
+		if err := dec.Decode(&line); err != nil {
+			t.Fatal(err)
+		}
+		delete(line, "msg")
+		delete(line, "error")
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// printed is a value as everything prints it that a program may have.
+func printed(value any) string {
+	var b strings.Builder
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X"} {
+		fmt.Fprintf(&b, verb+"\n", value)
+	}
+	slog.New(slog.NewTextHandler(&b, nil)).Info("", "value", value)
+	slog.New(slog.NewJSONHandler(&b, nil)).Info("", "value", value)
+	return b.String()
+}
+
 // asError is the *Error in err; the test fails if there is none.
 func asError(t testing.TB, err error) *reloads.Error {
 	t.Helper()
@@ -252,4 +448,52 @@ func silent(t testing.TB, what, text string, secrets ...string) {
 			t.Errorf("%s shows the secret %q: …%s", what, secret, text[max(0, at-60):at+len(secret)])
 		}
 	}
+}
+
+// Whatever the tests do to it, the client leaves nothing behind: no goroutine and no descriptor.
+func TestMain(m *testing.M) {
+	// The runtime's own descriptors come with the first socket.
+	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
+		_ = l.Close()
+	}
+	before := descriptors()
+	status := m.Run()
+	if left := leftBehind(before); left != "" && status == 0 {
+		fmt.Println("FAIL: left behind:", left)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+// leftBehind is what still runs or is open, some seconds after the tests have ended; "" if nothing is.
+func leftBehind(descriptorsBefore int) (left string) {
+	for range 100 {
+		http.DefaultClient.CloseIdleConnections()
+		left = ""
+		if n := descriptors(); n > descriptorsBefore {
+			left = fmt.Sprintf("%d descriptors", n-descriptorsBefore)
+		}
+		for _, stack := range stacks() {
+			if strings.Contains(stack, "reloads-go/reloads") || strings.Contains(stack, "net/http.") {
+				left += "\n" + stack
+			}
+		}
+		if left == "" {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return left
+}
+
+// stacks are those of all goroutines but this one.
+func stacks() []string {
+	buf := make([]byte, 4<<20)
+	return strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")[1:]
+}
+
+// descriptors is how many files and sockets the process has open; 0 where the system does not tell.
+func descriptors() int {
+	entries, _ := os.ReadDir("/dev/fd")
+	return len(entries)
 }
