@@ -3,8 +3,10 @@ package reloads_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -81,6 +83,132 @@ func TestCodesAreMatchedOneByOne(t *testing.T) {
 	}
 	if reloads.CodeUnauthorized != "HTTP-401" || reloads.CodeRateLimited != "HTTP-429" {
 		t.Error("the platform's codes are HTTP-401 and HTTP-429")
+	}
+}
+
+// One row for each answer that the service documents.
+func TestEveryDocumentedAnswer(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		endpoint string
+		status   int
+		file     string
+		header   []string
+		class    error
+		want     reloads.Error // besides what the row says anyway
+	}
+	detail := func(code reloads.Code, title, text string) []reloads.ErrorDetail {
+		return []reloads.ErrorDetail{{Code: code, Title: title, Detail: text}}
+	}
+	forbidden := detail(reloads.CodeForbidden, "Forbidden", "the token does not allow it")
+	var rows []row
+	for _, name := range []string{"list", "get", "cancel", "trigger"} {
+		rows = append(
+			rows,
+			row{name, 400, "error_400.json", nil, reloads.ErrBadRequest, reloads.Error{
+				Details: detail(reloads.Code001, "Bad request", "the filter cannot be read"), TraceID: "0000000000000000b7d1f3a2c4e59687",
+			}},
+			row{name, 401, "error_401.json", nil, reloads.ErrUnauthorized, reloads.Error{
+				Details: detail(reloads.CodeUnauthorized, "Unauthorized", ""), TraceID: "000000000000000012d5b0c7a5f1e2d3",
+			}},
+			row{name, 403, "error_403_forbidden.json", nil, reloads.ErrForbidden, reloads.Error{Details: forbidden}},
+			row{name, 429, "error_429_rate.json", []string{"Retry-After", "13"}, reloads.ErrRateLimited, reloads.Error{
+				Details:    detail(reloads.CodeRateLimited, "API rate limit reached.", "You need to wait 13 seconds until limit is lifted."),
+				RetryAfter: 13 * time.Second,
+			}},
+			row{name, 500, "error_500.json", nil, reloads.ErrServer, reloads.Error{
+				Details: detail("HTTP-500", "Internal server error", ""), TraceID: "0000000000000000feedfacecafebeef",
+			}},
+		)
+	}
+	for _, name := range []string{"get", "cancel"} {
+		rows = append(rows, row{name, 404, "error_404.json", nil, reloads.ErrNotFound, reloads.Error{
+			Details: detail(reloads.Code004, "Not found", "no such reload"), TraceID: "00000000000000009a8b7c6d5e4f3a2b",
+		}})
+	}
+	rows = append(
+		rows,
+		row{"cancel", 409, "error_409.json", nil, reloads.ErrNotCancelable, reloads.Error{
+			Details: detail(reloads.Code005, "Conflict", "the reload is not in a cancellable state"),
+		}},
+		row{"trigger", 403, "error_403_quota.json", nil, reloads.ErrQuotaExceeded, reloads.Error{
+			Details: detail(reloads.CodeQuotaExceeded, "Forbidden", "the reload frequency quota has been met"),
+		}},
+		row{"trigger", 429, "error_429_pending.json", nil, reloads.ErrReloadPending, reloads.Error{
+			Details: detail(reloads.CodeReloadPending, "Too many requests", "a pending reload request already exists for this app"),
+		}},
+	)
+	for _, row := range rows {
+		t.Run(fmt.Sprint(row.endpoint, " ", row.file), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				for _, e := range endpoints {
+					if e.name != row.endpoint {
+						continue
+					}
+					err := e.call(t.Context(), scriptedClient(t, plays(answer(row.status, testdata(t, row.file), row.header...)), none))
+					want := row.want
+					want.StatusCode, want.Method, want.Path, want.Attempts = row.status, e.method, e.uri, 1
+					want.ContentType = "application/json"
+					if diff := cmp.Diff(want, *asError(t, err), errorWithoutHidden); diff != "" {
+						t.Errorf("the error (-want +got):\n%s", diff)
+					}
+					for _, class := range classes {
+						if got := errors.Is(err, class); got != (class == row.class) {
+							t.Errorf("errors.Is(err, %v) is %v", class, got)
+						}
+					}
+					if !errors.Is(err, row.want.Details[0].Code) || errors.Is(err, reloads.Code012) {
+						t.Errorf("the error does not match its code %q, or another", row.want.Details[0].Code)
+					}
+					// The trigger of a server error may have taken effect.
+					if got, want := errors.Is(err, reloads.ErrOutcomeUnknown), e.name == "trigger" && row.status == 500; got != want {
+						t.Errorf("ErrOutcomeUnknown: %v, want %v", got, want)
+					}
+				}
+			})
+		})
+	}
+	for _, e := range endpoints {
+		if err := e.call(t.Context(), scriptedClient(t, plays(e.ok), none)); err != nil {
+			t.Errorf("%s: %v", e.name, err)
+		}
+	}
+}
+
+func TestErrorBodiesInEverySpelling(t *testing.T) {
+	t.Parallel()
+	type details = []reloads.ErrorDetail
+	for _, c := range []struct {
+		body  string
+		want  details
+		trace string
+	}{
+		{testdata(t, "error_details.json"), details{{"HTTP-123", "short error message", "detailed error message"}}, ""},
+		{`{"errors":[{"code":"A","title":"B","detail":"C","details":"D"}]}`, details{{"A", "B", "C"}}, ""},
+		{`{"Errors":[{"Code":"A","Title":"B","Detail":"C"}],"traceid":"T"}`, details{{"A", "B", "C"}}, "T"},
+		{`{"errors":[{"code":"A","traceId":"inner"}],"traceId":"outer"}`, details{{"A", "", ""}}, "outer"},
+		{`{"errors":[{"code":"A"},{"code":"B","traceId":"inner"}]}`, details{{"A", "", ""}, {"B", "", ""}}, "inner"},
+		{`{"errors":[{"code":42,"title":null,"detail":{"a":[1]}}],"traceId":7}`, details{{"42", "", `{"a":[1]}`}}, "7"},
+		{`{"errors":[{"code":"A","code":"B"}],"errors":[{"code":"C"}]}`, details{{"C", "", ""}}, ""},
+		{"{\"errors\":[{\"title\":\"a\xffb\"}]}", details{{"", "a\uFFFDb", ""}}, ""},
+		{`{"errors":[{}]}`, details{{}}, ""},
+		{`{"errors":[{"code":"A","meta":{"x":1},"status":"404","source":[]}],"x":1}`, details{{"A", "", ""}}, ""},
+	} {
+		_, err := scriptedClient(t, plays(answer(http.StatusBadRequest, c.body))).Get(t.Context(), reloadID)
+		e := asError(t, err)
+		if diff := cmp.Diff(c.want, e.Details); diff != "" || e.TraceID != c.trace || e.Body != "" {
+			t.Errorf("%s: trace %q, body %q (-want +got):\n%s", c.body, e.TraceID, e.Body, diff)
+		}
+	}
+}
+
+// An error that lists thousands of errors has them all, and a text of a few.
+func TestAnErrorBodyOfTenThousandErrors(t *testing.T) {
+	t.Parallel()
+	body := `{"errors":[` + strings.Repeat(`{"code":"A","title":"B"},`, 9999) + `{"code":"RELOADS-012"}]}`
+	_, err := scriptedClient(t, plays(answer(404, body))).Get(t.Context(), reloadID)
+	if e := asError(t, err); len(e.Details) != 10_000 || !errors.Is(err, reloads.Code012) || len(err.Error()) > 1000 {
+		t.Errorf("%d details, and a text of %d bytes", len(e.Details), len(err.Error()))
 	}
 }
 
@@ -198,20 +326,6 @@ func TestReloadErrorClasses(t *testing.T) {
 		for _, class := range classes {
 			if got := errors.Is(err, class); got != (class == want) {
 				t.Errorf("%s: errors.Is(err, %v) is %v", status, class, got)
-			}
-		}
-	}
-}
-
-// A refusal by status is never retried, whatever its body.
-func TestRefusalsAreFinal(t *testing.T) {
-	t.Parallel()
-	for _, status := range []int{400, 402, 403, 404, 405, 406, 409, 410, 413, 415, 418, 422, 451, 501, 505, 511, 300, 304, 399} {
-		for _, e := range endpoints {
-			wire := plays(answer(status, ""))
-			err := e.call(t.Context(), scriptedClient(t, wire))
-			if got := asError(t, err); got.StatusCode != status || len(wire.requests()) != 1 || errors.Is(err, reloads.ErrOutcomeUnknown) {
-				t.Errorf("%s, %d: %d requests and %v", e.name, status, len(wire.requests()), err)
 			}
 		}
 	}

@@ -1,11 +1,13 @@
 package reloads_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,15 +15,6 @@ import (
 
 	"github.com/reloads-go/reloads"
 )
-
-// cutOff is an answer whose connection is lost in the middle of its body.
-func cutOff(status int) outcome {
-	return func(r *http.Request) (*http.Response, error) {
-		return &http.Response{
-			StatusCode: status, Header: http.Header{}, ContentLength: 100, Body: io.NopCloser(&brokenBody{text: `{"id":`}), Request: r,
-		}, nil
-	}
-}
 
 // What happens to a request decides whether it is sent again, by operation.
 func TestRetriesByOutcomeAndOperation(t *testing.T) {
@@ -97,6 +90,20 @@ func TestRetriesByOutcomeAndOperation(t *testing.T) {
 	}
 }
 
+// A refusal by status is never retried, whatever its body.
+func TestRefusalsAreFinal(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 402, 403, 404, 405, 406, 409, 410, 413, 415, 418, 422, 451, 501, 505, 511, 300, 304, 399} {
+		for _, e := range endpoints {
+			wire := plays(answer(status, ""))
+			err := e.call(t.Context(), scriptedClient(t, wire))
+			if got := asError(t, err); got.StatusCode != status || len(wire.requests()) != 1 || errors.Is(err, reloads.ErrOutcomeUnknown) {
+				t.Errorf("%s, %d: %d requests and %v", e.name, status, len(wire.requests()), err)
+			}
+		}
+	}
+}
+
 func TestABodyThatIsCutOffIsReadAgain(t *testing.T) {
 	t.Parallel()
 	for _, e := range endpoints[:2] {
@@ -114,6 +121,178 @@ func TestABodyThatIsCutOffIsReadAgain(t *testing.T) {
 			t.Errorf("trigger: sent %d times, %v", wire.count("POST"), err)
 		}
 	})
+}
+
+// cutOff is an answer whose connection is lost in the middle of its body.
+func cutOff(status int) outcome {
+	return func(r *http.Request) (*http.Response, error) {
+		return &http.Response{
+			StatusCode: status, Header: http.Header{}, ContentLength: 100, Body: io.NopCloser(&brokenBody{text: `{"id":`}), Request: r,
+		}, nil
+	}
+}
+
+func TestRetryAfterIsKeptExactly(t *testing.T) {
+	t.Parallel()
+	const date = "Wed, 04 Nov 2026 03:00:00 GMT"
+	for _, c := range []struct {
+		value    string
+		min, max time.Duration
+	}{
+		{"13", 13 * time.Second, 13 * time.Second},
+		{" 1 ", time.Second, time.Second},
+		{"300", 5 * time.Minute, 5 * time.Minute},
+		{"Wed, 04 Nov 2026 03:00:07 GMT", 7 * time.Second, 7 * time.Second},
+		// The rest say nothing, so that the client chooses.
+		{"0", 250 * time.Millisecond, 500 * time.Millisecond},
+		{"Wed, 04 Nov 2026 02:00:00 GMT", 250 * time.Millisecond, 500 * time.Millisecond},
+		{"-5", 250 * time.Millisecond, 500 * time.Millisecond},
+		{"1.5", 250 * time.Millisecond, 500 * time.Millisecond},
+		{"soon", 250 * time.Millisecond, 500 * time.Millisecond},
+		{"", 250 * time.Millisecond, 500 * time.Millisecond},
+	} {
+		for _, e := range endpoints {
+			synctest.Test(t, func(t *testing.T) {
+				wire := plays(answer(429, testdata(t, "error_429_rate.json"), "Retry-After", c.value, "Date", date), e.ok)
+				err := e.call(t.Context(), scriptedClient(t, wire, reloads.WithLimiters(unlimited)))
+				if gaps := wire.gaps(); err != nil || len(gaps) != 1 || gaps[0] < c.min || gaps[0] > c.max {
+					t.Errorf("%s, Retry-After %q: sent again after %v, want %v to %v; %v", e.name, c.value, gaps, c.min, c.max, err)
+				}
+			})
+		}
+	}
+}
+
+func TestARetryAfterThatIsTooLongIsReturned(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]time.Duration{
+		"301": 301 * time.Second, "99999999999999999999": 9223372036 * time.Second, "9223372037": 9223372036 * time.Second,
+	} {
+		for _, e := range endpoints {
+			for _, status := range []int{429, 503} {
+				synctest.Test(t, func(t *testing.T) {
+					wire := plays(answer(status, "", "Retry-After", value))
+					err := e.call(t.Context(), scriptedClient(t, wire))
+					if got := asError(t, err); got.RetryAfter != want || len(wire.requests()) != 1 {
+						t.Errorf("%s, %d with Retry-After %s: %d requests, RetryAfter %v, want %v", e.name, status, value, len(wire.requests()), got.RetryAfter, want)
+					}
+				})
+			}
+		}
+	}
+}
+
+// What a server asks to wait for is bounded, whatever it writes.
+func TestHostileRetryAfter(t *testing.T) {
+	t.Parallel()
+	for _, value := range []string{
+		"-5", "1.5", "1e9", "99999999999999999999", "315360000", "Mon, 01 Jan 1990 00:00:00 GMT", "Tue, 01 Jan 2036 00:00:00 GMT",
+		"Thu, 31 Dec 9999 23:59:59 GMT", "soon", "0", " ", "١٣", strings.Repeat("9", 100_000),
+	} {
+		for _, status := range []int{429, 503} {
+			for _, e := range endpoints {
+				synctest.Test(t, func(t *testing.T) {
+					ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+					defer cancel()
+					wire := plays(answer(status, `{"errors":[{"code":"HTTP-429"}]}`, "Retry-After", value))
+					began := time.Now()
+					err := e.call(ctx, scriptedClient(t, wire))
+					if err == nil || ctx.Err() != nil {
+						t.Errorf("%s, %d, %.40q: %v", e.name, status, value, err)
+					}
+					if took := time.Since(began); took > 30*time.Minute {
+						t.Errorf("%s, %d, %.40q: took %v", e.name, status, value, took)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestBackoffDoublesWithJitter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		seen := map[time.Duration]bool{}
+		for range 20 {
+			wire := plays(answer(500, ""))
+			client := scriptedClient(t, wire, reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 8}))
+			_, err := client.Get(t.Context(), reloadID)
+			if e := asError(t, err); e.Attempts != 9 || !errors.Is(err, reloads.ErrServer) {
+				t.Errorf("%v after %d attempts, want ErrServer after 9", err, e.Attempts)
+			}
+			most := 500 * time.Millisecond
+			for i, gap := range wire.gaps() {
+				if gap < most/2 || gap > most {
+					t.Errorf("wait %d is %v, want %v to %v", i, gap, most/2, most)
+				}
+				most = min(2*most, 30*time.Second)
+			}
+			seen[wire.gaps()[0]] = true
+		}
+		if len(seen) < 10 {
+			t.Errorf("of 20 waits %d are different: no jitter", len(seen))
+		}
+	})
+}
+
+func TestRetryPolicy(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		policy   reloads.RetryPolicy
+		requests int
+	}{
+		"none":    {reloads.RetryPolicy{}, 1},
+		"two":     {reloads.RetryPolicy{MaxRetries: 2}, 3},
+		"backoff": {reloads.RetryPolicy{MaxRetries: 2, MinBackoff: time.Hour}, 3},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			wire := plays(answer(500, ""))
+			_, err := scriptedClient(t, wire, reloads.WithRetry(c.policy)).Get(t.Context(), reloadID)
+			if e := asError(t, err); len(wire.requests()) != c.requests || e.Attempts != c.requests {
+				t.Errorf("%s: %d requests, Attempts %d, want %d", name, len(wire.requests()), e.Attempts, c.requests)
+			}
+			for _, gap := range wire.gaps() {
+				if least := max(c.policy.MinBackoff/2, 250*time.Millisecond); gap < least {
+					t.Errorf("%s: waited %v, want at least %v", name, gap, least)
+				}
+			}
+		})
+	}
+	// As many as one likes, until it passes.
+	synctest.Test(t, func(t *testing.T) {
+		wire := plays(append(slices.Repeat([]outcome{fails(errDial)}, 100), answer(200, queued))...)
+		client := scriptedClient(t, wire, reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 1<<63 - 1}))
+		if _, err := client.Get(t.Context(), reloadID); err != nil {
+			t.Errorf("with the largest MaxRetries: %d requests, %v", len(wire.requests()), err)
+		}
+	})
+}
+
+func TestContextEndsTheRetries(t *testing.T) {
+	t.Parallel()
+	for _, e := range endpoints {
+		synctest.Test(t, func(t *testing.T) {
+			wire := plays(answer(429, testdata(t, "error_429_rate.json"), "Retry-After", "60"))
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(10*time.Second, cancel)
+			began := time.Now()
+			err := e.call(ctx, scriptedClient(t, wire))
+			if !errors.Is(err, context.Canceled) || asError(t, err).StatusCode != 429 || time.Since(began) != 10*time.Second {
+				t.Errorf("%s, canceled: got %v after %v", e.name, err, time.Since(began))
+			}
+
+			ctx, cancel = context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			began, wire = time.Now(), plays(answer(429, testdata(t, "error_429_rate.json"), "Retry-After", "60"))
+			err = e.call(ctx, scriptedClient(t, wire))
+			if !errors.Is(err, context.DeadlineExceeded) || asError(t, err).StatusCode != 429 || time.Since(began) != 0 {
+				t.Errorf("%s, a deadline before the next attempt: got %v after %v", e.name, err, time.Since(began))
+			}
+			if n := len(wire.requests()); n != 1 {
+				t.Errorf("%s: %d requests", e.name, n)
+			}
+		})
+	}
 }
 
 func TestACancelWhoseOutcomeWasUnclear(t *testing.T) {

@@ -203,52 +203,6 @@ func TestAContextThatEndsWhileTheTokenIsFetched(t *testing.T) {
 	}
 }
 
-// A gateway's error page may show the request's headers.
-func TestAnEchoedTokenIsRedacted(t *testing.T) {
-	t.Parallel()
-	long := "test-token-" + strings.Repeat("0123456789", 30) // as long as real ones are
-	for name, o := range map[string]outcome{
-		"body":           answer(404, "<p>Authorization: Bearer "+long+"</p>"),
-		"at the cut":     answer(404, strings.Repeat("x", 400)+long),
-		"twice":          answer(404, long+strings.Repeat("x", 450)+long),
-		"detail":         answer(404, `{"errors":[{"code":"`+long+`","title":"`+long+`","detail":"x`+long+`"}],"traceId":"`+long+`"}`),
-		"content type":   answer(404, "x", "Content-Type", "text/"+long),
-		"2xx":            answer(200, long),
-		"2xx, in JSON":   answer(200, `{"id":"1","endTime":"`+long+`"}`),
-		"the transport":  fails(errors.New("malformed response: " + long)),
-		"server failure": answer(500, `{"errors":[{"code":"`+long+`"}]}`),
-	} {
-		for _, e := range endpoints {
-			synctest.Test(t, func(t *testing.T) {
-				err := e.call(t.Context(), with(t, reloads.APIKey(long), plays(o), none))
-				if err == nil {
-					return // a cancel does without a body
-				}
-				text := printed(err) + fmt.Sprintf("%+v", err)
-				var answer *reloads.Error
-				if errors.As(err, &answer) {
-					text += printed(*answer)
-				}
-				silent(t, name+" "+e.name, text, long[:30], fmt.Sprintf("%x", long[:30]))
-				if !strings.Contains(text, "REDACTED") {
-					t.Errorf("%s, %s: nothing is redacted in %v", name, e.name, err)
-				}
-			})
-		}
-	}
-}
-
-// The error of net/http quotes an answer that is no HTTP.
-func TestATokenInABrokenAnswerIsRedacted(t *testing.T) {
-	t.Parallel()
-	client := rawClient(t, rawServer(t, writes("Bearer "+testToken+"\r\n\r\n")))
-	_, err := client.Get(t.Context(), reloadID)
-	if err == nil {
-		t.Fatal("no error")
-	}
-	silent(t, "the error", err.Error())
-}
-
 // keeps remembers the requests themselves: a transport may still read one when the next is sent.
 type keeps struct {
 	*script

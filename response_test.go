@@ -1,0 +1,378 @@
+package reloads_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/reloads-go/reloads"
+)
+
+// errorWithoutHidden compares what users see of an *Error.
+var errorWithoutHidden = cmp.Options{cmpopts.IgnoreUnexported(reloads.Error{}), cmpopts.EquateErrors()}
+
+// What is no error body in the service's own form is still an *Error, and shows how it began.
+func TestErrorsWithoutTheAPIsBody(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("é", 1000)
+	for name, c := range map[string]struct{ body, shows string }{
+		"HTML":              {testdata(t, "gateway_502.html"), testdata(t, "gateway_502.html")},
+		"empty":             {testdata(t, "empty"), ""},
+		"cut off":           {testdata(t, "error_cut_off.json"), testdata(t, "error_cut_off.json")},
+		"null":              {"null", "null"},
+		"array":             {"[]", "[]"},
+		"no errors":         {`{"errors":[],"traceId":"1"}`, `{"errors":[],"traceId":"1"}`},
+		"errors of a type":  {`{"errors":"x"}`, `{"errors":"x"}`},
+		"error of a type":   {`{"errors":["x"]}`, `{"errors":["x"]}`},
+		"more after it":     {`{"errors":[{}]} x`, `{"errors":[{}]} x`},
+		"512 bytes":         {strings.Repeat("x", 512), strings.Repeat("x", 512)},
+		"513 bytes":         {strings.Repeat("x", 513), strings.Repeat("x", 512)},
+		"long, whole runes": {"x" + long, "x" + long[:510]},
+		"not UTF-8":         {"a\xffb", "a\uFFFDb"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := scriptedClient(t, plays(answer(http.StatusNotFound, c.body, "Content-Type", "text/html")))
+			_, err := client.Get(t.Context(), reloadID)
+			want := reloads.Error{
+				StatusCode: 404, Method: "GET", Path: "/api/v1/reloads/" + reloadID, Attempts: 1, ContentType: "text/html", Body: c.shows,
+			}
+			if diff := cmp.Diff(want, *asError(t, err), errorWithoutHidden); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if !errors.Is(err, reloads.ErrNotFound) {
+				t.Errorf("%v is no ErrNotFound", err)
+			}
+		})
+	}
+}
+
+// A 2xx with something else in it than the API promises must not pass for an answer.
+func TestSuccessWithoutTheAPIsBody(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{
+		"<html>maintenance</html>", "", "null", "[]", `"x"`, "{}", `{"da`, `{"data":null}`, `{"data":{}}`, `{"data":[{}]}`, `{"data":[1]}`,
+		`{"data":[{"id":""}]}`, `{"id":""}`, `{"links":{}}`, `{"data":[]} x`, `{"id":"1"} x`, `{"errors":[{"code":"RELOADS-001"}],"traceId":"1"}`,
+		`{"data":[],"links":1}`, `{"data":[{"id":"1"}`,
+	} {
+		for _, e := range endpoints {
+			if e.name == "cancel" {
+				continue // its status says it all
+			}
+			wire := plays(answer(http.StatusOK, body, "Content-Type", "text/html"))
+			var err error
+			synctest.Test(t, func(t *testing.T) { err = e.call(t.Context(), scriptedClient(t, wire)) })
+			got := asError(t, err)
+			want := reloads.Error{
+				StatusCode: 200, Method: e.method, Path: e.uri, Attempts: 1, ContentType: "text/html", Body: body, Err: got.Err,
+			}
+			if diff := cmp.Diff(want, *got, errorWithoutHidden); diff != "" || got.Err == nil {
+				t.Errorf("%s %q, %v (-want +got):\n%s", e.name, body, got.Err, diff)
+			}
+			if n := wire.count(e.method); n != 1 { // a trigger is also looked for
+				t.Errorf("%s %q: sent %d times, want once", e.name, body, n)
+			}
+			if errors.Is(err, reloads.ErrOutcomeUnknown) != (e.name == "trigger") {
+				t.Errorf("%s %q: %v", e.name, body, err)
+			}
+		}
+	}
+}
+
+// Every status of every operation is a success or an error that tells the status, and comes to an end.
+func TestEveryStatusOfEveryOperation(t *testing.T) {
+	t.Parallel()
+	for status := 100; status <= 599; status++ {
+		for _, e := range endpoints {
+			synctest.Test(t, func(t *testing.T) {
+				ok, body := answerOf(e)
+				wire := plays(answer(status, body))
+				began := time.Now()
+				err := e.call(t.Context(), scriptedClient(t, wire))
+				switch {
+				case status >= 200 && status <= 299 && (status == ok || e.name != "cancel"):
+					if err != nil {
+						t.Errorf("%s, %d: %v", e.name, status, err)
+					}
+				case err == nil && status >= 200 && status <= 299: // a cancel says more by its status than by its body
+				case asError(t, err).StatusCode != status && !errors.Is(err, reloads.ErrOutcomeUnknown):
+					t.Errorf("%s, %d: %v", e.name, status, err)
+				}
+				if n := wire.count(e.method); n > 12 {
+					t.Errorf("%s, %d: sent %d times", e.name, status, n)
+				}
+				if took := time.Since(began); took > 10*time.Minute {
+					t.Errorf("%s, %d: took %v", e.name, status, took)
+				}
+			})
+		}
+	}
+}
+
+// answerOf is the endpoint's success: its status and body.
+func answerOf(e endpoint) (status int, body string) {
+	resp, _ := e.ok(nil)
+	b, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b)
+}
+
+// Answers over a socket that no server should give: each is an error in bounded time, or the record.
+func TestHostileAnswers(t *testing.T) {
+	t.Parallel()
+	chunked := head + "Transfer-Encoding: chunked\r\n\r\n"
+	for name, c := range map[string]struct {
+		text string
+		ok   bool
+	}{
+		"no content type":             {"HTTP/1.1 200 OK\r\n\r\n" + queued, true},
+		"another content type":        {"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n" + queued, true},
+		"until the connection closes": {head + "\r\n" + queued, true},
+		"HTTP/1.0":                    {"HTTP/1.0 200 OK\r\n\r\n" + queued, true},
+		"early hints before":          {"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + head + "\r\n" + queued, true},
+		"continue, again and again":   {strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 1000) + head + "\r\n" + queued, true},
+		"switching protocols":         {"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", false},
+		"nothing":                     {"", false},
+		"half a status line":          {"HTTP/1.1 20", false},
+		"no HTTP":                     {"SSH-2.0-OpenSSH\r\n", false},
+		"a status that is none":       {"HTTP/1.1 999999 Ok\r\n\r\n", false},
+		"headers without end":         {head + strings.Repeat("X-Filler: "+strings.Repeat("x", 1000)+"\r\n", 12<<10), false},
+		"less than announced":         {head + "Content-Length: 1000\r\n\r\n" + queued, false},
+		"a negative length":           {head + "Content-Length: -1\r\n\r\n" + queued, false},
+		"two lengths":                 {head + "Content-Length: 5\r\nContent-Length: 6\r\n\r\n" + queued, false},
+		"chunks that break off":       {chunked + "5\r\n{\"id\"\r\n", false},
+		"a chunk of no size":          {chunked + "x\r\n", false},
+		"a body that is not gzip":     {head + "Content-Encoding: gzip\r\n\r\n" + queued, false},
+		"a body in an unknown coding": {head + "Content-Encoding: br\r\n\r\n\x0b\x02\x80", false},
+		"10,000 levels":               {head + "\r\n" + strings.Repeat(`{"x":`, 10_000) + "1" + strings.Repeat("}", 10_000), false},
+		"10,000 levels of a link":     {head + "\r\n" + `{"id":"1","links":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + "}", false},
+		"204 with a body":             {"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello", false},
+		"invalid UTF-8":               {head + "\r\n{\"id\":\"1\",\"log\":\"\xff\xfe\"}", true},
+		"duplicate names":             {head + "\r\n" + `{"id":"1","id":"` + reloadID + `"}`, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := rawClient(t, rawServer(t, writes(c.text)))
+			r, err := client.Get(t.Context(), reloadID)
+			if (err == nil) != c.ok || c.ok && r.ID == "" {
+				t.Errorf("%+v, %v", r, err)
+			}
+			if err != nil && len(err.Error()) > 4096 {
+				t.Errorf("the error has %d bytes", len(err.Error()))
+			}
+		})
+	}
+}
+
+func TestBodiesThatAreTooLong(t *testing.T) {
+	t.Parallel()
+	for name, length := range map[string]int64{"announced": 65 << 20, "streamed": -1} {
+		t.Run(name, func(t *testing.T) {
+			wire := plays(endless(http.StatusOK, 65<<20, length))
+			_, err := scriptedClient(t, wire).Get(t.Context(), reloadID)
+			if e := asError(t, err); e.StatusCode != 200 || e.Err == nil || !strings.Contains(e.Err.Error(), "too long") {
+				t.Errorf("a body of 65 MiB: %v", err)
+			}
+			if n := len(wire.requests()); n != 1 {
+				t.Errorf("%d requests, want 1", n)
+			}
+			// Of an error only the beginning is needed.
+			_, err = scriptedClient(t, plays(endless(http.StatusNotFound, 3<<20, min(length, 3<<20)))).Get(t.Context(), reloadID)
+			if e := asError(t, err); e.StatusCode != 404 || e.Body != strings.Repeat(" ", 512) {
+				t.Errorf("an error of 3 MiB: %d with %d bytes of its body, want 512", e.StatusCode, len(e.Body))
+			}
+		})
+	}
+}
+
+// endless is a body of n bytes that needs no memory.
+func endless(status, n int64, length int64) outcome {
+	return func(r *http.Request) (*http.Response, error) {
+		return &http.Response{
+			StatusCode: int(status), Header: http.Header{}, ContentLength: length,
+			Body: io.NopCloser(io.LimitReader(spaces{}, n)), Request: r,
+		}, nil
+	}
+}
+
+type spaces struct{}
+
+func (spaces) Read(p []byte) (int, error) { return copy(p, bytes.Repeat([]byte{' '}, len(p))), nil }
+
+// The limits are exact, and a limit of the largest number is none.
+func TestBodyLimits(t *testing.T) {
+	t.Parallel()
+	const most = 1<<63 - 1
+	for _, c := range []struct {
+		limits reloads.BodyLimits
+		ok     bool
+	}{
+		{reloads.BodyLimits{}, true},
+		{reloads.BodyLimits{Answer: int64(len(queued)), Error: 1}, true},
+		{reloads.BodyLimits{Answer: int64(len(queued)) - 1}, false},
+		{reloads.BodyLimits{Answer: most}, true},
+	} {
+		_, err := scriptedClient(t, plays(answer(200, queued)), reloads.WithBodyLimits(c.limits)).Get(t.Context(), reloadID)
+		if (err == nil) != c.ok || err != nil && !errors.Is(err, reloads.ErrBodyTooLong) {
+			t.Errorf("%+v: %v", c.limits, err)
+		}
+	}
+	body := testdata(t, "error_404.json")
+	for limit, fits := range map[int64]bool{int64(len(body)): true, int64(len(body)) - 1: false, 1: false} {
+		wire := plays(answer(404, body))
+		_, err := scriptedClient(t, wire, reloads.WithBodyLimits(reloads.BodyLimits{Error: limit})).Get(t.Context(), reloadID)
+		if !errors.Is(err, reloads.ErrNotFound) || errors.Is(err, reloads.ErrBodyTooLong) == fits {
+			t.Errorf("an error of %d bytes with a limit of %d: %v", len(body), limit, err)
+		}
+		if n := len(wire.requests()); n != 1 {
+			t.Errorf("sent %d times", n)
+		}
+	}
+}
+
+// Of a body without end, or a small one that inflates to a large one, only so much is read as the limit allows.
+func TestBodiesWithoutEnd(t *testing.T) { // not in parallel: what is allocated is counted
+	const limit = 4 << 20
+	bomb := bytes.Repeat(gzipped(t, 16<<20), 64) // 1 GiB: a gzip stream may have members
+	if len(bomb) > 2<<20 {
+		t.Fatalf("the bomb has %d bytes", len(bomb))
+	}
+	zeros := make([]byte, 64<<10)
+	pour := func(w io.Writer) { // until the client has enough
+		for {
+			if _, err := w.Write(zeros); err != nil {
+				return
+			}
+		}
+	}
+	for name, respond := range map[string]func(io.Writer){
+		"answer without end": func(w io.Writer) { writes(head + "\r\n")(w); pour(w) },
+		"error without end":  func(w io.Writer) { writes("HTTP/1.1 404 Not Found\r\n\r\n")(w); pour(w) },
+		"gzip bomb":          func(w io.Writer) { writes(head + "Content-Encoding: gzip\r\n\r\n")(w); _, _ = w.Write(bomb) },
+		"gzip bomb as an error": func(w io.Writer) {
+			writes("HTTP/1.1 502 Bad Gateway\r\nContent-Encoding: gzip\r\n\r\n")(w)
+			_, _ = w.Write(bomb)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := rawClient(t, rawServer(t, respond), reloads.WithBodyLimits(reloads.BodyLimits{Answer: limit, Error: limit}))
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, err := client.Get(t.Context(), reloadID)
+			runtime.ReadMemStats(&after)
+			if asError(t, err); !errors.Is(err, reloads.ErrBodyTooLong) || !strings.Contains(err.Error(), "at most 4194304 bytes are read") {
+				t.Errorf("%v", err)
+			}
+			// The buffer doubles until it holds the limit, and the race detector doubles that.
+			if grown := after.TotalAlloc - before.TotalAlloc; grown > 48<<20 {
+				t.Errorf("%d MiB were allocated for a limit of %d MiB", grown>>20, limit>>20)
+			}
+		})
+	}
+}
+
+// gzipped is so many zeros.
+func gzipped(t testing.TB, n int64) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(w, io.LimitReader(zeroReader{}, n)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+type zeroReader struct{}
+
+func (zeroReader) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// Two answers of which nobody is to wait for the body: one without end, and one that breaks off.
+func TestErrorsNeedNoWholeBody(t *testing.T) {
+	t.Parallel()
+	for name, status := range map[string]int{"switching protocols": http.StatusSwitchingProtocols, "refusal": http.StatusBadRequest} {
+		body := io.Reader(&brokenBody{text: "beginning"})
+		if status == http.StatusSwitchingProtocols {
+			body = nil // reading it would panic
+		}
+		client := scriptedClient(t, plays(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(body), ContentLength: -1, Request: r}, nil
+		}))
+		_, err := client.Get(t.Context(), reloadID)
+		if e := asError(t, err); e.StatusCode != status || (body != nil && e.Body != "beginning") {
+			t.Errorf("%s: %#v", name, e)
+		}
+	}
+}
+
+// brokenBody ends with a lost connection.
+type brokenBody struct{ text string }
+
+func (b *brokenBody) Read(p []byte) (int, error) {
+	if b.text == "" {
+		return 0, errReset
+	}
+	n := copy(p, b.text)
+	b.text = b.text[n:]
+	return n, nil
+}
+
+// A gateway's error page may show the request's headers.
+func TestAnEchoedTokenIsRedacted(t *testing.T) {
+	t.Parallel()
+	long := "test-token-" + strings.Repeat("0123456789", 30) // as long as real ones are
+	for name, o := range map[string]outcome{
+		"body":           answer(404, "<p>Authorization: Bearer "+long+"</p>"),
+		"at the cut":     answer(404, strings.Repeat("x", 400)+long),
+		"twice":          answer(404, long+strings.Repeat("x", 450)+long),
+		"detail":         answer(404, `{"errors":[{"code":"`+long+`","title":"`+long+`","detail":"x`+long+`"}],"traceId":"`+long+`"}`),
+		"content type":   answer(404, "x", "Content-Type", "text/"+long),
+		"2xx":            answer(200, long),
+		"2xx, in JSON":   answer(200, `{"id":"1","endTime":"`+long+`"}`),
+		"the transport":  fails(errors.New("malformed response: " + long)),
+		"server failure": answer(500, `{"errors":[{"code":"`+long+`"}]}`),
+	} {
+		for _, e := range endpoints {
+			synctest.Test(t, func(t *testing.T) {
+				err := e.call(t.Context(), with(t, reloads.APIKey(long), plays(o), none))
+				if err == nil {
+					return // a cancel does without a body
+				}
+				text := printed(err) + fmt.Sprintf("%+v", err)
+				var answer *reloads.Error
+				if errors.As(err, &answer) {
+					text += printed(*answer)
+				}
+				silent(t, name+" "+e.name, text, long[:30], fmt.Sprintf("%x", long[:30]))
+				if !strings.Contains(text, "REDACTED") {
+					t.Errorf("%s, %s: nothing is redacted in %v", name, e.name, err)
+				}
+			})
+		}
+	}
+}
+
+// The error of net/http quotes an answer that is no HTTP.
+func TestATokenInABrokenAnswerIsRedacted(t *testing.T) {
+	t.Parallel()
+	client := rawClient(t, rawServer(t, writes("Bearer "+testToken+"\r\n\r\n")))
+	_, err := client.Get(t.Context(), reloadID)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	silent(t, "the error", err.Error())
+}
