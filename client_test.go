@@ -3,13 +3,10 @@ package reloads_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/reloads-go/reloads"
 )
@@ -126,72 +123,6 @@ func TestOptionsThatAreRefused(t *testing.T) {
 	}
 }
 
-// sticky is a transport that counts how often its idle connections are closed.
-type sticky struct {
-	*script
-	closed int
-}
-
-func (s *sticky) CloseIdleConnections() { s.closed++ }
-
-func TestTheUsersHTTPClientIsLeftAlone(t *testing.T) {
-	t.Parallel()
-	transport := &sticky{script: plays(answer(404, ""), answer(302, "", "Location", "https://elsewhere.example.com"))}
-	checked := false
-	hc := &http.Client{Transport: transport, Timeout: time.Hour, CheckRedirect: func(*http.Request, []*http.Request) error {
-		checked = true
-		return nil
-	}}
-	client := scriptedClient(t, nil, reloads.WithHTTPClient(hc))
-	for range 2 {
-		if _, err := client.Get(t.Context(), reloadID); err == nil {
-			t.Error("no error")
-		}
-	}
-	if hc.Transport != transport || hc.Timeout != time.Hour || hc.Jar != nil || checked {
-		t.Errorf("the http.Client is now %+v, its CheckRedirect was called: %v", hc, checked)
-	}
-	if _ = hc.CheckRedirect(nil, nil); !checked {
-		t.Error("the http.Client has another CheckRedirect")
-	}
-	if transport.closed != 0 {
-		t.Errorf("the idle connections were closed %d times", transport.closed)
-	}
-}
-
-func TestHeaders(t *testing.T) {
-	t.Parallel()
-	for _, e := range endpoints {
-		wire := plays(e.ok)
-		if err := e.call(t.Context(), scriptedClient(t, wire, reloads.WithUserAgent("ignored/1"), reloads.WithUserAgent("nightly/1.4"))); err != nil {
-			t.Fatal(err)
-		}
-		want := http.Header{
-			"Accept": {"application/json"}, "Authorization": {"Bearer " + testToken},
-			"User-Agent": wire.requests()[0].Header["User-Agent"],
-		}
-		if e.name == "trigger" {
-			want.Set("Content-Type", "application/json")
-		}
-		if e.name == "log" {
-			want.Set("Accept", "text/plain, application/json;q=0.5")
-		}
-		if diff := cmp.Diff(want, wire.requests()[0].Header); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", e.name, diff)
-		}
-		if got := want.Get("User-Agent"); !strings.HasPrefix(got, "nightly/1.4 reloads-go/") {
-			t.Errorf("User-Agent is %q", got)
-		}
-	}
-	wire := plays(answer(200, emptyPage))
-	if _, err := scriptedClient(t, wire).List(t.Context(), reloads.ListOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if got := wire.requests()[0].Header.Get("User-Agent"); !strings.HasPrefix(got, "reloads-go/") {
-		t.Errorf("User-Agent is %q", got)
-	}
-}
-
 func TestANilContextIsAnError(t *testing.T) {
 	t.Parallel()
 	var missing context.Context
@@ -213,38 +144,6 @@ func TestANilContextIsAnError(t *testing.T) {
 		if _, errs, _ := collect(client.All(missing, reloads.ListOptions{Prefetch: prefetch})); errs != 1 {
 			t.Errorf("All: %d errors", errs)
 		}
-	}
-}
-
-// A redirect is an answer: whoever it leads to is not contacted, and does not get the token.
-func TestRedirectsAreNotFollowed(t *testing.T) {
-	t.Parallel()
-	elsewhere, hits := gateway(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, queued) })
-	for _, status := range []int{301, 302, 303, 307, 308} {
-		for name, target := range map[string]string{
-			"a subdomain": "https://sub.localhost/api/v1/reloads", "plain http": "http://elsewhere.example.com/api/v1/reloads",
-			"other port": elsewhere + "/api/v1/reloads", "other host": "https://elsewhere.example.com/", "same host": prefix + "/api/v1/reloads/2",
-			"no place": "", "a broken place": "https://%zz/?" + testToken,
-		} {
-			for _, e := range endpoints {
-				client, requests := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-					if target != "" {
-						w.Header().Set("Location", target)
-					}
-					w.WriteHeader(status)
-				}, none, reloads.WithLimiters(unlimited))
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-				err := e.call(ctx, client)
-				cancel()
-				if got := asError(t, err); got.StatusCode != status || len(requests.requests()) != 1 {
-					t.Errorf("%s, %d to %s: %d requests, %v", e.name, status, name, len(requests.requests()), err)
-				}
-				silent(t, "the error", err.Error(), "elsewhere")
-			}
-		}
-	}
-	if n := len(hits.requests()); n != 0 {
-		t.Errorf("%d requests went to the target of a redirect", n)
 	}
 }
 

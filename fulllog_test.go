@@ -5,15 +5,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/reloads-go/reloads"
 )
 
 // streams is an answer whose body is not known before it is read.
@@ -84,43 +81,6 @@ func (e repeated) Read(p []byte) (int, error) {
 		_, _ = e.Seek(0, io.SeekStart)
 	}
 	return e.Reader.Read(p)
-}
-
-// slow has a byte every ten seconds.
-type slow struct{ left int }
-
-func (s *slow) Read(p []byte) (int, error) {
-	if s.left == 0 {
-		return 0, io.EOF
-	}
-	time.Sleep(10 * time.Second)
-	s.left--
-	return copy(p, "."), nil
-}
-
-func TestTheTimeOfAnAttemptEndsWhereALogBegins(t *testing.T) {
-	t.Parallel()
-	limit := reloads.WithAttemptTimeout(7 * time.Second)
-	synctest.Test(t, func(t *testing.T) {
-		log, err := scriptedClient(t, plays(streams(&slow{360})), limit).Log(t.Context(), "app", reloadID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		if b, err := io.ReadAll(log); len(b) != 360 || err != nil || time.Since(began) != time.Hour {
-			t.Errorf("%d bytes, %v after %v", len(b), err, time.Since(began))
-		}
-		if err := log.Close(); err != nil {
-			t.Error(err)
-		}
-
-		began = time.Now()
-		var timeout net.Error
-		_, err = scriptedClient(t, plays(hangs), limit, none).Log(t.Context(), "app", reloadID)
-		if !errors.As(err, &timeout) || !timeout.Timeout() || time.Since(began) != 7*time.Second {
-			t.Errorf("without a log: %v after %v, want a timeout after 7s", err, time.Since(began))
-		}
-	})
 }
 
 func TestTheContextEndsALog(t *testing.T) {

@@ -1,7 +1,6 @@
 package reloads_test
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/reloads-go/reloads"
@@ -22,18 +21,6 @@ func TestCancelsWithoutTheirBody(t *testing.T) {
 	} {
 		if got, err := scriptedClient(t, plays(answer(c.status, c.body))).Cancel(t.Context(), reloadID); got != c.want || err != nil {
 			t.Errorf("%d %q: %q, %v", c.status, c.body, got, err)
-		}
-	}
-}
-
-// A connection that the server closed between two calls is not noticed: the next call takes another.
-func TestAConnectionThatTheServerClosed(t *testing.T) {
-	t.Parallel()
-	response := fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, len(queued), queued)
-	client := rawClient(t, rawServer(t, writes(response)), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 3}))
-	for i := range 20 {
-		if _, err := client.Get(t.Context(), reloadID); err != nil {
-			t.Fatalf("call %d: %v", i, err)
 		}
 	}
 }

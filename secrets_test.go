@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -97,31 +94,3 @@ func (a authorized) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.Header.Set("Authorization", "Bearer "+a.token)
 	return a.base.RoundTrip(r)
 }
-
-// A panic of a transport, or of a source, passes through with a trace that shows no token.
-func TestAPanicShowsNoToken(t *testing.T) {
-	t.Parallel()
-	boom := errors.New("boom")
-	panics := plays(func(*http.Request) (*http.Response, error) { panic(boom) })
-	inTheBody := plays(func(r *http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(panicking{boom}), Request: r}, nil
-	})
-	for name, wire := range map[string]*script{"transport": panics, "body": inTheBody} {
-		for _, e := range endpoints {
-			func() {
-				defer func() {
-					value := recover()
-					if value != any(boom) {
-						t.Errorf("%s, %s: recovered %v", name, e.name, value)
-					}
-					silent(t, "the trace", fmt.Sprintf("%v\n%s", value, debug.Stack()), fmt.Sprintf("%x", testToken))
-				}()
-				_ = e.call(t.Context(), scriptedClient(t, wire))
-			}()
-		}
-	}
-}
-
-type panicking struct{ value any }
-
-func (p panicking) Read([]byte) (int, error) { panic(p.value) }

@@ -3,7 +3,12 @@ package reloads_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
+	"runtime/debug"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +17,39 @@ import (
 
 	"github.com/reloads-go/reloads"
 )
+
+func TestHeaders(t *testing.T) {
+	t.Parallel()
+	for _, e := range endpoints {
+		wire := plays(e.ok)
+		if err := e.call(t.Context(), scriptedClient(t, wire, reloads.WithUserAgent("ignored/1"), reloads.WithUserAgent("nightly/1.4"))); err != nil {
+			t.Fatal(err)
+		}
+		want := http.Header{
+			"Accept": {"application/json"}, "Authorization": {"Bearer " + testToken},
+			"User-Agent": wire.requests()[0].Header["User-Agent"],
+		}
+		if e.name == "trigger" {
+			want.Set("Content-Type", "application/json")
+		}
+		if e.name == "log" {
+			want.Set("Accept", "text/plain, application/json;q=0.5")
+		}
+		if diff := cmp.Diff(want, wire.requests()[0].Header); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", e.name, diff)
+		}
+		if got := want.Get("User-Agent"); !strings.HasPrefix(got, "nightly/1.4 reloads-go/") {
+			t.Errorf("User-Agent is %q", got)
+		}
+	}
+	wire := plays(answer(200, emptyPage))
+	if _, err := scriptedClient(t, wire).List(t.Context(), reloads.ListOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := wire.requests()[0].Header.Get("User-Agent"); !strings.HasPrefix(got, "reloads-go/") {
+		t.Errorf("User-Agent is %q", got)
+	}
+}
 
 func TestContextEndsAnAttempt(t *testing.T) {
 	t.Parallel()
@@ -42,43 +80,74 @@ func TestContextEndsAnAttempt(t *testing.T) {
 	}
 }
 
-func TestAttemptTimeout(t *testing.T) {
+// A context ends a call wherever it is, at once, and what was sent by then is known.
+func TestAContextEndsACallAnywhere(t *testing.T) {
 	t.Parallel()
+	paused := func() reloads.Limiters {
+		l := reloads.NewLimiter(1, time.Minute)
+		l.Pause(time.Now().Add(time.Hour))
+		return reloads.Limiters{Read: l, Trigger: l, Cancel: l}
+	}
 	for name, c := range map[string]struct {
-		opts []reloads.Option
-		user time.Duration // of the user's http.Client
-		want time.Duration
+		first outcome
+		opts  func() []reloads.Option
+		after time.Duration // the context ends
+		sent  int
 	}{
-		"default":       {nil, 0, time.Minute},
-		"shorter":       {[]reloads.Option{reloads.WithAttemptTimeout(5 * time.Second)}, 0, 5 * time.Second},
-		"user's":        {nil, 7 * time.Second, 7 * time.Second},
-		"both":          {[]reloads.Option{reloads.WithAttemptTimeout(5 * time.Second)}, 7 * time.Second, 5 * time.Second},
-		"none but user": {[]reloads.Option{reloads.WithAttemptTimeout(0)}, 7 * time.Second, 7 * time.Second},
-		"none":          {[]reloads.Option{reloads.WithAttemptTimeout(0)}, 0, time.Hour}, // the context's
+		"before":                {answer(200, queued), nil, 0, 0},
+		"waiting for the limit": {answer(200, queued), func() []reloads.Option { return []reloads.Option{reloads.WithLimiters(paused())} }, time.Second, 0},
+		"waiting for an answer": {hangs, nil, time.Second, 1},
+		"during backoff": {fails(errDial), func() []reloads.Option {
+			return []reloads.Option{reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 9, MinBackoff: time.Hour, MaxBackoff: time.Hour})}
+		}, time.Second, 1},
+		"during the body": {dripping, nil, 90 * time.Second, 1},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-			defer cancel()
-			hc := &http.Client{Transport: plays(hangs), Timeout: c.user}
-			began := time.Now()
-			_, err := scriptedClient(t, nil, append(c.opts, none, reloads.WithHTTPClient(hc))...).Get(ctx, reloadID)
-			if took := time.Since(began); err == nil || took != c.want {
-				t.Errorf("%s: gave up after %v, want %v: %v", name, took, c.want, err)
-			}
-		})
+		for _, e := range endpoints {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				because := errors.New("the user went home")
+				if c.after == 0 {
+					cancel(because)
+				}
+				defer time.AfterFunc(c.after, func() { cancel(because) }).Stop()
+				opts := []reloads.Option{reloads.WithAttemptTimeout(0)}
+				if c.opts != nil {
+					opts = append(opts, c.opts()...)
+				}
+				wire := plays(c.first)
+				began := time.Now()
+				err := e.call(ctx, scriptedClient(t, wire, opts...))
+				if !errors.Is(err, context.Canceled) || len(wire.requests()) != c.sent {
+					t.Errorf("%s, %s: %d requests, %v", name, e.name, len(wire.requests()), err)
+				}
+				if took := time.Since(began); took != c.after {
+					t.Errorf("%s, %s: returned after %v, want %v", name, e.name, took, c.after)
+				}
+				unclear := e.name == "trigger" && (name == "waiting for an answer" || name == "during the body")
+				if errors.Is(err, reloads.ErrOutcomeUnknown) != unclear {
+					t.Errorf("%s, %s: %v", name, e.name, err)
+				}
+			})
+		}
 	}
 }
 
-// counter is a limiter that lets everything through, or fails at its nth call.
-type counter struct{ calls, failAt int }
+// dripping is a body that comes a byte a second, for ever.
+func dripping(r *http.Request) (*http.Response, error) {
+	return &http.Response{
+		StatusCode: 200, Header: http.Header{}, ContentLength: -1, Body: io.NopCloser(drip{r.Context()}), Request: r,
+	}, nil
+}
 
-var errLimiter = errors.New("the limiter is broken")
+type drip struct{ ctx context.Context }
 
-func (c *counter) Wait(context.Context) error {
-	if c.calls++; c.calls == c.failAt {
-		return errLimiter
+func (d drip) Read(p []byte) (int, error) {
+	select {
+	case <-d.ctx.Done():
+		return 0, d.ctx.Err()
+	case <-time.After(time.Second):
+		return copy(p, " "), nil
 	}
-	return nil
 }
 
 func TestEveryAttemptAsksItsOwnLimiter(t *testing.T) {
@@ -109,5 +178,119 @@ func TestEveryAttemptAsksItsOwnLimiter(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// counter is a limiter that lets everything through, or fails at its nth call.
+type counter struct{ calls, failAt int }
+
+func (c *counter) Wait(context.Context) error {
+	if c.calls++; c.calls == c.failAt {
+		return errLimiter
+	}
+	return nil
+}
+
+var errLimiter = errors.New("the limiter is broken")
+
+// A panic of a transport, or of a source, passes through with a trace that shows no token.
+func TestAPanicShowsNoToken(t *testing.T) {
+	t.Parallel()
+	boom := errors.New("boom")
+	panics := plays(func(*http.Request) (*http.Response, error) { panic(boom) })
+	inTheBody := plays(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(panicking{boom}), Request: r}, nil
+	})
+	for name, wire := range map[string]*script{"transport": panics, "body": inTheBody} {
+		for _, e := range endpoints {
+			func() {
+				defer func() {
+					value := recover()
+					if value != any(boom) {
+						t.Errorf("%s, %s: recovered %v", name, e.name, value)
+					}
+					silent(t, "the trace", fmt.Sprintf("%v\n%s", value, debug.Stack()), fmt.Sprintf("%x", testToken))
+				}()
+				_ = e.call(t.Context(), scriptedClient(t, wire))
+			}()
+		}
+	}
+}
+
+type panicking struct{ value any }
+
+func (p panicking) Read([]byte) (int, error) { panic(p.value) }
+
+func TestEveryAttemptIsLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log journal
+		wire := plays(
+			answer(429, testdata(t, "error_429_rate.json"), "Retry-After", "13"),
+			answer(503, testdata(t, "error_500.json"), "Retry-After", "2"),
+			answer(200, emptyPage),
+		)
+		client := scriptedClient(t, wire, log.option(slog.LevelDebug))
+		if _, err := client.List(t.Context(), reloads.ListOptions{AppID: "secret-app", Filter: "secret-filter"}); err != nil {
+			t.Fatal(err)
+		}
+		silent(t, "the log", log.String(), "secret", "appId")
+		line := func(level string, attempt, status float64, more map[string]any) map[string]any {
+			l := map[string]any{"level": level, "operation": "list", "path": "/api/v1/reloads", "attempt": attempt, "status": status}
+			for name, value := range more {
+				l[name] = value
+			}
+			return l
+		}
+		const trace = "0000000000000000feedfacecafebeef"
+		want := []map[string]any{
+			line("DEBUG", 1, 429, map[string]any{"waited": 0.0, "duration": 0.0}),
+			line("WARN", 1, 429, map[string]any{"pause": 13e9}),
+			line("WARN", 1, 429, map[string]any{"wait": 13e9}),
+			line("DEBUG", 2, 503, map[string]any{"waited": 0.0, "duration": 0.0, "trace_id": trace}),
+			line("WARN", 2, 503, map[string]any{"wait": 2e9, "trace_id": trace}),
+			line("DEBUG", 3, 200, map[string]any{"waited": 0.0, "duration": 0.0}),
+		}
+		if diff := cmp.Diff(want, log.lines(t)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestARenewedTokenIsLogged(t *testing.T) {
+	t.Parallel()
+	var log journal
+	source := &tokens{list: []string{testToken + "1", testToken + "2"}}
+	client := with(t, source, plays(answer(401, testdata(t, "error_401.json")), answer(200, queued)), log.option(slog.LevelWarn))
+	if _, err := client.Get(t.Context(), reloadID); err != nil {
+		t.Fatal(err)
+	}
+	silent(t, "the log", log.String())
+	want := []map[string]any{{
+		"level": "WARN", "operation": "get", "path": "/api/v1/reloads/" + reloadID, "attempt": 1.0, "status": 401.0,
+		"trace_id": "000000000000000012d5b0c7a5f1e2d3",
+	}}
+	if diff := cmp.Diff(want, log.lines(t)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Neither what was sent nor what came back is logged, whatever goes wrong.
+func TestLogsHaveNoBodies(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]outcome{
+		"gateway's page": answer(502, "<html>secret-page</html>", "Content-Type", "text/html"), "no JSON": answer(200, "secret-page"),
+		"lost": fails(errReset), "success": answer(200, `{"id":"1","log":"secret-page"}`), "echo": answer(404, testToken),
+	} {
+		for _, e := range endpoints {
+			synctest.Test(t, func(t *testing.T) {
+				var log journal
+				err := e.call(t.Context(), scriptedClient(t, plays(o), log.option(slog.LevelDebug), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 1})))
+				silent(t, name+" of "+e.name+": the log", log.String(), "secret-page")
+				if log.Len() == 0 {
+					t.Errorf("%s of %s: nothing is logged; %v", name, e.name, err)
+				}
+			})
+		}
 	}
 }

@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -201,6 +203,36 @@ func TestAContextThatEndsWhileTheTokenIsFetched(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A source that blocks holds up its own call alone, until the context ends.
+func TestATokenSourceThatBlocks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		wire := plays(answer(200, queued))
+		client := with(t, reloads.TokenFunc(func(ctx context.Context) (string, error) {
+			if asked.Add(1) == 1 {
+				<-ctx.Done()
+				return "", ctx.Err()
+			}
+			return testToken, nil
+		}), wire)
+		blocked := make(chan error)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		go func() {
+			_, err := client.Get(ctx, reloadID)
+			blocked <- err
+		}()
+		synctest.Wait()
+		if _, err := client.Get(t.Context(), reloadID); err != nil {
+			t.Error(err)
+		}
+		if err := <-blocked; !errors.Is(err, context.DeadlineExceeded) || len(wire.requests()) != 1 {
+			t.Errorf("%d requests, %v", len(wire.requests()), err)
+		}
+	})
 }
 
 // keeps remembers the requests themselves: a transport may still read one when the next is sent.

@@ -3,9 +3,11 @@ package reloads_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,12 +19,31 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// stuck is a body that never comes.
-type stuck struct{ ctx context.Context }
-
-func (s stuck) Read([]byte) (int, error) {
-	<-s.ctx.Done()
-	return 0, s.ctx.Err()
+func TestAttemptTimeout(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		opts []reloads.Option
+		user time.Duration // of the user's http.Client
+		want time.Duration
+	}{
+		"default":       {nil, 0, time.Minute},
+		"shorter":       {[]reloads.Option{reloads.WithAttemptTimeout(5 * time.Second)}, 0, 5 * time.Second},
+		"user's":        {nil, 7 * time.Second, 7 * time.Second},
+		"both":          {[]reloads.Option{reloads.WithAttemptTimeout(5 * time.Second)}, 7 * time.Second, 5 * time.Second},
+		"none but user": {[]reloads.Option{reloads.WithAttemptTimeout(0)}, 7 * time.Second, 7 * time.Second},
+		"none":          {[]reloads.Option{reloads.WithAttemptTimeout(0)}, 0, time.Hour}, // the context's
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			hc := &http.Client{Transport: plays(hangs), Timeout: c.user}
+			began := time.Now()
+			_, err := scriptedClient(t, nil, append(c.opts, none, reloads.WithHTTPClient(hc))...).Get(ctx, reloadID)
+			if took := time.Since(began); err == nil || took != c.want {
+				t.Errorf("%s: gave up after %v, want %v: %v", name, took, c.want, err)
+			}
+		})
+	}
 }
 
 // The caller's deadline and that of an attempt are told apart.
@@ -53,6 +74,169 @@ func TestAnAttemptThatTakesTooLongIsATimeoutOfItsOwn(t *testing.T) {
 		})
 	}
 }
+
+// stuck is a body that never comes.
+type stuck struct{ ctx context.Context }
+
+func (s stuck) Read([]byte) (int, error) {
+	<-s.ctx.Done()
+	return 0, s.ctx.Err()
+}
+
+// A body that comes too slowly ends with its attempt, not with the caller's patience.
+func TestASlowBodyIsATimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		wire := plays(dripping)
+		began := time.Now()
+		_, err := scriptedClient(t, wire, none).Get(t.Context(), reloadID)
+		var timeout interface{ Timeout() bool }
+		if !errors.As(err, &timeout) || !timeout.Timeout() || time.Since(began) != time.Minute {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+	})
+}
+
+func TestTheTimeOfAnAttemptEndsWhereALogBegins(t *testing.T) {
+	t.Parallel()
+	limit := reloads.WithAttemptTimeout(7 * time.Second)
+	synctest.Test(t, func(t *testing.T) {
+		log, err := scriptedClient(t, plays(streams(&slow{360})), limit).Log(t.Context(), "app", reloadID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if b, err := io.ReadAll(log); len(b) != 360 || err != nil || time.Since(began) != time.Hour {
+			t.Errorf("%d bytes, %v after %v", len(b), err, time.Since(began))
+		}
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+
+		began = time.Now()
+		var timeout net.Error
+		_, err = scriptedClient(t, plays(hangs), limit, none).Log(t.Context(), "app", reloadID)
+		if !errors.As(err, &timeout) || !timeout.Timeout() || time.Since(began) != 7*time.Second {
+			t.Errorf("without a log: %v after %v, want a timeout after 7s", err, time.Since(began))
+		}
+	})
+}
+
+// slow has a byte every ten seconds.
+type slow struct{ left int }
+
+func (s *slow) Read(p []byte) (int, error) {
+	if s.left == 0 {
+		return 0, io.EOF
+	}
+	time.Sleep(10 * time.Second)
+	s.left--
+	return copy(p, "."), nil
+}
+
+// A redirect is an answer: whoever it leads to is not contacted, and does not get the token.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	t.Parallel()
+	elsewhere, hits := gateway(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, queued) })
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		for name, target := range map[string]string{
+			"a subdomain": "https://sub.localhost/api/v1/reloads", "plain http": "http://elsewhere.example.com/api/v1/reloads",
+			"other port": elsewhere + "/api/v1/reloads", "other host": "https://elsewhere.example.com/", "same host": prefix + "/api/v1/reloads/2",
+			"no place": "", "a broken place": "https://%zz/?" + testToken,
+		} {
+			for _, e := range endpoints {
+				client, requests := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+					if target != "" {
+						w.Header().Set("Location", target)
+					}
+					w.WriteHeader(status)
+				}, none, reloads.WithLimiters(unlimited))
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				err := e.call(ctx, client)
+				cancel()
+				if got := asError(t, err); got.StatusCode != status || len(requests.requests()) != 1 {
+					t.Errorf("%s, %d to %s: %d requests, %v", e.name, status, name, len(requests.requests()), err)
+				}
+				silent(t, "the error", err.Error(), "elsewhere")
+			}
+		}
+	}
+	if n := len(hits.requests()); n != 0 {
+		t.Errorf("%d requests went to the target of a redirect", n)
+	}
+}
+
+// An http.Client works as it is, with its jar and its transport or none.
+func TestHTTPClientsOfEveryKind(t *testing.T) {
+	t.Parallel()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, hc := range map[string]*http.Client{
+		"zero": {}, "with a jar": {Jar: jar}, "with a timeout": {Timeout: 10 * time.Second},
+		"with a transport": {Transport: http.DefaultTransport},
+		"that checks redirects": {CheckRedirect: func(*http.Request, []*http.Request) error {
+			t.Error("CheckRedirect was called")
+			return nil
+		}},
+	} {
+		client, requests := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			http.SetCookie(w, &http.Cookie{Name: "sticky", Value: "node7", Path: "/"})
+			_, _ = io.WriteString(w, queued)
+		}, reloads.WithHTTPClient(hc))
+		for range 2 {
+			if _, err := client.Get(t.Context(), reloadID); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		cookie := requests.requests()[1].Header.Get("Cookie")
+		if (cookie == "sticky=node7") != (hc.Jar != nil) {
+			t.Errorf("%s: the second request has the cookie %q", name, cookie)
+		}
+	}
+	// A timeout of the http.Client holds for an attempt.
+	synctest.Test(t, func(t *testing.T) {
+		hc := &http.Client{Transport: plays(hangs), Timeout: 3 * time.Second}
+		began := time.Now()
+		if _, err := scriptedClient(t, nil, reloads.WithHTTPClient(hc), none).Get(t.Context(), reloadID); err == nil || time.Since(began) != 3*time.Second {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+	})
+}
+
+func TestTheUsersHTTPClientIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	transport := &sticky{script: plays(answer(404, ""), answer(302, "", "Location", "https://elsewhere.example.com"))}
+	checked := false
+	hc := &http.Client{Transport: transport, Timeout: time.Hour, CheckRedirect: func(*http.Request, []*http.Request) error {
+		checked = true
+		return nil
+	}}
+	client := scriptedClient(t, nil, reloads.WithHTTPClient(hc))
+	for range 2 {
+		if _, err := client.Get(t.Context(), reloadID); err == nil {
+			t.Error("no error")
+		}
+	}
+	if hc.Transport != transport || hc.Timeout != time.Hour || hc.Jar != nil || checked {
+		t.Errorf("the http.Client is now %+v, its CheckRedirect was called: %v", hc, checked)
+	}
+	if _ = hc.CheckRedirect(nil, nil); !checked {
+		t.Error("the http.Client has another CheckRedirect")
+	}
+	if transport.closed != 0 {
+		t.Errorf("the idle connections were closed %d times", transport.closed)
+	}
+}
+
+// sticky is a transport that counts how often its idle connections are closed.
+type sticky struct {
+	*script
+	closed int
+}
+
+func (s *sticky) CloseIdleConnections() { s.closed++ }
 
 // After an attempt that nobody answered, the connection of the next one is used no more: it may be the same, and dead.
 func TestADeadConnectionIsLeft(t *testing.T) {
@@ -90,6 +274,18 @@ func TestADeadConnectionIsLeft(t *testing.T) {
 			t.Errorf("the connection is closed after the attempt (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// A connection that the server closed between two calls is not noticed: the next call takes another.
+func TestAConnectionThatTheServerClosed(t *testing.T) {
+	t.Parallel()
+	response := fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, len(queued), queued)
+	client := rawClient(t, rawServer(t, writes(response)), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 3}))
+	for i := range 20 {
+		if _, err := client.Get(t.Context(), reloadID); err != nil {
+			t.Fatalf("call %d: %v", i, err)
+		}
+	}
 }
 
 // A server that does not talk TLS never will: it is not asked again.
