@@ -1,7 +1,6 @@
 package reloads_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -120,30 +119,6 @@ func TestOptionsThatAreRefused(t *testing.T) {
 	for _, tokens := range []reloads.TokenSource{nil, reloads.TokenFunc(nil)} {
 		_, err := reloads.NewClient("https://t.example.com", tokens)
 		refusedBeforeSending(t, err, "tokens nil")
-	}
-}
-
-func TestANilContextIsAnError(t *testing.T) {
-	t.Parallel()
-	var missing context.Context
-	for _, e := range endpoints {
-		wire := plays(e.ok)
-		func() {
-			defer func() {
-				if r := recover(); r != nil {
-					t.Errorf("%s panics: %v", e.name, r)
-				}
-			}()
-			if err := e.call(missing, scriptedClient(t, wire)); err == nil || len(wire.requests()) != 0 {
-				t.Errorf("%s: %d requests, %v", e.name, len(wire.requests()), err)
-			}
-		}()
-	}
-	client := scriptedClient(t, plays(answer(200, emptyPage)))
-	for _, prefetch := range []bool{false, true} {
-		if _, errs, _ := collect(client.All(missing, reloads.ListOptions{Prefetch: prefetch})); errs != 1 {
-			t.Errorf("All: %d errors", errs)
-		}
 	}
 }
 

@@ -2,11 +2,19 @@ package reloads_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
+	"math/rand/v2"
 	"net/http"
+	"net/url"
+	"runtime"
+	"runtime/debug"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,7 +22,25 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
 )
+
+func TestListReturnsThePage(t *testing.T) {
+	t.Parallel()
+	client, requests := serve(t, always(http.StatusOK, testdata(t, "page.json")))
+	got, err := client.List(t.Context(), reloads.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The page's example links have no query; that is an error only for who follows them.
+	want := &reloads.Page{Reloads: []reloads.Reload{documented}, Next: "?", Prev: "?", Self: "http://example.com"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the page (-want +got):\n%s", diff)
+	}
+	if r := requests.requests()[0]; r.Method != "GET" || r.URI != prefix+"/api/v1/reloads" || r.Body != "" {
+		t.Errorf("sent %s %s %q, want no query and no body", r.Method, r.URI, r.Body)
+	}
+}
 
 // No address in a body is contacted, only the query of a link is used; an empty page is not the end.
 func TestAllWalksForward(t *testing.T) {
@@ -118,6 +144,87 @@ func TestAnErrorEndsTheIteration(t *testing.T) {
 	}
 }
 
+// A context that ends ends the iteration, wherever it is.
+func TestAContextEndsTheIteration(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		endlessly := plays(func(r *http.Request) (*http.Response, error) {
+			n++
+			return answer(200, page(fmt.Sprintf(`{"next":{"href":"?next=%d"}}`, n), strings.Repeat("x", n)))(r)
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, errs, err := collect(scriptedClient(t, endlessly).All(ctx, reloads.ListOptions{}))
+		if errs != 1 || !errors.Is(err, context.DeadlineExceeded) || n > reloads.Tier1PerMinute {
+			t.Errorf("%d requests, %d errors, the last %v", n, errs, err)
+		}
+	})
+}
+
+// The same iterator is ranged over by many at once, each from the beginning.
+func TestAnIteratorIsRangedOverAtOnce(t *testing.T) {
+	t.Parallel()
+	client, _ := book(t, three)
+	all := client.All(t.Context(), reloads.ListOptions{})
+	var ranging sync.WaitGroup
+	for range 20 {
+		ranging.Go(func() {
+			ids, _, err := collect(all)
+			if diff := cmp.Diff([]string{"a", "b", "c", "d"}, ids); diff != "" || err != nil {
+				t.Errorf("%v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+	ranging.Wait()
+}
+
+func TestTheEndOfAList(t *testing.T) {
+	t.Parallel()
+	for _, links := range []string{
+		"null", "{}", `{"next":null}`, `{"next":{}}`, `{"next":{"href":null}}`, `{"next":{"href":""}}`, `{"self":{"href":"?next=1"},"prev":{"href":"?prev=1"}}`,
+	} {
+		client, requests := serve(t, always(http.StatusOK, page(links, "a")))
+		if ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{})); len(ids) != 1 || err != nil || len(requests.requests()) != 1 {
+			t.Errorf("%s: %v, %v, %d requests", links, ids, err, len(requests.requests()))
+		}
+	}
+	// A link that leads nowhere is not taken for the end.
+	for _, href := range []string{"https://t.example.com/api/v1/reloads", "x", "/?", "?#next=1"} {
+		client, _ := serve(t, always(http.StatusOK, page(`{"next":{"href":"`+href+`"}}`, "a")))
+		if ids, errs, err := collect(client.All(t.Context(), reloads.ListOptions{})); len(ids) != 1 || errs != 1 || err == nil {
+			t.Errorf("%s: %v and %v, want an error after the page", href, ids, err)
+		}
+	}
+	// A page without links is the last one, too.
+	client, _ := serve(t, always(http.StatusOK, `{"data":[{"id":"a"}]}`))
+	if ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{})); len(ids) != 1 || err != nil {
+		t.Errorf("without links: %v and %v", ids, err)
+	}
+}
+
+// A list whose pages are empty for ever comes to an end; one with some empty pages is read whole.
+func TestEmptyPages(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for empty, class := range map[int]error{999: nil, 1 << 30: reloads.ErrCursorLoop} {
+			n := 0
+			client := scriptedClient(t, plays(func(r *http.Request) (*http.Response, error) {
+				n++
+				text := page(fmt.Sprintf(`{"next":{"href":"?next=%d"}}`, n))
+				if n > empty {
+					text = page("{}", "a")
+				}
+				return answer(200, text)(r)
+			}))
+			ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{}))
+			if !errors.Is(err, class) || (len(ids) == 1) != (class == nil) || n > 1001 {
+				t.Errorf("with %d empty pages: %v, %v after %d requests", empty, ids, err, n)
+			}
+		}
+	})
+}
+
 func TestCursorsThatRunInALoop(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -142,27 +249,100 @@ func TestCursorsThatRunInALoop(t *testing.T) {
 	}
 }
 
-func TestTheEndOfAList(t *testing.T) {
+// Wherever a link leads, the next request goes to the client's own address, with the link's query, or there is none.
+func TestHostileLinks(t *testing.T) {
 	t.Parallel()
-	for _, links := range []string{
-		"null", "{}", `{"next":null}`, `{"next":{}}`, `{"next":{"href":null}}`, `{"next":{"href":""}}`, `{"self":{"href":"?next=1"},"prev":{"href":"?prev=1"}}`,
+	elsewhere, hits := gateway(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, emptyPage) })
+	for href, follows := range map[string]string{
+		elsewhere + "/api/v1/reloads?next=2":           "next=2",
+		"http://elsewhere.example.com?next=2":          "next=2",
+		"ftp://127.0.0.1/?next=2":                      "next=2",
+		"file:///etc/passwd?next=2":                    "next=2",
+		"http://169.254.169.254/latest?next=2":         "next=2",
+		"http://[fe80::1%25eth0]/?next=2":              "next=2",
+		"https://user:pw@elsewhere.example.com?next=2": "next=2",
+		"//elsewhere.example.com?next=2":               "next=2",
+		"?next=2#@elsewhere.example.com":               "next=2",
+		"?next=2\r\nHost: elsewhere.example.com":       "next=2%0D%0AHost:%20elsewhere.example.com",
+		"javascript:alert(1)?next=2":                   "next=2",
+		"https://elsewhere.example.com/":               "an error",
+		"https://elsewhere.example.com/#?next=2":       "an error",
+		"":                                             "the end",
 	} {
-		client, requests := serve(t, always(http.StatusOK, page(links, "a")))
-		if ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{})); len(ids) != 1 || err != nil || len(requests.requests()) != 1 {
-			t.Errorf("%s: %v, %v, %d requests", links, ids, err, len(requests.requests()))
+		link, err := json.Marshal(href)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages := map[string]string{"": page(`{"next":{"href":`+string(link)+`}}`, "a"), follows: page("{}", "b")}
+		client, requests := book(t, pages, none)
+		ids, errs, _ := collect(client.All(t.Context(), reloads.ListOptions{}))
+		want := map[string][]string{"an error": {"a"}, "the end": {"a"}}[follows]
+		if want == nil {
+			want = []string{"a", "b"}
+		}
+		if diff := cmp.Diff(want, ids); diff != "" || (errs > 0) != (follows == "an error") || len(requests.requests()) != len(want) {
+			t.Errorf("%q: %d requests, %d errors (-want +got):\n%s", href, len(requests.requests()), errs, diff)
 		}
 	}
-	// A link that leads nowhere is not taken for the end.
-	for _, href := range []string{"https://t.example.com/api/v1/reloads", "x", "/?", "?#next=1"} {
-		client, _ := serve(t, always(http.StatusOK, page(`{"next":{"href":"`+href+`"}}`, "a")))
-		if ids, errs, err := collect(client.All(t.Context(), reloads.ListOptions{})); len(ids) != 1 || errs != 1 || err == nil {
-			t.Errorf("%s: %v and %v, want an error after the page", href, ids, err)
+	if n := len(hits.requests()); n != 0 {
+		t.Errorf("%d requests went elsewhere", n)
+	}
+	// What is no link is a broken page, not the end of the list.
+	for _, links := range []string{`{"next":{"href":5}}`, `{"next":"?next=2"}`, `{"next":[]}`, `[]`, `"x"`} {
+		client, _ := book(t, map[string]string{"": page(links, "a")}, none)
+		if ids, errs, err := collect(client.All(t.Context(), reloads.ListOptions{})); ids != nil || errs != 1 || asError(t, err).Err == nil {
+			t.Errorf("links %s: %v, %v", links, ids, err)
 		}
 	}
-	// A page without links is the last one, too.
-	client, _ := serve(t, always(http.StatusOK, `{"data":[{"id":"a"}]}`))
-	if ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{})); len(ids) != 1 || err != nil {
-		t.Errorf("without links: %v and %v", ids, err)
+}
+
+// A link may say anything: requests only ever go to the client's own host.
+func FuzzCursor(f *testing.F) {
+	for _, seed := range []string{
+		"", "?", "?next=abc==", "https://evil.example.com/?next=1", "//evil.example.com?a b", "abc", "a?b#c", "?\x00\r\nHost: evil.example.com", "?é%zz", "#?x", "\\\\evil?x",
+		"?@evil.example.com/", "?\"<>`{}|^\\",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, cursor string) {
+		for _, opts := range []reloads.ListOptions{{Next: cursor}, {Prev: cursor}} {
+			var sent *url.URL
+			wire := plays(func(r *http.Request) (*http.Response, error) {
+				sent = r.URL
+				return answer(200, emptyPage)(r)
+			})
+			_, err := scriptedClient(t, wire, reloads.WithLimiters(unlimited)).List(t.Context(), opts)
+			if err != nil {
+				if sent != nil {
+					t.Errorf("%q: sent, and then %v", cursor, err)
+				}
+				refusedBeforeSending(t, err)
+				continue
+			}
+			if sent.Scheme != "https" || sent.Host != "tenant.example.com" || sent.User != nil || sent.Path != "/api/v1/reloads" || sent.Fragment != "" {
+				t.Errorf("%q leads to %v", cursor, sent)
+			}
+			if strings.ContainsFunc(sent.RawQuery, func(r rune) bool { return r <= ' ' || r > '~' || r == '#' }) {
+				t.Errorf("%q: the query %q has bytes that it may not hold", cursor, sent.RawQuery)
+			}
+			if (cursor != "") != (sent.RawQuery != "") {
+				t.Errorf("%q becomes the query %q", cursor, sent.RawQuery)
+			}
+		}
+	})
+}
+
+// A page may hold more than was asked for.
+func TestAPageOfTenThousandRecords(t *testing.T) {
+	t.Parallel()
+	ids := make([]string, 10_000)
+	for i := range ids {
+		ids[i] = fmt.Sprint("r", i)
+	}
+	client := scriptedClient(t, plays(answer(200, page("{}", ids...))))
+	got, _, err := collect(client.All(t.Context(), reloads.ListOptions{Limit: 10}))
+	if !slices.Equal(got, ids) || err != nil {
+		t.Errorf("%d records, %v", len(got), err)
 	}
 }
 
@@ -221,3 +401,173 @@ func TestPrefetch(t *testing.T) {
 		}
 	})
 }
+
+// For random sequences of faults, what All yields is the beginning of the truth, without repeats or gaps, and all of it
+// if there was no error.
+func TestAllYieldsAPrefixOfTheTruth(t *testing.T) {
+	t.Parallel()
+	whole, broken := 0, 0
+	for seed := range uint64(300) {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 7))
+			tenant := reloadstest.NewTenant()
+			var truth []string
+			for i := range random.IntN(60) {
+				id := fmt.Sprintf("%024d", i)
+				tenant.AddReload(reloads.Reload{
+					ID: id, AppID: "app", Status: reloads.StatusSucceeded, CreationTime: time.Now().Add(time.Duration(-i) * time.Minute),
+				})
+				truth = append(truth, id)
+			}
+			probability := []int{5, 2}[random.IntN(2)]
+			chance := func(*http.Request) bool { return random.IntN(probability) == 0 }
+			for range random.IntN(8) {
+				tenant.Inject(randomFault(random, chance))
+			}
+			client := tenant.NewClient(reloads.WithAttemptTimeout(10*time.Second), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: random.IntN(3)}))
+			opts := reloads.ListOptions{AppID: "app", Limit: 1 + random.IntN(10), Prefetch: random.IntN(2) == 0}
+			got, errs, err := collect(client.All(t.Context(), opts))
+			if errs > 1 || len(got) > len(truth) || !slices.Equal(got, truth[:len(got)]) {
+				t.Errorf("seed %d: %d errors, yielded %v of %v", seed, errs, got, truth)
+			}
+			if err == nil && len(got) != len(truth) {
+				t.Errorf("seed %d: %d of %d records and no error", seed, len(got), len(truth))
+			}
+			if err == nil {
+				whole++
+			} else {
+				broken++
+			}
+		})
+	}
+	if whole < 50 || broken < 50 {
+		t.Errorf("%d lists were read whole and %d were not: too few of one kind to tell", whole, broken)
+	}
+}
+
+// randomFault is something that goes wrong with a list.
+func randomFault(random *rand.Rand, match func(*http.Request) bool) reloadstest.Fault {
+	f := reloadstest.Fault{Operation: reloadstest.List, Match: match, Times: 1 + random.IntN(4)}
+	switch random.IntN(9) {
+	case 0:
+		f.LoseBefore = true
+	case 1:
+		f.LoseAfter = true
+	case 2:
+		f.CutBody = -1
+	case 3:
+		f.CutBody = 1 + random.IntN(500)
+	case 4:
+		f.Status = []int{500, 502, 503, 504, 429, 403, 404, 400, 302}[random.IntN(9)]
+	case 5:
+		f.DelayAnswer = time.Duration(random.IntN(20)) * time.Second
+	case 6:
+		f.Status, f.Body = 200, []string{"", "null", "{}", "[]", `{"data":null}`, "<html>", `{"data":[{"id":""}]}`, `{"data":[`}[random.IntN(8)]
+	case 7:
+		f.Status, f.Header = 429, http.Header{"Retry-After": {fmt.Sprint(random.IntN(400))}}
+	case 8:
+		f.Delay = time.Duration(random.IntN(20)) * time.Second
+	}
+	return f
+}
+
+// skipUnderRace skips a test that counts memory: the race detector multiplies it, and the time that the test takes.
+func skipUnderRace(t *testing.T) {
+	t.Helper()
+	info, ok := debug.ReadBuildInfo()
+	if ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		t.Skip("the race detector multiplies the memory that this test counts")
+	}
+}
+
+// heapInUse is what is left after a collection.
+func heapInUse() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// endlessBook serves so many pages of the same records, and calls at for each.
+func endlessBook(pages int, records string, at func()) *script {
+	n := 0
+	return plays(func(r *http.Request) (*http.Response, error) {
+		n++
+		at()
+		links := fmt.Sprintf(`{"next":{"href":"?next=%064d&limit=100"}}`, n)
+		if n == pages {
+			links = `{}`
+		}
+		return answer(200, `{"data":[`+records+`],"links":`+links+`}`)(r)
+	})
+}
+
+func TestAMillionRecordsNeedNoMemory(t *testing.T) {
+	skipUnderRace(t)
+	records := make([]string, 100)
+	for i := range records {
+		records[i] = benchRecord(i)
+	}
+	const pages = 10_000
+	var start, peak int64
+	requests := 0
+	wire := endlessBook(pages, strings.Join(records, ","), func() {
+		if requests++; requests%500 == 0 {
+			peak = max(peak, heapInUse())
+		}
+	})
+	client := scriptedClient(t, forgetful{wire}, reloads.WithLimiters(unlimited))
+	start = heapInUse()
+	n := 0
+	for r, err := range client.All(t.Context(), reloads.ListOptions{Limit: 100}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; n%50_050 == 0 { // in the middle of a page
+			peak = max(peak, heapInUse())
+			runtime.KeepAlive(r)
+		}
+	}
+	if n != 100*pages {
+		t.Errorf("%d records", n)
+	}
+	t.Logf("%d records: at most %d KiB above the start", n, (peak-start)>>10)
+	if peak-start > 8<<20 {
+		t.Errorf("the heap grew by %d KiB, want at most 8 MiB", (peak-start)>>10)
+	}
+}
+
+func TestLongLogsNeedAPage(t *testing.T) {
+	skipUnderRace(t)
+	const record = 1 << 20
+	log := strings.Repeat("x", record)
+	records := make([]string, 10)
+	for i := range records {
+		records[i] = fmt.Sprintf(`{"id":"r%d","log":"%d%s"}`, i, i, log)
+	}
+	page := strings.Join(records, ",")
+	var start, peak int64
+	client := scriptedClient(t, forgetful{endlessBook(20, page, func() { peak = max(peak, heapInUse()-start) })}, reloads.WithLimiters(unlimited))
+	start = heapInUse()
+	n := 0
+	for r, err := range client.All(t.Context(), reloads.ListOptions{Log: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; n%10 == 5 {
+			peak = max(peak, heapInUse()-start)
+		}
+		if len(r.Log) != record+1 {
+			t.Fatalf("a log of %d bytes", len(r.Log))
+		}
+	}
+	t.Logf("pages of %d MiB: at most %d KiB above the start", len(page)>>20, peak>>10)
+	if n != 200 || peak > int64(len(page))+1<<20 {
+		t.Errorf("%d records; the heap grew by %d KiB for pages of %d KiB", n, peak>>10, len(page)>>10)
+	}
+}
+
+// forgetful keeps no request.
+type forgetful struct{ *script }
+
+func (f forgetful) RoundTrip(r *http.Request) (*http.Response, error) { return f.outcomes[0](r) }

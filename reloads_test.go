@@ -3,9 +3,7 @@ package reloads_test
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"log/slog"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
 )
 
 // The record of the API page, which is also the one of its page.
@@ -50,150 +49,6 @@ var records = map[string]reloads.Reload{
 		CreationTime: time.Date(2026, 11, 4, 3, 0, 0, 100e6, time.UTC),
 		Links:        reloads.Links{Self: reloads.Link{Href: "/api/v1/reloads/6909d1c64e8d3c7d9b1f2a32"}},
 	},
-}
-
-func TestGetReturnsTheRecord(t *testing.T) {
-	t.Parallel()
-	for file, want := range records {
-		t.Run(file, func(t *testing.T) {
-			client, requests := serve(t, always(http.StatusOK, testdata(t, file)))
-			got, err := client.Get(t.Context(), want.ID)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(&want, got); diff != "" {
-				t.Errorf("the reload (-want +got):\n%s", diff)
-			}
-			r := requests.requests()[0]
-			if r.Method != "GET" || r.URI != prefix+"/api/v1/reloads/"+want.ID || r.Body != "" {
-				t.Errorf("sent %s %s %q", r.Method, r.URI, r.Body)
-			}
-		})
-	}
-}
-
-func TestListReturnsThePage(t *testing.T) {
-	t.Parallel()
-	client, requests := serve(t, always(http.StatusOK, testdata(t, "page.json")))
-	got, err := client.List(t.Context(), reloads.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The page's example links have no query; that is an error only for who follows them.
-	want := &reloads.Page{Reloads: []reloads.Reload{documented}, Next: "?", Prev: "?", Self: "http://example.com"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the page (-want +got):\n%s", diff)
-	}
-	if r := requests.requests()[0]; r.Method != "GET" || r.URI != prefix+"/api/v1/reloads" || r.Body != "" {
-		t.Errorf("sent %s %s %q, want no query and no body", r.Method, r.URI, r.Body)
-	}
-}
-
-func TestTriggerSendsEveryField(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name string
-		req  reloads.Request
-		want string
-	}{
-		{"the least", reloads.Request{AppID: "app"}, `{"appId":"app"}`},
-		{"all", reloads.Request{
-			AppID: "app", Partial: true, Weight: 10, Variables: map[string]string{"vTo": "2", "vFrom": `"1"`},
-			ResourceID: "nightly-42", ResourceType: reloads.ResourceTypeReloadTasks,
-		}, `{"appId":"app","partial":true,"weight":10,"variables":{"vFrom":"\"1\"","vTo":"2"},"resourceId":"nightly-42","resourceType":"reload-tasks"}`},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			client, requests := serve(t, always(http.StatusCreated, testdata(t, "record_queued.json")))
-			got, err := client.Trigger(t.Context(), c.req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			want := records["record_queued.json"]
-			if diff := cmp.Diff(&want, got); diff != "" {
-				t.Errorf("the reload (-want +got):\n%s", diff)
-			}
-			r := requests.requests()[0]
-			if r.Method != "POST" || r.URI != prefix+"/api/v1/reloads" || r.Body != c.want {
-				t.Errorf("sent %s %s\n%s\nwant\n%s", r.Method, r.URI, r.Body, c.want)
-			}
-			if got := r.Header.Get("Content-Type"); got != "application/json" {
-				t.Errorf("the body's type is %q", got)
-			}
-		})
-	}
-}
-
-func TestCancelReturnsTheStatus(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name, body string
-		status     int
-		want       reloads.Status
-	}{
-		{"202 with a body", `{"status":"CANCELING"}`, http.StatusAccepted, reloads.StatusCanceling},
-		{"202 that is done", `{"status":"CANCELED","more":1}`, http.StatusAccepted, reloads.StatusCanceled},
-		{"202 without a body", "", http.StatusAccepted, reloads.StatusCanceling},
-		{"202 with another body", "<html>accepted</html>", http.StatusAccepted, reloads.StatusCanceling},
-		{"202 without a status", "{}", http.StatusAccepted, reloads.StatusCanceling},
-		{"204", "", http.StatusNoContent, reloads.StatusCanceled},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			client, requests := serve(t, always(c.status, c.body))
-			got, err := client.Cancel(t.Context(), reloadID)
-			if got != c.want || err != nil {
-				t.Errorf("got %q and %v, want %q", got, err, c.want)
-			}
-			r := requests.requests()[0]
-			if r.Method != "POST" || r.URI != prefix+"/api/v1/reloads/"+reloadID+"/actions/cancel" || r.Body != "" {
-				t.Errorf("sent %s %s %q", r.Method, r.URI, r.Body)
-			}
-		})
-	}
-}
-
-// An id is one segment of the path, whatever it holds.
-func TestIDsAreEscaped(t *testing.T) {
-	t.Parallel()
-	for id, want := range map[string]string{
-		"a/b": "a%2Fb", "a/../b": "a%2F..%2Fb", "../apps/x": "..%2Fapps%2Fx", "...": "...",
-		"a?b=c": "a%3Fb=c", "a#b": "a%23b", "a b": "a%20b", "50%": "50%25", "%2e%2e": "%252e%252e", "é": "%C3%A9", "a\nb": "a%0Ab",
-	} {
-		client, requests := serve(t, func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodPost {
-				w.WriteHeader(http.StatusNoContent)
-				return
-			}
-			_, _ = io.WriteString(w, queued)
-		})
-		if _, err := client.Get(t.Context(), id); err != nil {
-			t.Errorf("Get(%q): %v", id, err)
-		}
-		if _, err := client.Cancel(t.Context(), id); err != nil {
-			t.Errorf("Cancel(%q): %v", id, err)
-		}
-		var got []string
-		for _, r := range requests.requests() {
-			got = append(got, r.URI)
-		}
-		path := prefix + "/api/v1/reloads/" + want
-		if diff := cmp.Diff([]string{path, path + "/actions/cancel"}, got); diff != "" {
-			t.Errorf("%q (-want +got):\n%s", id, diff)
-		}
-	}
-}
-
-func TestIDsThatNameNothingAreNotSent(t *testing.T) {
-	t.Parallel()
-	client, requests := serve(t, always(http.StatusOK, queued))
-	for _, id := range []string{"", ".", ".."} {
-		_, err := client.Get(t.Context(), id)
-		refusedBeforeSending(t, err, "id", `"`+id+`"`)
-		_, err = client.Cancel(t.Context(), id)
-		refusedBeforeSending(t, err, "id", `"`+id+`"`)
-	}
-	if n := len(requests.requests()); n != 0 {
-		t.Errorf("%d requests were sent", n)
-	}
 }
 
 func TestStatusesSayWhetherTheReloadIsOver(t *testing.T) {
@@ -305,4 +160,42 @@ func logged(t *testing.T, value any) any {
 		t.Errorf("slog: %s", b.String())
 	}
 	return line["value"]
+}
+
+func TestSummary(t *testing.T) {
+	t.Parallel()
+	rows := func(n int64) *int64 { return &n }
+	succeeded := records["record_succeeded.json"]
+	for name, c := range map[string]struct {
+		log  string
+		want reloads.Summary
+	}{
+		"as the service writes it": {succeeded.Log, reloads.Summary{RowsRead: rows(1200), RowsStored: rows(900)}},
+		"CRLF":                     {"In total 3 rows read from sources.\r\nIn total 2 rows stored.\r\n", reloads.Summary{RowsRead: rows(3), RowsStored: rows(2)}},
+		"newlines spelled out":     {`ReloadID: 1\nIn total 3 rows read from sources.\n`, reloads.Summary{RowsRead: rows(3)}},
+		"none read is a figure":    {"In total 0 rows read from sources.", reloads.Summary{RowsRead: rows(0)}},
+		"no log":                   {"", reloads.Summary{}},
+		"an older log":             {documented.Log, reloads.Summary{}},
+		"no number":                {"In total many rows read from sources.\nIn total -1 rows stored.", reloads.Summary{}},
+		"too large a number":       {"In total 9223372036854775808 rows read from sources.\nIn total 9223372036854775807 rows stored.", reloads.Summary{RowsStored: rows(1<<63 - 1)}},
+		"another figure":           {"In total 7 rows dropped.\nIn total 7 tables", reloads.Summary{}},
+		"inside of a line":         {"Trace: In total 7 rows stored.", reloads.Summary{}},
+	} {
+		if diff := cmp.Diff(c.want, (&reloads.Reload{Log: c.log}).Summary()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestTheFakeTenantsSummaryIsUnderstood(t *testing.T) {
+	t.Parallel()
+	tenant := reloadstest.NewTenant()
+	tenant.AddApp("app", reloadstest.App{})
+	r, err := tenant.NewClient().Run(t.Context(), reloads.Request{AppID: "app"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Summary(); s.RowsRead == nil || *s.RowsRead != 1000 || s.RowsStored == nil || *s.RowsStored != 900 {
+		t.Errorf("got %+v of %q", s, r.Log)
+	}
 }

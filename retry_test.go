@@ -295,39 +295,6 @@ func TestContextEndsTheRetries(t *testing.T) {
 	}
 }
 
-func TestACancelWhoseOutcomeWasUnclear(t *testing.T) {
-	t.Parallel()
-	record := func(status reloads.Status) outcome {
-		return answer(200, strings.Replace(queued, "QUEUED", string(status), 1))
-	}
-	for _, c := range []struct {
-		name     string
-		outcomes []outcome
-		want     reloads.Status
-		err      error
-	}{
-		{"refused, but canceled", []outcome{fails(errReset), answer(409, ""), record("CANCELED")}, "CANCELED", nil},
-		{"refused, but canceling", []outcome{answer(502, ""), answer(409, ""), record("CANCELING")}, "CANCELING", nil},
-		{"refused, for it succeeded", []outcome{fails(errReset), answer(409, ""), record("SUCCEEDED")}, "", reloads.ErrNotCancelable},
-		{"not found", []outcome{answer(500, ""), answer(404, ""), answer(404, "")}, "", reloads.ErrNotFound},
-		{"refused, and nobody can tell", []outcome{fails(errReset), answer(409, ""), answer(403, "")}, "", reloads.ErrForbidden},
-		{"refused after it was never sent", []outcome{fails(errDial), answer(409, "")}, "", reloads.ErrNotCancelable},
-		{"done at last", []outcome{fails(errReset), answer(204, "")}, "CANCELED", nil},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			wire := plays(c.outcomes...)
-			got, err := scriptedClient(t, wire).Cancel(t.Context(), reloadID)
-			// What may have been cancelled is not called uncancelable.
-			if errors.Is(err, reloads.ErrNotCancelable) != (c.err == reloads.ErrNotCancelable) {
-				t.Errorf("%s: %v", c.name, err)
-			}
-			if got != c.want || !errors.Is(err, c.err) || len(wire.requests()) != len(c.outcomes) {
-				t.Errorf("%s: %q and %v after %d requests", c.name, got, err, len(wire.requests()))
-			}
-		})
-	}
-}
-
 // Over real sockets: what was never sent is told from what was.
 func TestASocketTellsWhetherTheTriggerWasSent(t *testing.T) {
 	t.Parallel()
