@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -13,9 +14,36 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/reloadstest"
 )
+
+func TestRunTellsHowTheReloadEnded(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[reloads.Status]error{
+		reloads.StatusSucceeded:     nil,
+		reloads.StatusFailed:        reloads.ErrReloadFailed,
+		reloads.StatusCanceled:      reloads.ErrReloadCanceled,
+		reloads.StatusExceededLimit: reloads.ErrReloadExceededLimit,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tenant := newTenant(reloadstest.App{RunFor: time.Minute, Outcome: status, ErrorMessage: "no such table"})
+			reload, err := tenant.NewClient().Run(t.Context(), reloads.Request{AppID: "app"})
+			if reload == nil || reload.Status != status {
+				t.Errorf("got the reload %v, want %s", reload, status)
+			}
+			if !errors.Is(err, want) {
+				t.Errorf("%s: got %v, want %v", status, err, want)
+			}
+			var failed *reloads.ReloadError
+			if errors.As(err, &failed) != (want != nil) || failed != nil && failed.Reload != reload {
+				t.Errorf("%s: the error is %#v, want a ReloadError with the reload", status, err)
+			}
+		})
+	}
+}
 
 // mostRequests is the largest number of requests that the tenant received in any minute.
 func mostRequests(tenant *reloadstest.Tenant, ops ...reloadstest.Operation) int {
@@ -261,5 +289,38 @@ func TestRunAllOverSockets(t *testing.T) {
 	}
 	if len(results) != 200 || len(tenant.Reloads()) != 200 {
 		t.Errorf("%d apps have a result, %d reloads were made, want 200", len(results), len(tenant.Reloads()))
+	}
+}
+
+// A result logs which app it is about, what became of its reload, and why.
+func TestResultsLogWhatOneFiltersBy(t *testing.T) {
+	t.Parallel()
+	var log journal
+	logger := slog.New(slog.NewJSONHandler(&log, nil))
+	failed := &reloads.Reload{ID: "1", AppID: "app", Status: reloads.StatusFailed}
+	for _, r := range []reloads.Result{
+		{Request: reloads.Request{AppID: "app", Variables: map[string]string{"a": secretVariable}}, Reload: failed, Err: failed.Err()},
+		{Request: reloads.Request{AppID: "app"}, Err: reloads.ErrNotStarted},
+	} {
+		logger.Info("", "result", r)
+	}
+	silent(t, "the log", log.String(), secretVariable)
+	request := func(variables float64) map[string]any {
+		return map[string]any{"app": "app", "partial": false, "variables": variables}
+	}
+	var got []any
+	for _, line := range log.lines(t) {
+		result := line["result"].(map[string]any)
+		if reload, ok := result["reload"].(map[string]any); ok {
+			result["reload"] = reload["status"]
+		}
+		got = append(got, result)
+	}
+	want := []any{
+		map[string]any{"request": request(1), "reload": "FAILED", "error": failed.Err().Error()},
+		map[string]any{"request": request(0), "error": reloads.ErrNotStarted.Error()},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -15,6 +15,44 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
+func TestWatchShowsEveryStatus(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{QueueFor: 10 * time.Second, RunFor: time.Minute, Outcome: reloads.StatusFailed})
+		client := tenant.NewClient()
+		reload, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		states := client.Watch(t.Context(), reload.ID)
+		if n := count(tenant, "get"); n != 0 {
+			t.Errorf("%d requests before it was ranged over", n)
+		}
+		for _, want := range [][]reloads.Status{
+			{reloads.StatusQueued, reloads.StatusReloading, reloads.StatusFailed},
+			{reloads.StatusFailed}, // ranged over again, when it has ended
+		} {
+			var got []reloads.Status
+			for r, err := range states {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, r.Status)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("statuses (-want +got):\n%s", diff)
+			}
+		}
+		polls := count(tenant, "get")
+		for range states {
+			break
+		}
+		if n := count(tenant, "get") - polls; n != 1 {
+			t.Errorf("%d requests for a range that was broken off at once, want 1", n)
+		}
+	})
+}
+
 func TestRunSeesTheEndSoonWithFewPolls(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -68,69 +106,6 @@ func TestWaitGoesByTheAgeOfTheReload(t *testing.T) {
 					t.Errorf("%d polls for the second hour, want 240 to 270", n)
 				}
 			})
-		})
-	}
-}
-
-func TestWatchShowsEveryStatus(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tenant := newTenant(reloadstest.App{QueueFor: 10 * time.Second, RunFor: time.Minute, Outcome: reloads.StatusFailed})
-		client := tenant.NewClient()
-		reload, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		states := client.Watch(t.Context(), reload.ID)
-		if n := count(tenant, "get"); n != 0 {
-			t.Errorf("%d requests before it was ranged over", n)
-		}
-		for _, want := range [][]reloads.Status{
-			{reloads.StatusQueued, reloads.StatusReloading, reloads.StatusFailed},
-			{reloads.StatusFailed}, // ranged over again, when it has ended
-		} {
-			var got []reloads.Status
-			for r, err := range states {
-				if err != nil {
-					t.Fatal(err)
-				}
-				got = append(got, r.Status)
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("statuses (-want +got):\n%s", diff)
-			}
-		}
-		polls := count(tenant, "get")
-		for range states {
-			break
-		}
-		if n := count(tenant, "get") - polls; n != 1 {
-			t.Errorf("%d requests for a range that was broken off at once, want 1", n)
-		}
-	})
-}
-
-func TestRunTellsHowTheReloadEnded(t *testing.T) {
-	t.Parallel()
-	for status, want := range map[reloads.Status]error{
-		reloads.StatusSucceeded:     nil,
-		reloads.StatusFailed:        reloads.ErrReloadFailed,
-		reloads.StatusCanceled:      reloads.ErrReloadCanceled,
-		reloads.StatusExceededLimit: reloads.ErrReloadExceededLimit,
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			tenant := newTenant(reloadstest.App{RunFor: time.Minute, Outcome: status, ErrorMessage: "no such table"})
-			reload, err := tenant.NewClient().Run(t.Context(), reloads.Request{AppID: "app"})
-			if reload == nil || reload.Status != status {
-				t.Errorf("got the reload %v, want %s", reload, status)
-			}
-			if !errors.Is(err, want) {
-				t.Errorf("%s: got %v, want %v", status, err, want)
-			}
-			var failed *reloads.ReloadError
-			if errors.As(err, &failed) != (want != nil) || failed != nil && failed.Reload != reload {
-				t.Errorf("%s: the error is %#v, want a ReloadError with the reload", status, err)
-			}
 		})
 	}
 }

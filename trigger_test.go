@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -196,6 +197,43 @@ func TestTriggerLogsEachStepOfItsSearch(t *testing.T) {
 			t.Errorf("logged: %s\nwant: %s", got, want)
 		}
 	})
+}
+
+// Over real sockets: what was never sent is told from what was.
+func TestASocketTellsWhetherTheTriggerWasSent(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := "http://" + listener.Addr().String()
+	_ = listener.Close()
+	client, err := reloads.NewClient(closed, reloads.APIKey(testToken), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 2, MinBackoff: 1, MaxBackoff: 2}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.Trigger(t.Context(), reloads.Request{AppID: "app"})
+	if err == nil || errors.Is(err, reloads.ErrOutcomeUnknown) {
+		t.Errorf("a closed port: %v", err)
+	}
+
+	url, requests := gateway(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			w.WriteHeader(http.StatusForbidden) // the token may not look
+			return
+		}
+		panic(http.ErrAbortHandler)
+	})
+	if client, err = reloads.NewClient(url, reloads.APIKey(testToken)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.Trigger(t.Context(), reloads.Request{AppID: "app"})
+	if !errors.Is(err, reloads.ErrOutcomeUnknown) || requests.count("POST") != 1 {
+		t.Errorf("a lost connection: sent %d times, %v", requests.count("POST"), err)
+	}
+	if text := fmt.Sprint(err); !strings.Contains(text, "EOF") {
+		t.Errorf("%v does not say what went wrong", err)
+	}
 }
 
 // chosen, in the context of a trigger, is the fault that hits its first POST.
