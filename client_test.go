@@ -1,13 +1,24 @@
 package reloads_test
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
 	"fmt"
+	"io"
+	"iter"
+	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
 )
 
 func TestTenantURLs(t *testing.T) {
@@ -122,6 +133,26 @@ func TestOptionsThatAreRefused(t *testing.T) {
 	}
 }
 
+// A thousand goroutines share a client: every call has its own answer.
+func TestAThousandGoroutinesShareAClient(t *testing.T) {
+	t.Parallel()
+	client, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		id := r.URL.Path[len(prefix+"/api/v1/reloads/"):]
+		_, _ = fmt.Fprintf(w, `{"id":%q,"log":%q}`, id, "log of "+id)
+	})
+	var calling sync.WaitGroup
+	for i := range 1000 {
+		calling.Go(func() {
+			id := fmt.Sprint("reload", i)
+			r, err := client.Get(t.Context(), id)
+			if err != nil || r.ID != id || r.Log != "log of "+id {
+				t.Errorf("%s: %+v, %v", id, r, err)
+			}
+		})
+	}
+	calling.Wait()
+}
+
 func TestAClientDoesNotPrintItsToken(t *testing.T) {
 	t.Parallel()
 	opts := []reloads.Option{none, reloads.WithUserAgent("x")}
@@ -134,3 +165,134 @@ func TestAClientDoesNotPrintItsToken(t *testing.T) {
 	silent(t, "the options", printed(opts), hexToken)
 	silent(t, "a struct", printed(struct{ Client *reloads.Client }{client}), hexToken)
 }
+
+// secretVariable is the value of a variable of a request: people put passwords in them.
+const secretVariable = "test-password-91c7"
+
+// Neither the token nor the value of a variable is in anything that the package or its fake tenant prints, logs or keeps,
+// whatever goes wrong.
+func TestSecretsAreNowhere(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		tenant := reloadstest.NewTenant(reloadstest.WithToken(testToken, reloadstest.TenantAdmin))
+		tenant.AddApp("app", reloadstest.App{RunFor: time.Second})
+		tenant.AddApp("bad", reloadstest.App{RunFor: time.Second, Outcome: reloads.StatusFailed, ErrorMessage: "no data"})
+		hc := &http.Client{Transport: tenant}
+		opts := []reloads.Option{
+			reloads.WithHTTPClient(hc), reloads.WithAttemptTimeout(5 * time.Second),
+			reloads.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+		}
+		client, err := reloads.NewClient("https://tenant.example.com", reloads.APIKey(testToken), opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := reloads.Request{AppID: "app", Variables: map[string]string{"Password": secretVariable}}
+		unsendable := reloads.Request{AppID: "app", Variables: map[string]string{"Password": strings.Repeat(secretVariable, 20)}}
+		broken := reloads.Request{AppID: "app", Variables: map[string]string{"Password": secretVariable + "\xff"}}
+		printedValues := []any{client, opts, hc, req, &req, unsendable}
+		for _, fault := range []reloadstest.Fault{
+			{}, {LoseBefore: true}, {LoseAfter: true}, {Status: 500}, {Status: 429}, {Status: 200, Body: "<html>"}, {Status: 403}, {CutBody: 20},
+			{Delay: 10 * time.Second}, {Status: 302, Header: http.Header{"Location": {"https://elsewhere.example.com/"}}},
+		} {
+			fault.Times = 3
+			for _, op := range []reloadstest.Operation{reloadstest.Trigger, reloadstest.List, reloadstest.Get} {
+				fault.Operation = op
+				tenant.Inject(fault)
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+				r, err := client.Run(ctx, req)
+				printedValues = append(printedValues, r, err)
+				for r := range client.RunAll(ctx, []reloads.Request{req, {AppID: "bad", Variables: req.Variables}, unsendable, broken, {AppID: "no such app", Variables: req.Variables}}) {
+					printedValues = append(printedValues, r, &r, r.Err)
+				}
+				cancel()
+			}
+		}
+		for _, role := range []reloadstest.Role{reloadstest.Expired, reloadstest.Forbidden} {
+			other := testToken + fmt.Sprint("-", role)
+			denied := tenant.NewClient(reloads.WithHTTPClient(&http.Client{Transport: authorized{tenant, other}}))
+			_, err := denied.Trigger(t.Context(), req)
+			printedValues = append(printedValues, err)
+		}
+		printedValues = append(printedValues, tenant, tenant.Requests(), tenant.Reloads())
+		secrets := []string{secretVariable, fmt.Sprintf("%x", secretVariable), fmt.Sprintf("%x", testToken)}
+		for i, value := range printedValues {
+			silent(t, fmt.Sprintf("value %d, a %T,", i, value), printed(value), secrets...)
+		}
+		for _, r := range tenant.Requests() {
+			encoded, err := json.Marshal(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			silent(t, "a recorded request", string(encoded)+string(r.Body), secrets...)
+		}
+		silent(t, "the log", log.String(), secrets...)
+		if n := strings.Count(log.String(), "\n"); n < 100 {
+			t.Errorf("the log has %d lines, too few to tell", n)
+		}
+	})
+}
+
+// authorized sends every request with another token.
+type authorized struct {
+	base  http.RoundTripper
+	token string
+}
+
+func (a authorized) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+a.token)
+	return a.base.RoundTrip(r)
+}
+
+// Programs compile against these names and signatures: a change of one of them is a new major version.
+var (
+	_ func(string, reloads.TokenSource, ...reloads.Option) (*reloads.Client, error) = reloads.NewClient
+
+	_ reloads.TokenSource = reloads.APIKey("")
+	_ reloads.TokenSource = reloads.TokenFunc(nil)
+	_ reloads.Limiter     = (*rate.Limiter)(nil)
+	_ reloads.Limiter     = (*reloads.WindowLimiter)(nil)
+	_ error               = reloads.Code("")
+	_ error               = (*reloads.Error)(nil)
+	_ error               = (*reloads.ReloadError)(nil)
+	_ http.Handler        = (*reloadstest.Tenant)(nil)
+	_ http.RoundTripper   = (*reloadstest.Tenant)(nil)
+
+	_ func(*http.Client) reloads.Option        = reloads.WithHTTPClient
+	_ func(*slog.Logger) reloads.Option        = reloads.WithLogger
+	_ func(string) reloads.Option              = reloads.WithUserAgent
+	_ func(reloads.RetryPolicy) reloads.Option = reloads.WithRetry
+	_ func(time.Duration) reloads.Option       = reloads.WithAttemptTimeout
+	_ func(reloads.Limiters) reloads.Option    = reloads.WithLimiters
+	_ func(reloads.PollPolicy) reloads.Option  = reloads.WithPolling
+
+	_ func(int, time.Duration) *reloads.WindowLimiter              = reloads.NewLimiter
+	_ func(...reloads.Status) reloads.Filter                       = reloads.StatusIs
+	_ func(...reloads.Type) reloads.Filter                         = reloads.TypeIs
+	_ func(bool) reloads.Filter                                    = reloads.PartialIs
+	_ func(...reloads.Filter) reloads.Filter                       = reloads.And
+	_ func(...reloads.Filter) reloads.Filter                       = reloads.Or
+	_ func() reloads.RunOption                                     = reloads.AttachToPending
+	_ func() reloads.RunOption                                     = reloads.CancelOnAbort
+	_ func(...reloadstest.Option) *reloadstest.Tenant              = reloadstest.NewTenant
+	_ func(*reloadstest.Tenant, ...reloads.Option) *reloads.Client = (*reloadstest.Tenant).NewClient
+	_ func(*reloadstest.Tenant, string, reloadstest.App)           = (*reloadstest.Tenant).AddApp
+	_ func(*reloadstest.Tenant) []reloads.Reload                   = (*reloadstest.Tenant).Reloads
+	_ func(*reloadstest.Tenant) []reloadstest.Request              = (*reloadstest.Tenant).Requests
+
+	_ interface {
+		Trigger(ctx context.Context, req reloads.Request) (*reloads.Reload, error)
+		Get(ctx context.Context, id string) (*reloads.Reload, error)
+		Cancel(ctx context.Context, id string) (reloads.Status, error)
+		List(ctx context.Context, opts reloads.ListOptions) (*reloads.Page, error)
+		Log(ctx context.Context, appID, reloadID string) (io.ReadCloser, error)
+		Pages(ctx context.Context, opts reloads.ListOptions) iter.Seq2[*reloads.Page, error]
+		All(ctx context.Context, opts reloads.ListOptions) iter.Seq2[*reloads.Reload, error]
+		Watch(ctx context.Context, id string) iter.Seq2[*reloads.Reload, error]
+		Wait(ctx context.Context, id string) (*reloads.Reload, error)
+		Run(ctx context.Context, req reloads.Request, opts ...reloads.RunOption) (*reloads.Reload, error)
+		WaitAll(ctx context.Context, rs []*reloads.Reload) iter.Seq[reloads.Result]
+		RunAll(ctx context.Context, reqs []reloads.Request, opts ...reloads.RunOption) iter.Seq[reloads.Result]
+	} = (*reloads.Client)(nil)
+)
