@@ -20,7 +20,7 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-func TestRunTellsHowTheReloadEnded(t *testing.T) {
+func TestRunReturnsTerminalStatus(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[reloads.Status]error{
 		reloads.StatusSucceeded:     nil,
@@ -63,7 +63,7 @@ func percentile(values []time.Duration, p int) time.Duration {
 	return values[(len(values)*p+99)/100-1]
 }
 
-func TestRunAllTriggersAsFastAsTheLimitAllows(t *testing.T) {
+func TestRunAllUsesTheWholeRateLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		random := rand.New(rand.NewPCG(3, 0))
@@ -110,7 +110,7 @@ func TestRunAllTriggersAsFastAsTheLimitAllows(t *testing.T) {
 	})
 }
 
-func TestRunAllRunsAnAppOneAfterTheOther(t *testing.T) {
+func TestRunAllRunsReloadsOfOneAppInSequence(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := reloadstest.NewTenant()
@@ -134,14 +134,14 @@ func TestRunAllRunsAnAppOneAfterTheOther(t *testing.T) {
 	})
 }
 
-func TestRunAllOfNothing(t *testing.T) {
+func TestRunAllWithoutRequests(t *testing.T) {
 	t.Parallel()
 	for r := range reloadstest.NewTenant().NewClient().RunAll(t.Context(), nil) {
 		t.Errorf("got %v", r)
 	}
 }
 
-func TestRunAllStopsWithABreak(t *testing.T) {
+func TestRunAllStopsOnBreak(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // which fails if a goroutine is left
 		tenant := reloadstest.NewTenant()
@@ -168,7 +168,7 @@ func TestRunAllStopsWithABreak(t *testing.T) {
 }
 
 // Whenever the context ends, every request has exactly one result, and nothing is triggered after it.
-func TestRunAllAccountsForEveryRequestWhenItsContextEnds(t *testing.T) {
+func TestRunAllReportsEveryRequestWhenContextEnds(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(12) {
 		synctest.Test(t, func(t *testing.T) {
@@ -230,7 +230,7 @@ func TestRunAllAccountsForEveryRequestWhenItsContextEnds(t *testing.T) {
 }
 
 // A batch ends when its context does, not when it would look next.
-func TestBatchesEndWithTheirContext(t *testing.T) {
+func TestContextEndsBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{QueueFor: 2 * time.Hour})
@@ -265,7 +265,7 @@ func TestBatchesEndWithTheirContext(t *testing.T) {
 	})
 }
 
-func TestRunAllOverSockets(t *testing.T) {
+func TestRunAllOverHTTP(t *testing.T) {
 	t.Parallel()
 	tenant := reloadstest.NewTenant(reloadstest.WithMetering(reloadstest.SlidingWindow, 0))
 	server := httptest.NewServer(tenant)
@@ -293,7 +293,7 @@ func TestRunAllOverSockets(t *testing.T) {
 }
 
 // A result logs which app it is about, what became of its reload, and why.
-func TestResultsLogWhatOneFiltersBy(t *testing.T) {
+func TestResultLogValue(t *testing.T) {
 	t.Parallel()
 	var log journal
 	logger := slog.New(slog.NewJSONHandler(&log, nil))

@@ -17,7 +17,7 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-func TestGetReturnsTheRecord(t *testing.T) {
+func TestGet(t *testing.T) {
 	t.Parallel()
 	for file, want := range records {
 		t.Run(file, func(t *testing.T) {
@@ -37,7 +37,7 @@ func TestGetReturnsTheRecord(t *testing.T) {
 	}
 }
 
-func TestTriggerSendsEveryField(t *testing.T) {
+func TestTrigger(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name string
@@ -71,7 +71,7 @@ func TestTriggerSendsEveryField(t *testing.T) {
 	}
 }
 
-func TestCancelReturnsTheStatus(t *testing.T) {
+func TestCancel(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, body string
@@ -118,7 +118,7 @@ func TestCancelsWithoutTheirBody(t *testing.T) {
 	}
 }
 
-func TestACancelWhoseOutcomeWasUnclear(t *testing.T) {
+func TestCancelWithUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	record := func(status reloads.Status) outcome {
 		return answer(200, strings.Replace(queued, "QUEUED", string(status), 1))
@@ -182,7 +182,7 @@ func TestIDsAreEscaped(t *testing.T) {
 	}
 }
 
-func TestIDsThatNameNothingAreNotSent(t *testing.T) {
+func TestInvalidIDsAreNotSent(t *testing.T) {
 	t.Parallel()
 	client, requests := serve(t, always(http.StatusOK, queued))
 	for _, id := range []string{"", ".", ".."} {
@@ -196,7 +196,7 @@ func TestIDsThatNameNothingAreNotSent(t *testing.T) {
 	}
 }
 
-func TestTheIDsOfALogAreChecked(t *testing.T) {
+func TestInvalidLogIDsAreNotSent(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ app, reload, argument string }{
 		{"", "r", "appID"}, {"..", "r", "appID"}, {"a", "", "reloadID"}, {"a", ".", "reloadID"},
@@ -210,7 +210,7 @@ func TestTheIDsOfALogAreChecked(t *testing.T) {
 	}
 }
 
-func TestANilContextIsAnError(t *testing.T) {
+func TestNilContextIsAnError(t *testing.T) {
 	t.Parallel()
 	var missing context.Context
 	for _, e := range endpoints {
@@ -243,7 +243,7 @@ func streams(body io.Reader) outcome {
 }
 
 // A line is there before the service has sent the next one, and is what it sent.
-func TestALogIsStreamed(t *testing.T) {
+func TestLogIsStreamed(t *testing.T) {
 	t.Parallel()
 	first := make(chan struct{}) // closed when the first line was read
 	client, requests := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -274,7 +274,7 @@ func TestALogIsStreamed(t *testing.T) {
 	}
 }
 
-func TestALogIsNotHeldInMemory(t *testing.T) {
+func TestLogIsNotBuffered(t *testing.T) {
 	const size = 65 << 20 // more than is read of any other body
 	chunk := strings.NewReader(strings.Repeat("a line of a long log\r\n", 1000))
 	client := scriptedClient(t, plays(streams(io.LimitReader(repeated{chunk}, size))))
@@ -304,7 +304,7 @@ func (e repeated) Read(p []byte) (int, error) {
 	return e.Reader.Read(p)
 }
 
-func TestTheContextEndsALog(t *testing.T) {
+func TestContextEndsLog(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -322,7 +322,7 @@ func TestTheContextEndsALog(t *testing.T) {
 	})
 }
 
-func TestClosingALogEarlyFreesTheConnection(t *testing.T) {
+func TestClosingLogEarlyFreesConnection(t *testing.T) {
 	t.Parallel()
 	freed := make(chan struct{})
 	client, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -347,7 +347,7 @@ func TestClosingALogEarlyFreesTheConnection(t *testing.T) {
 	<-freed // the test's own time limit ends it otherwise
 }
 
-func TestALogThatBreaksOffIsNotComplete(t *testing.T) {
+func TestTruncatedLogIsAnError(t *testing.T) {
 	t.Parallel()
 	client, requests := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
@@ -368,7 +368,7 @@ func TestALogThatBreaksOffIsNotComplete(t *testing.T) {
 	}
 }
 
-func TestAnErrorOfReadingALogHasNoToken(t *testing.T) {
+func TestLogReadErrorHasNoToken(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken: " + testToken)
 	body := io.MultiReader(strings.NewReader("line"), readerFunc(func([]byte) (int, error) { return 0, broken }))
@@ -390,7 +390,7 @@ type readerFunc func([]byte) (int, error)
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // A log cannot be told from other text, but the page of a gateway can.
-func TestAnHTMLPageIsNoLog(t *testing.T) {
+func TestHTMLPageIsNotALog(t *testing.T) {
 	t.Parallel()
 	client := scriptedClient(t, plays(answer(200, "<html>Sign in", "Content-Type", "text/html; charset=utf-8")))
 	_, err := client.Log(t.Context(), "app", reloadID)

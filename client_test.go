@@ -59,7 +59,7 @@ func TestTenantURLs(t *testing.T) {
 	}
 }
 
-func TestTenantURLsThatAreRefused(t *testing.T) {
+func TestInvalidTenantURLs(t *testing.T) {
 	t.Parallel()
 	for tenantURL, says := range map[string]string{
 		"":                                           "https://",
@@ -99,7 +99,7 @@ func TestTenantURLsThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestOptionsThatAreRefused(t *testing.T) {
+func TestInvalidOptions(t *testing.T) {
 	t.Parallel()
 	for says, opt := range map[string]reloads.Option{
 		"opts [0]":                       nil,
@@ -134,7 +134,7 @@ func TestOptionsThatAreRefused(t *testing.T) {
 }
 
 // A thousand goroutines share a client: every call has its own answer.
-func TestAThousandGoroutinesShareAClient(t *testing.T) {
+func TestClientIsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
 	client, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		id := r.URL.Path[len(prefix+"/api/v1/reloads/"):]
@@ -153,7 +153,7 @@ func TestAThousandGoroutinesShareAClient(t *testing.T) {
 	calling.Wait()
 }
 
-func TestAClientDoesNotPrintItsToken(t *testing.T) {
+func TestClientDoesNotPrintToken(t *testing.T) {
 	t.Parallel()
 	opts := []reloads.Option{none, reloads.WithUserAgent("x")}
 	client := scriptedClient(t, plays(answer(200, queued)), opts...)
@@ -171,7 +171,7 @@ const secretVariable = "test-password-91c7"
 
 // Neither the token nor the value of a variable is in anything that the package or its fake tenant prints, logs or keeps,
 // whatever goes wrong.
-func TestSecretsAreNowhere(t *testing.T) {
+func TestSecretsAreNotPrinted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer

@@ -64,7 +64,7 @@ func TestErrorClasses(t *testing.T) {
 	}
 }
 
-func TestCodesAreMatchedOneByOne(t *testing.T) {
+func TestErrorsMatchTheirCodes(t *testing.T) {
 	t.Parallel()
 	all := []reloads.Code{
 		reloads.Code001, reloads.Code002, reloads.CodeForbidden, reloads.Code004, reloads.Code005, reloads.Code006, reloads.CodeReloadPending,
@@ -87,7 +87,7 @@ func TestCodesAreMatchedOneByOne(t *testing.T) {
 }
 
 // One row for each answer that the service documents.
-func TestEveryDocumentedAnswer(t *testing.T) {
+func TestDocumentedErrorResponses(t *testing.T) {
 	t.Parallel()
 	type row struct {
 		endpoint string
@@ -175,7 +175,7 @@ func TestEveryDocumentedAnswer(t *testing.T) {
 	}
 }
 
-func TestErrorBodiesInEverySpelling(t *testing.T) {
+func TestErrorBodyVariants(t *testing.T) {
 	t.Parallel()
 	type details = []reloads.ErrorDetail
 	for _, c := range []struct {
@@ -203,7 +203,7 @@ func TestErrorBodiesInEverySpelling(t *testing.T) {
 }
 
 // An error that lists thousands of errors has them all, and a text of a few.
-func TestAnErrorBodyOfTenThousandErrors(t *testing.T) {
+func TestErrorBodyWithManyErrors(t *testing.T) {
 	t.Parallel()
 	body := `{"errors":[` + strings.Repeat(`{"code":"A","title":"B"},`, 9999) + `{"code":"RELOADS-012"}]}`
 	_, err := scriptedClient(t, plays(answer(404, body))).Get(t.Context(), reloadID)
@@ -212,7 +212,7 @@ func TestAnErrorBodyOfTenThousandErrors(t *testing.T) {
 	}
 }
 
-func TestErrorTexts(t *testing.T) {
+func TestErrorMessages(t *testing.T) {
 	t.Parallel()
 	base := reloads.Error{StatusCode: 404, Method: "GET", Path: "/api/v1/reloads/1", Attempts: 1}
 	with := func(set func(*reloads.Error)) error {
@@ -254,7 +254,7 @@ func failedWith(code, message, log string) error {
 }
 
 // What a server writes ends up in logs and terminals: one error, one line.
-func TestAnErrorIsOneLine(t *testing.T) {
+func TestErrorMessagesAreOneLine(t *testing.T) {
 	t.Parallel()
 	const body = `{"errors":[{"code":"A\nB","title":"C\nlevel=ERROR","detail":"D\r\u001b[2J"}],"traceId":"E\nF"}`
 	_, err := scriptedClient(t, plays(answer(400, body, "Content-Type", "a/b"))).Get(t.Context(), reloadID)
@@ -263,7 +263,7 @@ func TestAnErrorIsOneLine(t *testing.T) {
 	}
 }
 
-func TestErrorTextsHaveNoQuery(t *testing.T) {
+func TestErrorMessagesOmitTheQuery(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]outcome{"answer": answer(404, ""), "no answer": fails(errReset)} {
 		_, err := scriptedClient(t, plays(o), none).List(t.Context(), reloads.ListOptions{AppID: "secret-app", Filter: "secret-filter"})
@@ -285,7 +285,7 @@ func TestErrorsUnwrap(t *testing.T) {
 	}
 }
 
-func TestErrorsLogWhatOneFiltersBy(t *testing.T) {
+func TestErrorLogValue(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		err  error

@@ -57,7 +57,7 @@ func TestFilters(t *testing.T) {
 }
 
 // Whatever the spelling, a filter selects what it says: the fake tenant reads it, by the rule that and binds tighter.
-func TestFiltersSelectWhatTheySay(t *testing.T) {
+func TestFiltersSelectReloads(t *testing.T) {
 	t.Parallel()
 	const odd = reloads.Status(`x" or "a) eq (b`)
 	tenant := reloadstest.NewTenant()
@@ -91,7 +91,7 @@ func TestFiltersSelectWhatTheySay(t *testing.T) {
 	}
 }
 
-func TestEveryListOptionGoesOverTheWire(t *testing.T) {
+func TestListOptionsInQuery(t *testing.T) {
 	t.Parallel()
 	yes, no := true, false
 	for _, c := range []struct {
@@ -135,7 +135,7 @@ func TestEveryListOptionGoesOverTheWire(t *testing.T) {
 	}
 }
 
-func TestListOptionsThatTheServiceWouldRefuseAreNotSent(t *testing.T) {
+func TestInvalidListOptionsAreNotSent(t *testing.T) {
 	t.Parallel()
 	client, requests := serve(t, always(http.StatusOK, emptyPage))
 	for _, c := range []struct {

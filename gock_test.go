@@ -33,7 +33,7 @@ func mocked(t *testing.T) *reloads.Client {
 	return client
 }
 
-func TestStoryTriggerGetCancel(t *testing.T) {
+func TestGockTriggerGetCancel(t *testing.T) {
 	client := mocked(t)
 	api := func() *gock.Request {
 		return gock.New(tenantURL).MatchHeader("Authorization", "^Bearer "+testToken+"$")
@@ -60,7 +60,7 @@ func TestStoryTriggerGetCancel(t *testing.T) {
 	}
 }
 
-func TestStoryAHistoryOfTwoPages(t *testing.T) {
+func TestGockListTwoPages(t *testing.T) {
 	client := mocked(t)
 	gock.New(tenantURL).Get("/api/v1/reloads$").MatchParam("appId", "^app$").MatchParam("limit", "^1$").
 		Reply(http.StatusOK).JSON(page(`{"next":{"href":"`+tenantURL+`/api/v1/reloads?appId=app&limit=1&next=abc"}}`, "1"))
@@ -72,7 +72,7 @@ func TestStoryAHistoryOfTwoPages(t *testing.T) {
 	}
 }
 
-func TestStoryRefusedTriggers(t *testing.T) {
+func TestGockRefusedTriggers(t *testing.T) {
 	client := mocked(t)
 	for _, c := range []struct {
 		status int

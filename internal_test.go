@@ -14,7 +14,7 @@ import (
 
 var answered = time.Date(2026, 11, 4, 3, 0, 0, 0, time.UTC)
 
-func TestRetryAfterForms(t *testing.T) {
+func TestParseRetryAfter(t *testing.T) {
 	t.Parallel()
 	const most = 9223372036 * time.Second
 	for value, want := range map[string]struct {
@@ -44,7 +44,7 @@ func FuzzRetryAfter(f *testing.F) {
 	})
 }
 
-func TestBackoffStaysInItsBounds(t *testing.T) {
+func TestBackoffBounds(t *testing.T) {
 	t.Parallel()
 	for _, p := range []RetryPolicy{{}, {MinBackoff: 1}, {MinBackoff: time.Hour}, {MinBackoff: 1, MaxBackoff: 1}, {MaxBackoff: 1<<63 - 1}} {
 		p = p.withDefaults()

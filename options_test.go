@@ -15,7 +15,7 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-func TestRunAttachesToThePendingReload(t *testing.T) {
+func TestAttachToPending(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{QueueFor: time.Second, RunFor: time.Minute})
@@ -43,7 +43,7 @@ func TestRunAttachesToThePendingReload(t *testing.T) {
 	})
 }
 
-func TestRunWithoutAttachingIsRefused(t *testing.T) {
+func TestRunWithoutAttachToPending(t *testing.T) {
 	t.Parallel()
 	tenant := newTenant(reloadstest.App{RunFor: time.Hour})
 	tenant.Trigger("app", reloads.Reload{})
@@ -53,7 +53,7 @@ func TestRunWithoutAttachingIsRefused(t *testing.T) {
 }
 
 // The reload that was in the way is over when it is looked for: then there is nothing to attach to, but the app is free.
-func TestRunTriggersAgainWhenThePendingReloadIsOver(t *testing.T) {
+func TestAttachToPendingThatHasFinished(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: time.Minute})
@@ -67,7 +67,7 @@ func TestRunTriggersAgainWhenThePendingReloadIsOver(t *testing.T) {
 	})
 }
 
-func TestRunTellsWhenThePendingReloadCannotBeFound(t *testing.T) {
+func TestAttachToPendingThatCannotBeFound(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: time.Minute})
@@ -80,7 +80,7 @@ func TestRunTellsWhenThePendingReloadCannotBeFound(t *testing.T) {
 	})
 }
 
-func TestRunCancelsWhenItsContextEnds(t *testing.T) {
+func TestCancelOnAbort(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		script reloadstest.App
@@ -126,7 +126,7 @@ func TestRunCancelsWhenItsContextEnds(t *testing.T) {
 }
 
 // What somebody else triggered is not cancelled.
-func TestRunDoesNotCancelWhatItAttachedTo(t *testing.T) {
+func TestCancelOnAbortSparesAttachedReload(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: time.Hour})
@@ -163,7 +163,7 @@ func TestRunAllAttachesAndCancels(t *testing.T) {
 	})
 }
 
-func TestOnChangeSeesEveryStatus(t *testing.T) {
+func TestOnChange(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{QueueFor: 10 * time.Second, RunFor: time.Minute})

@@ -25,7 +25,7 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-func TestListReturnsThePage(t *testing.T) {
+func TestList(t *testing.T) {
 	t.Parallel()
 	client, requests := serve(t, always(http.StatusOK, testdata(t, "page.json")))
 	got, err := client.List(t.Context(), reloads.ListOptions{})
@@ -43,7 +43,7 @@ func TestListReturnsThePage(t *testing.T) {
 }
 
 // No address in a body is contacted, only the query of a link is used; an empty page is not the end.
-func TestAllWalksForward(t *testing.T) {
+func TestAllForward(t *testing.T) {
 	t.Parallel()
 	client, requests := book(t, three)
 	all := client.All(t.Context(), reloads.ListOptions{})
@@ -62,7 +62,7 @@ func TestAllWalksForward(t *testing.T) {
 	}
 }
 
-func TestAllWalksBackwardInReverse(t *testing.T) {
+func TestAllBackward(t *testing.T) {
 	t.Parallel()
 	client, requests := book(t, three)
 	ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{Limit: 2, Prev: "last"}))
@@ -74,7 +74,7 @@ func TestAllWalksBackwardInReverse(t *testing.T) {
 	}
 }
 
-func TestPagesWalkFromACursor(t *testing.T) {
+func TestPagesFromCursor(t *testing.T) {
 	t.Parallel()
 	client, _ := book(t, three)
 	var got []reloads.Page
@@ -93,7 +93,7 @@ func TestPagesWalkFromACursor(t *testing.T) {
 	}
 }
 
-func TestABreakCostsNoRequest(t *testing.T) {
+func TestBreakSendsNoFurtherRequest(t *testing.T) {
 	t.Parallel()
 	client, requests := book(t, three)
 	for r := range client.All(t.Context(), reloads.ListOptions{}) {
@@ -110,7 +110,7 @@ func TestABreakCostsNoRequest(t *testing.T) {
 }
 
 // What the caller does with the options afterwards changes nothing.
-func TestOptionsAreTakenByValue(t *testing.T) {
+func TestListOptionsAreCopied(t *testing.T) {
 	t.Parallel()
 	client, requests := serve(t, always(http.StatusOK, emptyPage))
 	partial := true
@@ -127,7 +127,7 @@ func TestOptionsAreTakenByValue(t *testing.T) {
 	}
 }
 
-func TestAnErrorEndsTheIteration(t *testing.T) {
+func TestErrorEndsIteration(t *testing.T) {
 	t.Parallel()
 	client, requests := book(t, map[string]string{"": page(`{"next":{"href":"?next=2"}}`, "a")})
 	ids, errs, err := collect(client.All(t.Context(), reloads.ListOptions{}))
@@ -145,7 +145,7 @@ func TestAnErrorEndsTheIteration(t *testing.T) {
 }
 
 // A context that ends ends the iteration, wherever it is.
-func TestAContextEndsTheIteration(t *testing.T) {
+func TestContextEndsIteration(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
@@ -163,7 +163,7 @@ func TestAContextEndsTheIteration(t *testing.T) {
 }
 
 // The same iterator is ranged over by many at once, each from the beginning.
-func TestAnIteratorIsRangedOverAtOnce(t *testing.T) {
+func TestConcurrentIteration(t *testing.T) {
 	t.Parallel()
 	client, _ := book(t, three)
 	all := client.All(t.Context(), reloads.ListOptions{})
@@ -179,7 +179,7 @@ func TestAnIteratorIsRangedOverAtOnce(t *testing.T) {
 	ranging.Wait()
 }
 
-func TestTheEndOfAList(t *testing.T) {
+func TestEndOfList(t *testing.T) {
 	t.Parallel()
 	for _, links := range []string{
 		"null", "{}", `{"next":null}`, `{"next":{}}`, `{"next":{"href":null}}`, `{"next":{"href":""}}`, `{"self":{"href":"?next=1"},"prev":{"href":"?prev=1"}}`,
@@ -225,7 +225,7 @@ func TestEmptyPages(t *testing.T) {
 	})
 }
 
-func TestCursorsThatRunInALoop(t *testing.T) {
+func TestCursorLoop(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		pages map[string]string
@@ -250,7 +250,7 @@ func TestCursorsThatRunInALoop(t *testing.T) {
 }
 
 // Wherever a link leads, the next request goes to the client's own address, with the link's query, or there is none.
-func TestHostileLinks(t *testing.T) {
+func TestLinksToOtherHosts(t *testing.T) {
 	t.Parallel()
 	elsewhere, hits := gateway(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, emptyPage) })
 	for href, follows := range map[string]string{
@@ -333,7 +333,7 @@ func FuzzCursor(f *testing.F) {
 }
 
 // A page may hold more than was asked for.
-func TestAPageOfTenThousandRecords(t *testing.T) {
+func TestPageLargerThanLimit(t *testing.T) {
 	t.Parallel()
 	ids := make([]string, 10_000)
 	for i := range ids {
@@ -404,7 +404,7 @@ func TestPrefetch(t *testing.T) {
 
 // For random sequences of faults, what All yields is the beginning of the truth, without repeats or gaps, and all of it
 // if there was no error.
-func TestAllYieldsAPrefixOfTheTruth(t *testing.T) {
+func TestAllYieldsPrefixUnderFaults(t *testing.T) {
 	t.Parallel()
 	whole, broken := 0, 0
 	for seed := range uint64(300) {
@@ -502,7 +502,7 @@ func endlessBook(pages int, records string, at func()) *script {
 	})
 }
 
-func TestAMillionRecordsNeedNoMemory(t *testing.T) {
+func TestMemoryOfLongIteration(t *testing.T) {
 	skipUnderRace(t)
 	records := make([]string, 100)
 	for i := range records {
@@ -537,7 +537,7 @@ func TestAMillionRecordsNeedNoMemory(t *testing.T) {
 	}
 }
 
-func TestLongLogsNeedAPage(t *testing.T) {
+func TestMemoryOfPagesWithLogs(t *testing.T) {
 	skipUnderRace(t)
 	const record = 1 << 20
 	log := strings.Repeat("x", record)

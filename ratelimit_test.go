@@ -100,7 +100,7 @@ func TestWindowLimiterIsExactForRandomPatterns(t *testing.T) {
 }
 
 // The guard alone would send a whole burst every minute for ever.
-func TestWindowLimiterEvensASustainedLoadOut(t *testing.T) {
+func TestWindowLimiterSmoothsSustainedLoad(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		got := starts(t, reloads.NewLimiter(50, time.Minute), 50*480, 1)
@@ -135,7 +135,7 @@ func TestWindowLimiterServesInOrder(t *testing.T) {
 }
 
 // Of many who want to start again and again, none waits much longer than the others.
-func TestWindowLimiterStarvesNobody(t *testing.T) {
+func TestWindowLimiterIsFair(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const goroutines, requests = 64, 25
@@ -165,7 +165,7 @@ func TestWindowLimiterStarvesNobody(t *testing.T) {
 }
 
 // One who comes at the moment in which a request may start does not overtake the one who waits for it.
-func TestWindowLimiterLetsNobodyOvertake(t *testing.T) {
+func TestWindowLimiterPreventsOvertaking(t *testing.T) {
 	t.Parallel()
 	for early := time.Duration(0); early < 2*time.Microsecond; early += 100 * time.Nanosecond {
 		synctest.Test(t, func(t *testing.T) {
@@ -188,7 +188,7 @@ func TestWindowLimiterLetsNobodyOvertake(t *testing.T) {
 	}
 }
 
-func TestWindowLimiterForgetsWaitersThatGaveUp(t *testing.T) {
+func TestWindowLimiterReleasesCanceledWaiters(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := reloads.NewLimiter(1, time.Minute)
@@ -217,7 +217,7 @@ func TestWindowLimiterForgetsWaitersThatGaveUp(t *testing.T) {
 	})
 }
 
-func TestWindowLimiterFailsAtOnceWhenTheDeadlineCannotBeMet(t *testing.T) {
+func TestWindowLimiterFailsEarlyWithShortDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := reloads.NewLimiter(2, time.Minute)
@@ -273,7 +273,7 @@ func TestWindowLimiterPause(t *testing.T) {
 	})
 }
 
-func TestWindowLimiterWithoutALimit(t *testing.T) {
+func TestWindowLimiterWithoutLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var zero reloads.WindowLimiter
@@ -300,7 +300,7 @@ var meterings = map[string]reloadstest.Metering{
 	"token bucket":   reloadstest.TokenBucket,
 }
 
-func TestTwoHundredTriggersFromAColdStart(t *testing.T) {
+func TestTriggersFromColdStart(t *testing.T) {
 	t.Parallel()
 	for name, metering := range meterings {
 		t.Run(name, func(t *testing.T) {
@@ -327,7 +327,7 @@ func TestTwoHundredTriggersFromAColdStart(t *testing.T) {
 	}
 }
 
-func TestThreeThousandGetsFromSixteenGoroutines(t *testing.T) {
+func TestConcurrentGetsStayWithinLimit(t *testing.T) {
 	t.Parallel()
 	for name, metering := range meterings {
 		t.Run(name, func(t *testing.T) {
@@ -363,7 +363,7 @@ func TestThreeThousandGetsFromSixteenGoroutines(t *testing.T) {
 }
 
 // The service counts requests of others, too, so a 429 can come all the same: it makes everybody wait, once.
-func TestARateLimitAnswerPausesTheTier(t *testing.T) {
+func TestRateLimitResponsePausesTier(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{})
@@ -402,7 +402,7 @@ func TestARateLimitAnswerPausesTheTier(t *testing.T) {
 }
 
 // A cancel does not queue behind triggers, and clients that share a limiter share its budget.
-func TestTiersAndSharing(t *testing.T) {
+func TestTiersAndSharedLimiters(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{QueueFor: time.Second, RunFor: time.Hour})

@@ -180,7 +180,7 @@ func Example_recipeTest() {
 }
 
 // The code of the recipes is that of the examples, and their commands are those of the checks.
-func TestTheRecipesAreWhatRuns(t *testing.T) {
+func TestRecipesMatchExamples(t *testing.T) {
 	t.Parallel()
 	read := func(files ...string) (text string) {
 		for _, file := range files {
@@ -214,7 +214,7 @@ func TestTheRecipesAreWhatRuns(t *testing.T) {
 }
 
 // The README's code is that of the Examples, which are compiled and run.
-func TestTheReadmesCodeIsThatOfTheExamples(t *testing.T) {
+func TestReadmeMatchesExamples(t *testing.T) {
 	t.Parallel()
 	unindent := func(text string) string { return regexp.MustCompile(`(?m)^\s+`).ReplaceAllString(text, "") }
 	readme, err := os.ReadFile("README.md")

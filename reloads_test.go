@@ -51,7 +51,7 @@ var records = map[string]reloads.Reload{
 	},
 }
 
-func TestStatusesSayWhetherTheReloadIsOver(t *testing.T) {
+func TestEnded(t *testing.T) {
 	t.Parallel()
 	for status, c := range map[reloads.Status]struct {
 		wire         string
@@ -86,7 +86,7 @@ func TestStatusesSayWhetherTheReloadIsOver(t *testing.T) {
 	}
 }
 
-func TestEnumsAreTheWireTexts(t *testing.T) {
+func TestEnumValues(t *testing.T) {
 	t.Parallel()
 	got := []string{
 		string(reloads.TypeHub), string(reloads.TypeExternal), string(reloads.TypeChronos), string(reloads.TypeAutomations),
@@ -124,7 +124,7 @@ func TestQueueTimeAndRunTime(t *testing.T) {
 	}
 }
 
-func TestAReloadLogsWhatOneFiltersBy(t *testing.T) {
+func TestReloadLogValue(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		reload reloads.Reload
@@ -187,7 +187,7 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-func TestTheFakeTenantsSummaryIsUnderstood(t *testing.T) {
+func TestSummaryOfFakeTenant(t *testing.T) {
 	t.Parallel()
 	tenant := reloadstest.NewTenant()
 	tenant.AddApp("app", reloadstest.App{})

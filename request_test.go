@@ -20,7 +20,7 @@ func variables(n int) map[string]string {
 	return m
 }
 
-func TestRequestsThatTheServiceWouldRefuseAreNotSent(t *testing.T) {
+func TestInvalidRequestsAreNotSent(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("é", 257)
 	for name, c := range map[string]struct {

@@ -23,7 +23,7 @@ import (
 var errorWithoutHidden = cmp.Options{cmpopts.IgnoreUnexported(reloads.Error{}), cmpopts.EquateErrors()}
 
 // What is no error body in the service's own form is still an *Error, and shows how it began.
-func TestErrorsWithoutTheAPIsBody(t *testing.T) {
+func TestErrorResponsesWithOtherBodies(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("é", 1000)
 	for name, c := range map[string]struct{ body, shows string }{
@@ -58,7 +58,7 @@ func TestErrorsWithoutTheAPIsBody(t *testing.T) {
 }
 
 // A 2xx with something else in it than the API promises must not pass for an answer.
-func TestSuccessWithoutTheAPIsBody(t *testing.T) {
+func TestInvalidResponses(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{
 		"<html>maintenance</html>", "", "null", "[]", `"x"`, "{}", `{"da`, `{"data":null}`, `{"data":{}}`, `{"data":[{}]}`, `{"data":[1]}`,
@@ -90,7 +90,7 @@ func TestSuccessWithoutTheAPIsBody(t *testing.T) {
 }
 
 // Every status of every operation is a success or an error that tells the status, and comes to an end.
-func TestEveryStatusOfEveryOperation(t *testing.T) {
+func TestAllStatusCodes(t *testing.T) {
 	t.Parallel()
 	for status := 100; status <= 599; status++ {
 		for _, e := range endpoints {
@@ -127,7 +127,7 @@ func answerOf(e endpoint) (status int, body string) {
 }
 
 // Answers over a socket that no server should give: each is an error in bounded time, or the record.
-func TestHostileAnswers(t *testing.T) {
+func TestMalformedHTTPResponses(t *testing.T) {
 	t.Parallel()
 	chunked := head + "Transfer-Encoding: chunked\r\n\r\n"
 	for name, c := range map[string]struct {
@@ -173,7 +173,7 @@ func TestHostileAnswers(t *testing.T) {
 	}
 }
 
-func TestBodiesThatAreTooLong(t *testing.T) {
+func TestDefaultBodyLimits(t *testing.T) {
 	t.Parallel()
 	for name, length := range map[string]int64{"announced": 65 << 20, "streamed": -1} {
 		t.Run(name, func(t *testing.T) {
@@ -209,7 +209,7 @@ type spaces struct{}
 func (spaces) Read(p []byte) (int, error) { return copy(p, bytes.Repeat([]byte{' '}, len(p))), nil }
 
 // The limits are exact, and a limit of the largest number is none.
-func TestBodyLimits(t *testing.T) {
+func TestWithBodyLimits(t *testing.T) {
 	t.Parallel()
 	const most = 1<<63 - 1
 	for _, c := range []struct {
@@ -240,7 +240,7 @@ func TestBodyLimits(t *testing.T) {
 }
 
 // Of a body without end, or a small one that inflates to a large one, only so much is read as the limit allows.
-func TestBodiesWithoutEnd(t *testing.T) { // not in parallel: what is allocated is counted
+func TestEndlessBodies(t *testing.T) { // not in parallel: what is allocated is counted
 	const limit = 4 << 20
 	bomb := bytes.Repeat(gzipped(t, 16<<20), 64) // 1 GiB: a gzip stream may have members
 	if len(bomb) > 2<<20 {
@@ -302,7 +302,7 @@ type zeroReader struct{}
 func (zeroReader) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // Two answers of which nobody is to wait for the body: one without end, and one that breaks off.
-func TestErrorsNeedNoWholeBody(t *testing.T) {
+func TestErrorResponsesWithUnreadableBodies(t *testing.T) {
 	t.Parallel()
 	for name, status := range map[string]int{"switching protocols": http.StatusSwitchingProtocols, "refusal": http.StatusBadRequest} {
 		body := io.Reader(&brokenBody{text: "beginning"})
@@ -332,7 +332,7 @@ func (b *brokenBody) Read(p []byte) (int, error) {
 }
 
 // A gateway's error page may show the request's headers.
-func TestAnEchoedTokenIsRedacted(t *testing.T) {
+func TestEchoedTokenIsRedacted(t *testing.T) {
 	t.Parallel()
 	long := "test-token-" + strings.Repeat("0123456789", 30) // as long as real ones are
 	for name, o := range map[string]outcome{
@@ -367,7 +367,7 @@ func TestAnEchoedTokenIsRedacted(t *testing.T) {
 }
 
 // The error of net/http quotes an answer that is no HTTP.
-func TestATokenInABrokenAnswerIsRedacted(t *testing.T) {
+func TestTokenInMalformedResponseIsRedacted(t *testing.T) {
 	t.Parallel()
 	client := rawClient(t, rawServer(t, writes("Bearer "+testToken+"\r\n\r\n")))
 	_, err := client.Get(t.Context(), reloadID)

@@ -15,7 +15,7 @@ import (
 )
 
 // What happens to a request decides whether it is sent again, by operation.
-func TestRetriesByOutcomeAndOperation(t *testing.T) {
+func TestRetriesByFailureAndOperation(t *testing.T) {
 	t.Parallel()
 	rate := testdata(t, "error_429_rate.json")
 	type want int
@@ -89,7 +89,7 @@ func TestRetriesByOutcomeAndOperation(t *testing.T) {
 }
 
 // A refusal by status is never retried, whatever its body.
-func TestRefusalsAreFinal(t *testing.T) {
+func TestFinalStatusesAreNotRetried(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{400, 402, 403, 404, 405, 406, 409, 410, 413, 415, 418, 422, 451, 501, 505, 511, 300, 304, 399} {
 		for _, e := range endpoints {
@@ -102,7 +102,7 @@ func TestRefusalsAreFinal(t *testing.T) {
 	}
 }
 
-func TestABodyThatIsCutOffIsReadAgain(t *testing.T) {
+func TestTruncatedBodyIsRetried(t *testing.T) {
 	t.Parallel()
 	for _, e := range endpoints[:2] {
 		synctest.Test(t, func(t *testing.T) {
@@ -130,7 +130,7 @@ func cutOff(status int) outcome {
 	}
 }
 
-func TestRetryAfterIsKeptExactly(t *testing.T) {
+func TestRetryAfterIsHonored(t *testing.T) {
 	t.Parallel()
 	const date = "Wed, 04 Nov 2026 03:00:00 GMT"
 	for _, c := range []struct {
@@ -161,7 +161,7 @@ func TestRetryAfterIsKeptExactly(t *testing.T) {
 	}
 }
 
-func TestARetryAfterThatIsTooLongIsReturned(t *testing.T) {
+func TestRetryAfterAboveMaximumEndsRetries(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]time.Duration{
 		"301": 301 * time.Second, "99999999999999999999": 9223372036 * time.Second, "9223372037": 9223372036 * time.Second,
@@ -181,7 +181,7 @@ func TestARetryAfterThatIsTooLongIsReturned(t *testing.T) {
 }
 
 // What a server asks to wait for is bounded, whatever it writes.
-func TestHostileRetryAfter(t *testing.T) {
+func TestWaitForRetryAfterIsBounded(t *testing.T) {
 	t.Parallel()
 	for _, value := range []string{
 		"-5", "1.5", "1e9", "99999999999999999999", "315360000", "Mon, 01 Jan 1990 00:00:00 GMT", "Tue, 01 Jan 2036 00:00:00 GMT",
@@ -266,7 +266,7 @@ func TestRetryPolicy(t *testing.T) {
 	})
 }
 
-func TestContextEndsTheRetries(t *testing.T) {
+func TestContextEndsRetries(t *testing.T) {
 	t.Parallel()
 	for _, e := range endpoints {
 		synctest.Test(t, func(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-func TestHeaders(t *testing.T) {
+func TestRequestHeaders(t *testing.T) {
 	t.Parallel()
 	for _, e := range endpoints {
 		wire := plays(e.ok)
@@ -51,7 +51,7 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-func TestContextEndsAnAttempt(t *testing.T) {
+func TestContextEndsAttempt(t *testing.T) {
 	t.Parallel()
 	for _, e := range endpoints {
 		synctest.Test(t, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestContextEndsAnAttempt(t *testing.T) {
 }
 
 // A context ends a call wherever it is, at once, and what was sent by then is known.
-func TestAContextEndsACallAnywhere(t *testing.T) {
+func TestContextEndsCallAtAnyStage(t *testing.T) {
 	t.Parallel()
 	paused := func() reloads.Limiters {
 		l := reloads.NewLimiter(1, time.Minute)
@@ -150,7 +150,7 @@ func (d drip) Read(p []byte) (int, error) {
 	}
 }
 
-func TestEveryAttemptAsksItsOwnLimiter(t *testing.T) {
+func TestEveryAttemptWaitsForItsLimiter(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string][3]int{"list": {3, 0, 0}, "get": {3, 0, 0}, "trigger": {0, 3, 0}, "cancel": {0, 0, 3}} {
 		synctest.Test(t, func(t *testing.T) {
@@ -194,7 +194,7 @@ func (c *counter) Wait(context.Context) error {
 var errLimiter = errors.New("the limiter is broken")
 
 // A panic of a transport, or of a source, passes through with a trace that shows no token.
-func TestAPanicShowsNoToken(t *testing.T) {
+func TestPanicShowsNoToken(t *testing.T) {
 	t.Parallel()
 	boom := errors.New("boom")
 	panics := plays(func(*http.Request) (*http.Response, error) { panic(boom) })
@@ -257,7 +257,7 @@ func TestEveryAttemptIsLogged(t *testing.T) {
 	})
 }
 
-func TestARenewedTokenIsLogged(t *testing.T) {
+func TestRenewedTokenIsLogged(t *testing.T) {
 	t.Parallel()
 	var log journal
 	source := &tokens{list: []string{testToken + "1", testToken + "2"}}
@@ -276,7 +276,7 @@ func TestARenewedTokenIsLogged(t *testing.T) {
 }
 
 // Neither what was sent nor what came back is logged, whatever goes wrong.
-func TestLogsHaveNoBodies(t *testing.T) {
+func TestBodiesAreNotLogged(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]outcome{
 		"gateway's page": answer(502, "<html>secret-page</html>", "Content-Type", "text/html"), "no JSON": answer(200, "secret-page"),

@@ -18,7 +18,7 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-func TestAnAPIKeyDoesNotPrintItself(t *testing.T) {
+func TestAPIKeyDoesNotPrintItself(t *testing.T) {
 	t.Parallel()
 	key := reloads.APIKey(testToken)
 	encoded, err := json.Marshal(map[string]any{"key": key, "pointer": &key, "list": []reloads.APIKey{key}})
@@ -66,7 +66,7 @@ func with(t testing.TB, source reloads.TokenSource, wire http.RoundTripper, opts
 	return client
 }
 
-func TestEveryAttemptHasItsToken(t *testing.T) {
+func TestTokenIsFetchedForEveryAttempt(t *testing.T) {
 	t.Parallel()
 	unauthorized := answer(401, testdata(t, "error_401.json"))
 	retries := reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 5})
@@ -134,7 +134,7 @@ func (s *renewing) Renew(ctx context.Context, refused string) (string, error) {
 }
 
 // A source that can renew is told which token was refused: many calls at once lead to one renewal.
-func TestASourceIsToldWhichTokenWasRefused(t *testing.T) {
+func TestRenewReceivesRefusedToken(t *testing.T) {
 	t.Parallel()
 	source := &renewing{}
 	wire := answer401{testToken + "0"}
@@ -163,7 +163,7 @@ func (a answer401) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer(200, queued)(r)
 }
 
-func TestTokensThatCannotBeSent(t *testing.T) {
+func TestInvalidTokens(t *testing.T) {
 	t.Parallel()
 	for name, token := range map[string]string{
 		"empty": "", "newline": "test-bad\ntoken", "space": "test-bad token", "control": "test-bad\x00", "DEL": "test-bad\x7f", "not ASCII": "test-bäd",
@@ -188,7 +188,7 @@ func TestTokensThatCannotBeSent(t *testing.T) {
 }
 
 // A token may take its time: what ends meanwhile is not sent, so its outcome is known.
-func TestAContextThatEndsWhileTheTokenIsFetched(t *testing.T) {
+func TestContextEndsDuringTokenFetch(t *testing.T) {
 	t.Parallel()
 	for _, e := range endpoints {
 		synctest.Test(t, func(t *testing.T) {
@@ -206,7 +206,7 @@ func TestAContextThatEndsWhileTheTokenIsFetched(t *testing.T) {
 }
 
 // A source that blocks holds up its own call alone, until the context ends.
-func TestATokenSourceThatBlocks(t *testing.T) {
+func TestBlockingTokenSource(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
@@ -246,7 +246,7 @@ func (k *keeps) RoundTrip(r *http.Request) (*http.Response, error) {
 	return k.script.RoundTrip(r)
 }
 
-func TestARequestThatWasSentIsNotChanged(t *testing.T) {
+func TestSentRequestIsNotModified(t *testing.T) {
 	t.Parallel()
 	wire := &keeps{script: plays(answer(http.StatusUnauthorized, ""), answer(http.StatusOK, queued))}
 	n := 0

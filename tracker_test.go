@@ -14,7 +14,7 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-func TestWaitAllFollowsTenThousandBySweeps(t *testing.T) {
+func TestWaitAllOfTenThousand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tenant, rs := manyActive(t, 10_000, 30*time.Minute)
 		var before, after runtime.MemStats
@@ -79,7 +79,7 @@ func manyActive(t *testing.T, n int, within time.Duration, opts ...reloadstest.O
 	return tenant, rs
 }
 
-func TestWaitAllWithATokenThatMayNotListTheTenant(t *testing.T) {
+func TestWaitAllWithoutListPermission(t *testing.T) {
 	for name, role := range map[string]int{"400": http.StatusBadRequest, "403": http.StatusForbidden} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -104,7 +104,7 @@ func TestWaitAllWithATokenThatMayNotListTheTenant(t *testing.T) {
 	}
 }
 
-func TestWaitAllOfReloadsThatAreOverOrUnknownOrTwice(t *testing.T) {
+func TestWaitAllOfFinishedUnknownAndDuplicateReloads(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: time.Minute})

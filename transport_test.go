@@ -47,7 +47,7 @@ func TestAttemptTimeout(t *testing.T) {
 }
 
 // The caller's deadline and that of an attempt are told apart.
-func TestAnAttemptThatTakesTooLongIsATimeoutOfItsOwn(t *testing.T) {
+func TestAttemptTimeoutIsNotDeadlineExceeded(t *testing.T) {
 	t.Parallel()
 	for name, outcome := range map[string]outcome{
 		"the answer": hangs,
@@ -84,7 +84,7 @@ func (s stuck) Read([]byte) (int, error) {
 }
 
 // A body that comes too slowly ends with its attempt, not with the caller's patience.
-func TestASlowBodyIsATimeout(t *testing.T) {
+func TestSlowBodyTimesOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		wire := plays(dripping)
@@ -97,7 +97,7 @@ func TestASlowBodyIsATimeout(t *testing.T) {
 	})
 }
 
-func TestTheTimeOfAnAttemptEndsWhereALogBegins(t *testing.T) {
+func TestAttemptTimeoutExcludesLogBody(t *testing.T) {
 	t.Parallel()
 	limit := reloads.WithAttemptTimeout(7 * time.Second)
 	synctest.Test(t, func(t *testing.T) {
@@ -167,7 +167,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 }
 
 // An http.Client works as it is, with its jar and its transport or none.
-func TestHTTPClientsOfEveryKind(t *testing.T) {
+func TestUserHTTPClients(t *testing.T) {
 	t.Parallel()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -205,7 +205,7 @@ func TestHTTPClientsOfEveryKind(t *testing.T) {
 	})
 }
 
-func TestTheUsersHTTPClientIsLeftAlone(t *testing.T) {
+func TestUserHTTPClientIsNotModified(t *testing.T) {
 	t.Parallel()
 	transport := &sticky{script: plays(answer(404, ""), answer(302, "", "Location", "https://elsewhere.example.com"))}
 	checked := false
@@ -239,7 +239,7 @@ type sticky struct {
 func (s *sticky) CloseIdleConnections() { s.closed++ }
 
 // After an attempt that nobody answered, the connection of the next one is used no more: it may be the same, and dead.
-func TestADeadConnectionIsLeft(t *testing.T) {
+func TestDeadConnectionIsNotReused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var closes []bool
@@ -277,7 +277,7 @@ func TestADeadConnectionIsLeft(t *testing.T) {
 }
 
 // A connection that the server closed between two calls is not noticed: the next call takes another.
-func TestAConnectionThatTheServerClosed(t *testing.T) {
+func TestConnectionClosedByServer(t *testing.T) {
 	t.Parallel()
 	response := fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, len(queued), queued)
 	client := rawClient(t, rawServer(t, writes(response)), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 3}))
@@ -289,7 +289,7 @@ func TestAConnectionThatTheServerClosed(t *testing.T) {
 }
 
 // A server that does not talk TLS never will: it is not asked again.
-func TestAServerWithoutTLS(t *testing.T) {
+func TestServerWithoutTLS(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32
 	url, _ := gateway(t, always(http.StatusOK, queued))

@@ -30,7 +30,7 @@ func own(tenant *reloadstest.Tenant, app string) (n int) {
 	return n
 }
 
-func TestTriggerIsSentOnceOrFound(t *testing.T) {
+func TestTriggerCreatesOneReloadDespiteFaults(t *testing.T) {
 	t.Parallel()
 	const timeout = 20 * time.Second
 	faults := map[string][]reloadstest.Fault{
@@ -90,7 +90,7 @@ func TestTriggerIsSentOnceOrFound(t *testing.T) {
 }
 
 // An earlier reload that is still pending is not adopted, and neither is one of other options or type.
-func TestTriggerDoesNotAdoptAnEarlierReload(t *testing.T) {
+func TestTriggerDoesNotAdoptEarlierReload(t *testing.T) {
 	t.Parallel()
 	for _, ago := range []time.Duration{100 * time.Millisecond, time.Second, 3 * time.Second, time.Minute} {
 		for _, skew := range []time.Duration{0, 5*time.Minute + 123*time.Millisecond, -5 * time.Minute} {
@@ -109,7 +109,7 @@ func TestTriggerDoesNotAdoptAnEarlierReload(t *testing.T) {
 	}
 }
 
-func TestTriggerWhoseOutcomeStaysUnknown(t *testing.T) {
+func TestTriggerOutcomeStaysUnknown(t *testing.T) {
 	t.Parallel()
 	noDate := http.Header{"Date": {""}}
 	for name, c := range map[string]struct {
@@ -139,7 +139,7 @@ func TestTriggerWhoseOutcomeStaysUnknown(t *testing.T) {
 	}
 }
 
-func TestTriggerTellsThatItIsUnknownWhenItsContextEnds(t *testing.T) {
+func TestTriggerOutcomeUnknownWhenContextEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{})
@@ -169,7 +169,7 @@ func TestTriggerFindsItsReloadByResourceID(t *testing.T) {
 	})
 }
 
-func TestTriggerLogsEachStepOfItsSearch(t *testing.T) {
+func TestTriggerLogsReconciliation(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{})
@@ -200,7 +200,7 @@ func TestTriggerLogsEachStepOfItsSearch(t *testing.T) {
 }
 
 // Over real sockets: what was never sent is told from what was.
-func TestASocketTellsWhetherTheTriggerWasSent(t *testing.T) {
+func TestTriggerOverLostConnections(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -246,7 +246,7 @@ type chosenKey struct{}
 
 // Ten thousand triggers of as many apps, a fifth of them hit by a fault, a fifth with a reload of somebody else's
 // shortly before: none is lost, none is made twice, and nobody else's is adopted.
-func TestTenThousandTriggersWithFaults(t *testing.T) {
+func TestManyTriggersWithFaults(t *testing.T) {
 	t.Parallel()
 	const apps, timeout = 10_000, 20 * time.Second
 	faults := []reloadstest.Fault{

@@ -15,7 +15,7 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-func TestWatchShowsEveryStatus(t *testing.T) {
+func TestWatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{QueueFor: 10 * time.Second, RunFor: time.Minute, Outcome: reloads.StatusFailed})
@@ -53,7 +53,7 @@ func TestWatchShowsEveryStatus(t *testing.T) {
 	})
 }
 
-func TestRunSeesTheEndSoonWithFewPolls(t *testing.T) {
+func TestPollingLagAndCount(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		length, lag time.Duration
@@ -86,7 +86,7 @@ func TestRunSeesTheEndSoonWithFewPolls(t *testing.T) {
 	}
 }
 
-func TestWaitGoesByTheAgeOfTheReload(t *testing.T) {
+func TestPollingIntervalDependsOnAge(t *testing.T) {
 	t.Parallel()
 	for name, skew := range map[string]time.Duration{"clocks agree": 0, "tenant is ahead": 5 * time.Minute, "tenant is behind": -5 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestWaitGoesByTheAgeOfTheReload(t *testing.T) {
 	}
 }
 
-func TestWaitSurvivesWhatPasses(t *testing.T) {
+func TestWaitToleratesTransientFailures(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]reloadstest.Fault{
 		"server error":         {Status: http.StatusInternalServerError, Times: 20},
@@ -133,7 +133,7 @@ func TestWaitSurvivesWhatPasses(t *testing.T) {
 	}
 }
 
-func TestWaitEndsWithWhatDoesNotPass(t *testing.T) {
+func TestWaitEndsOnPermanentFailure(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]error{
 		http.StatusBadRequest:   reloads.ErrBadRequest,
@@ -154,7 +154,7 @@ func TestWaitEndsWithWhatDoesNotPass(t *testing.T) {
 	}
 }
 
-func TestWaitForAReloadThatDoesNotExist(t *testing.T) {
+func TestWaitForUnknownReload(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -168,7 +168,7 @@ func TestWaitForAReloadThatDoesNotExist(t *testing.T) {
 	})
 }
 
-func TestWaitEndsWithItsContext(t *testing.T) {
+func TestContextEndsWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		client := newTenant(reloadstest.App{RunFor: time.Hour}).NewClient(realPolling)
@@ -192,7 +192,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 
 // A token source that fails for a while, in the middle of a long wait, does not lose the reload; one that never
 // worked ends the wait.
-func TestWaitAndTheTokenSource(t *testing.T) {
+func TestWaitWithFailingTokenSource(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: 10 * time.Minute})
@@ -217,7 +217,7 @@ func TestWaitAndTheTokenSource(t *testing.T) {
 }
 
 // The record of another reload is not taken for the end of the one that is waited for.
-func TestWaitIsNotToldOfAnotherReload(t *testing.T) {
+func TestWaitIgnoresRecordsOfOtherReloads(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		record := func(id string, status reloads.Status) outcome {
