@@ -195,14 +195,6 @@ func TestUserHTTPClients(t *testing.T) {
 			t.Errorf("%s: the second request has the cookie %q", name, cookie)
 		}
 	}
-	// A timeout of the http.Client holds for an attempt.
-	synctest.Test(t, func(t *testing.T) {
-		hc := &http.Client{Transport: plays(hangs), Timeout: 3 * time.Second}
-		began := time.Now()
-		if _, err := scriptedClient(t, nil, reloads.WithHTTPClient(hc), none).Get(t.Context(), reloadID); err == nil || time.Since(began) != 3*time.Second {
-			t.Errorf("after %v: %v", time.Since(began), err)
-		}
-	})
 }
 
 func TestUserHTTPClientIsNotModified(t *testing.T) {

@@ -47,7 +47,6 @@ func TestTriggerCreatesOneReloadDespiteFaults(t *testing.T) {
 		"503 with Retry-After":               {{Status: 503, Header: http.Header{"Retry-After": {"7"}}}},
 		"504 without an effect":              {{Status: 504}},
 		"its answer is cut off":              {{CutBody: 7}},
-		"its answer is not JSON":             {{LoseAfter: true}},
 		"lost after, looks fail for a while": {{Operation: reloadstest.Trigger, LoseAfter: true}, {Operation: reloadstest.List, Status: 500, Times: 8}},
 	}
 	for name, faults := range faults {
