@@ -241,18 +241,23 @@ func TestContextEndsBatch(t *testing.T) {
 			r, _ := tenant.Trigger(app, reloads.Reload{})
 			rs = append(rs, &r)
 		}
-		for name, batch := range map[string]func(context.Context) iter.Seq[reloads.Result]{
-			"WaitAll": func(ctx context.Context) iter.Seq[reloads.Result] { return client.WaitAll(ctx, rs) },
-			"WaitAll of one that was never seen": func(ctx context.Context) iter.Seq[reloads.Result] {
+		for name, c := range map[string]struct {
+			batch   func(context.Context) iter.Seq[reloads.Result]
+			results int
+		}{
+			"WaitAll": {func(ctx context.Context) iter.Seq[reloads.Result] { return client.WaitAll(ctx, rs) }, 2},
+			"WaitAll of an ID": {func(ctx context.Context) iter.Seq[reloads.Result] {
 				return client.WaitAll(ctx, []*reloads.Reload{{ID: rs[0].ID}})
-			},
-			"RunAll": func(ctx context.Context) iter.Seq[reloads.Result] {
+			}, 1},
+			"RunAll": {func(ctx context.Context) iter.Seq[reloads.Result] {
 				return client.RunAll(ctx, []reloads.Request{{AppID: "app"}})
-			},
+			}, 1},
 		} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			began := time.Now()
-			for r := range batch(ctx) {
+			results := 0
+			for r := range c.batch(ctx) {
+				results++
 				if !errors.Is(r.Err, context.DeadlineExceeded) {
 					t.Errorf("%s: %v", name, r.Err)
 				}
@@ -260,6 +265,9 @@ func TestContextEndsBatch(t *testing.T) {
 			cancel()
 			if took := time.Since(began); took != time.Minute {
 				t.Errorf("%s: it took %v, want 1m", name, took)
+			}
+			if results != c.results {
+				t.Errorf("%s: got %d results, want %d", name, results, c.results)
 			}
 		}
 	})

@@ -148,7 +148,9 @@ func TestRunAllAttachesAndCancels(t *testing.T) {
 		theirs, _ := tenant.Trigger("app", reloads.Reload{})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
+		results := 0
 		for r := range tenant.NewClient().RunAll(ctx, requests("app", "other"), reloads.AttachToPending(), reloads.CancelOnAbort()) {
+			results++
 			want := reloads.StatusCanceled
 			if r.Request.AppID == "app" {
 				want = reloads.StatusReloading
@@ -159,6 +161,9 @@ func TestRunAllAttachesAndCancels(t *testing.T) {
 			if !errors.Is(r.Err, context.DeadlineExceeded) || r.Reload.Status != want {
 				t.Errorf("%s: got %s with %v, want %s", r.Request.AppID, r.Reload.Status, r.Err, want)
 			}
+		}
+		if results != 2 {
+			t.Errorf("got %d results, want 2", results)
 		}
 	})
 }

@@ -152,29 +152,25 @@ func (d drip) Read(p []byte) (int, error) {
 
 func TestEveryAttemptWaitsForItsLimiter(t *testing.T) {
 	t.Parallel()
-	for name, want := range map[string][3]int{"list": {3, 0, 0}, "get": {3, 0, 0}, "trigger": {0, 3, 0}, "cancel": {0, 0, 3}} {
+	calls := map[string][3]int{"list": {3, 0, 0}, "get": {3, 0, 0}, "log": {3, 0, 0}, "trigger": {0, 3, 0}, "cancel": {0, 0, 3}}
+	for _, e := range endpoints {
 		synctest.Test(t, func(t *testing.T) {
-			for _, e := range endpoints {
-				if e.name != name {
-					continue
-				}
-				var read, trigger, cancel counter
-				with := reloads.WithLimiters(reloads.Limiters{Read: &read, Trigger: &trigger, Cancel: &cancel})
-				if err := e.call(t.Context(), scriptedClient(t, plays(fails(errDial), fails(errDial), e.ok), with)); err != nil {
-					t.Fatal(err)
-				}
-				if diff := cmp.Diff(want, [3]int{read.calls, trigger.calls, cancel.calls}); diff != "" {
-					t.Errorf("%s: calls of read, trigger and cancel (-want +got):\n%s", name, diff)
-				}
-				// Its error ends the call: before anything is sent, or before it is sent again.
-				for at := 1; at <= 2; at++ {
-					broken := func() reloads.Limiter { return &counter{failAt: at} }
-					wire := plays(fails(errDial))
-					with := reloads.WithLimiters(reloads.Limiters{Read: broken(), Trigger: broken(), Cancel: broken()})
-					err := e.call(t.Context(), scriptedClient(t, wire, with))
-					if !errors.Is(err, errLimiter) || errors.Is(err, errDial) != (at == 2) || len(wire.requests()) != at-1 {
-						t.Errorf("%s, failing at call %d: %d requests, %v", name, at, len(wire.requests()), err)
-					}
+			var read, trigger, cancel counter
+			with := reloads.WithLimiters(reloads.Limiters{Read: &read, Trigger: &trigger, Cancel: &cancel})
+			if err := e.call(t.Context(), scriptedClient(t, plays(fails(errDial), fails(errDial), e.ok), with)); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(calls[e.name], [3]int{read.calls, trigger.calls, cancel.calls}); diff != "" {
+				t.Errorf("%s: calls of read, trigger and cancel (-want +got):\n%s", e.name, diff)
+			}
+			// An error of the limiter ends the call: before the first attempt, and before a retry.
+			for at := 1; at <= 2; at++ {
+				broken := func() reloads.Limiter { return &counter{failAt: at} }
+				wire := plays(fails(errDial))
+				with := reloads.WithLimiters(reloads.Limiters{Read: broken(), Trigger: broken(), Cancel: broken()})
+				err := e.call(t.Context(), scriptedClient(t, wire, with))
+				if !errors.Is(err, errLimiter) || errors.Is(err, errDial) != (at == 2) || len(wire.requests()) != at-1 {
+					t.Errorf("%s, failing at call %d: %d requests, %v", e.name, at, len(wire.requests()), err)
 				}
 			}
 		})

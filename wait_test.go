@@ -229,10 +229,15 @@ func TestWaitIgnoresRecordsOfOtherReloads(t *testing.T) {
 		if err != nil || r.ID != "mine" || len(wire.requests()) != len(sequence) {
 			t.Errorf("Wait: %+v, %v after %d requests", r, err, len(wire.requests()))
 		}
+		results := 0
 		for result := range scriptedClient(t, plays(sequence...)).WaitAll(t.Context(), []*reloads.Reload{{ID: "mine"}, {ID: "mine"}}) {
+			results++
 			if result.Err != nil || result.Reload.ID != "mine" {
 				t.Errorf("WaitAll: %+v", result)
 			}
+		}
+		if results != 2 {
+			t.Errorf("WaitAll: got %d results, want 2", results)
 		}
 	})
 }
