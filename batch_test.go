@@ -45,8 +45,8 @@ func TestRunReturnsTerminalStatus(t *testing.T) {
 	}
 }
 
-// mostRequests is the largest number of requests that the tenant received in any minute.
-func mostRequests(tenant *reloadstest.Tenant, ops ...reloadstest.Operation) int {
+// maxRequestsPerMinute is the largest number of requests that the tenant received in any minute.
+func maxRequestsPerMinute(tenant *reloadstest.Tenant, ops ...reloadstest.Operation) int {
 	var all []time.Duration
 	first := tenant.Requests()[0].Time
 	for _, r := range tenant.Requests() {
@@ -54,7 +54,7 @@ func mostRequests(tenant *reloadstest.Tenant, ops ...reloadstest.Operation) int 
 			all = append(all, r.Time.Sub(first))
 		}
 	}
-	return most(all, time.Minute)
+	return maxInWindow(all, time.Minute)
 }
 
 // percentile is the value that p of 100 do not exceed.
@@ -77,7 +77,7 @@ func TestRunAllUsesTheWholeRateLimit(t *testing.T) {
 		var ended time.Time
 		var lags []time.Duration
 		results := map[string]int{}
-		for r := range tenant.NewClient(realPolling).RunAll(t.Context(), requests(apps...)) {
+		for r := range tenant.NewClient(defaultPolling).RunAll(t.Context(), requestsFor(apps...)) {
 			if r.Err != nil {
 				t.Errorf("%s: %v", r.Request.AppID, r.Err)
 			}
@@ -98,7 +98,7 @@ func TestRunAllUsesTheWholeRateLimit(t *testing.T) {
 		} else {
 			t.Logf("the last trigger started after %v", at)
 		}
-		if n := refused(tenant); n > 0 {
+		if n := countRateLimited(tenant); n > 0 {
 			t.Errorf("%d requests got a 429", n)
 		}
 		p95, worst := percentile(lags, 95), percentile(lags, 100)
@@ -106,7 +106,7 @@ func TestRunAllUsesTheWholeRateLimit(t *testing.T) {
 			t.Errorf("an end was seen after %v", worst)
 		}
 		t.Logf("ends were seen within %v (95 %%), %v (all), with %d reads, at most %d a minute", p95, worst,
-			count(tenant, reloadstest.Get)+count(tenant, reloadstest.List), mostRequests(tenant, reloadstest.Get, reloadstest.List))
+			countRequests(tenant, reloadstest.Get)+countRequests(tenant, reloadstest.List), maxRequestsPerMinute(tenant, reloadstest.Get, reloadstest.List))
 	})
 }
 
@@ -118,7 +118,7 @@ func TestRunAllRunsReloadsOfOneAppInSequence(t *testing.T) {
 		tenant.AddApp("bad", reloadstest.App{RunFor: time.Second, Outcome: reloads.StatusFailed})
 		tenant.AddApp("fast", reloadstest.App{RunFor: time.Second})
 		var got []string
-		for r := range tenant.NewClient().RunAll(t.Context(), requests("slow", "slow", "bad", "unknown", "fast", "slow", "bad", "")) {
+		for r := range tenant.NewClient().RunAll(t.Context(), requestsFor("slow", "slow", "bad", "unknown", "fast", "slow", "bad", "")) {
 			got = append(got, fmt.Sprint(r.Request.AppID, errors.Is(r.Err, reloads.ErrReloadFailed), errors.Is(r.Err, reloads.ErrForbidden), errors.Is(r.Err, reloads.ErrBadRequest)))
 		}
 		slices.Sort(got)
@@ -128,7 +128,7 @@ func TestRunAllRunsReloadsOfOneAppInSequence(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}
-		if n := refused(tenant); n > 0 {
+		if n := countRateLimited(tenant); n > 0 {
 			t.Errorf("%d triggers were refused since a reload was pending", n)
 		}
 	})
@@ -151,7 +151,7 @@ func TestRunAllStopsOnBreak(t *testing.T) {
 			tenant.AddApp(apps[i], reloadstest.App{RunFor: time.Duration(i+1) * time.Second})
 		}
 		n := 0
-		for range tenant.NewClient().RunAll(t.Context(), requests(apps...), reloads.CancelOnAbort()) {
+		for range tenant.NewClient().RunAll(t.Context(), requestsFor(apps...), reloads.CancelOnAbort()) {
 			if n++; n == 10 {
 				break
 			}
@@ -161,7 +161,7 @@ func TestRunAllStopsOnBreak(t *testing.T) {
 		if more := len(tenant.Requests()) - seen; more != 0 {
 			t.Errorf("%d requests came after the break", more)
 		}
-		if n := count(tenant, reloadstest.Cancel); n != 0 {
+		if n := countRequests(tenant, reloadstest.Cancel); n != 0 {
 			t.Errorf("%d reloads were cancelled, though the context had not ended", n)
 		}
 	})
@@ -289,7 +289,7 @@ func TestRunAllOverHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	results := map[string]int{}
-	for r := range client.RunAll(t.Context(), requests(apps...)) {
+	for r := range client.RunAll(t.Context(), requestsFor(apps...)) {
 		if r.Err != nil {
 			t.Errorf("%s: %v", r.Request.AppID, r.Err)
 		}
@@ -303,7 +303,7 @@ func TestRunAllOverHTTP(t *testing.T) {
 // A result logs which app it is about, what became of its reload, and why.
 func TestResultLogValue(t *testing.T) {
 	t.Parallel()
-	var log journal
+	var log logBuffer
 	logger := slog.New(slog.NewJSONHandler(&log, nil))
 	failed := &reloads.Reload{ID: "1", AppID: "app", Status: reloads.StatusFailed}
 	for _, r := range []reloads.Result{
@@ -312,7 +312,7 @@ func TestResultLogValue(t *testing.T) {
 	} {
 		logger.Info("", "result", r)
 	}
-	silent(t, "the log", log.String(), secretVariable)
+	checkNoSecrets(t, "the log", log.String(), secretVariable)
 	request := func(variables float64) map[string]any {
 		return map[string]any{"app": "app", "partial": false, "variables": variables}
 	}

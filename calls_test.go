@@ -87,7 +87,7 @@ func TestCancel(t *testing.T) {
 		{"204 with a body", "{}", http.StatusNoContent, reloads.StatusCanceled},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			wire := plays(answer(c.status, c.body))
+			wire := scripted(respond(c.status, c.body))
 			got, err := scriptedClient(t, wire).Cancel(t.Context(), reloadID)
 			if got != c.want || err != nil {
 				t.Errorf("got %q and %v, want %q", got, err, c.want)
@@ -103,7 +103,7 @@ func TestCancel(t *testing.T) {
 func TestCancelWithUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	record := func(status reloads.Status) outcome {
-		return answer(200, strings.Replace(queued, "QUEUED", string(status), 1))
+		return respond(200, strings.Replace(queued, "QUEUED", string(status), 1))
 	}
 	for _, c := range []struct {
 		name     string
@@ -111,16 +111,16 @@ func TestCancelWithUnknownOutcome(t *testing.T) {
 		want     reloads.Status
 		err      error
 	}{
-		{"refused, but canceled", []outcome{fails(errReset), answer(409, ""), record("CANCELED")}, "CANCELED", nil},
-		{"refused, but canceling", []outcome{answer(502, ""), answer(409, ""), record("CANCELING")}, "CANCELING", nil},
-		{"refused, for it succeeded", []outcome{fails(errReset), answer(409, ""), record("SUCCEEDED")}, "", reloads.ErrNotCancelable},
-		{"not found", []outcome{answer(500, ""), answer(404, ""), answer(404, "")}, "", reloads.ErrNotFound},
-		{"refused, and nobody can tell", []outcome{fails(errReset), answer(409, ""), answer(403, "")}, "", reloads.ErrForbidden},
-		{"refused after it was never sent", []outcome{fails(errDial), answer(409, "")}, "", reloads.ErrNotCancelable},
-		{"done at last", []outcome{fails(errReset), answer(204, "")}, "CANCELED", nil},
+		{"refused, but canceled", []outcome{fails(errReset), respond(409, ""), record("CANCELED")}, "CANCELED", nil},
+		{"refused, but canceling", []outcome{respond(502, ""), respond(409, ""), record("CANCELING")}, "CANCELING", nil},
+		{"refused, for it succeeded", []outcome{fails(errReset), respond(409, ""), record("SUCCEEDED")}, "", reloads.ErrNotCancelable},
+		{"not found", []outcome{respond(500, ""), respond(404, ""), respond(404, "")}, "", reloads.ErrNotFound},
+		{"refused, and nobody can tell", []outcome{fails(errReset), respond(409, ""), respond(403, "")}, "", reloads.ErrForbidden},
+		{"refused after it was never sent", []outcome{fails(errDial), respond(409, "")}, "", reloads.ErrNotCancelable},
+		{"done at last", []outcome{fails(errReset), respond(204, "")}, "CANCELED", nil},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			wire := plays(c.outcomes...)
+			wire := scripted(c.outcomes...)
 			got, err := scriptedClient(t, wire).Cancel(t.Context(), reloadID)
 			// What may have been cancelled is not called uncancelable.
 			if errors.Is(err, reloads.ErrNotCancelable) != (c.err == reloads.ErrNotCancelable) {
@@ -183,7 +183,7 @@ func TestInvalidLogIDsAreNotSent(t *testing.T) {
 	for _, c := range []struct{ app, reload, argument string }{
 		{"", "r", "appID"}, {"..", "r", "appID"}, {"a", "", "reloadID"}, {"a", ".", "reloadID"},
 	} {
-		wire := plays(streams(strings.NewReader("")))
+		wire := scripted(respondStream(strings.NewReader("")))
 		_, err := scriptedClient(t, wire).Log(t.Context(), c.app, c.reload)
 		refusedBeforeSending(t, err, c.argument)
 		if n := len(wire.requests()); n != 0 {
@@ -196,7 +196,7 @@ func TestNilContextIsAnError(t *testing.T) {
 	t.Parallel()
 	var missing context.Context
 	for _, e := range endpoints {
-		wire := plays(e.ok)
+		wire := scripted(e.ok)
 		func() {
 			defer func() {
 				if r := recover(); r != nil {
@@ -208,7 +208,7 @@ func TestNilContextIsAnError(t *testing.T) {
 			}
 		}()
 	}
-	client := scriptedClient(t, plays(answer(200, emptyPage)))
+	client := scriptedClient(t, scripted(respond(200, emptyPage)))
 	for _, prefetch := range []bool{false, true} {
 		if _, errs, _ := collect(client.All(missing, reloads.ListOptions{Prefetch: prefetch})); errs != 1 {
 			t.Errorf("All: %d errors", errs)
@@ -216,8 +216,8 @@ func TestNilContextIsAnError(t *testing.T) {
 	}
 }
 
-// streams is an answer whose body is not known before it is read.
-func streams(body io.Reader) outcome {
+// respondStream is an answer whose body is not known before it is read.
+func respondStream(body io.Reader) outcome {
 	return func(r *http.Request) (*http.Response, error) {
 		h := http.Header{"Content-Type": {"text/plain"}}
 		return &http.Response{StatusCode: 200, Header: h, Body: io.NopCloser(body), ContentLength: -1, Request: r}, nil
@@ -259,7 +259,7 @@ func TestLogIsStreamed(t *testing.T) {
 func TestLogIsNotBuffered(t *testing.T) {
 	const size = 65 << 20 // more than is read of any other body
 	chunk := strings.NewReader(strings.Repeat("a line of a long log\r\n", 1000))
-	client := scriptedClient(t, plays(streams(io.LimitReader(repeated{chunk}, size))))
+	client := scriptedClient(t, scripted(respondStream(io.LimitReader(repeatedReader{chunk}, size))))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	log, err := client.Log(t.Context(), "app", reloadID)
@@ -276,10 +276,10 @@ func TestLogIsNotBuffered(t *testing.T) {
 	}
 }
 
-// repeated is its reader again and again.
-type repeated struct{ *strings.Reader }
+// repeatedReader is its reader again and again.
+type repeatedReader struct{ *strings.Reader }
 
-func (e repeated) Read(p []byte) (int, error) {
+func (e repeatedReader) Read(p []byte) (int, error) {
 	if e.Len() == 0 {
 		_, _ = e.Seek(0, io.SeekStart)
 	}
@@ -291,8 +291,8 @@ func TestContextEndsLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		log, err := scriptedClient(t, plays(func(r *http.Request) (*http.Response, error) {
-			return streams(stuck{r.Context()})(r)
+		log, err := scriptedClient(t, scripted(func(r *http.Request) (*http.Response, error) {
+			return respondStream(blockedBody{r.Context()})(r)
 		})).Log(ctx, "app", reloadID)
 		if err != nil {
 			t.Fatal(err)
@@ -354,17 +354,17 @@ func TestLogReadErrorHasNoToken(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken: " + testToken)
 	body := io.MultiReader(strings.NewReader("line"), readerFunc(func([]byte) (int, error) { return 0, broken }))
-	log, err := scriptedClient(t, plays(streams(body))).Log(t.Context(), "app", reloadID)
+	log, err := scriptedClient(t, scripted(respondStream(body))).Log(t.Context(), "app", reloadID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	silent(t, "the log", printed(log))
+	checkNoSecrets(t, "the log", printAll(log))
 	_, err = io.ReadAll(log)
 	if !errors.Is(err, broken) {
 		t.Fatalf("got %v", err)
 	}
-	silent(t, "the error", err.Error())
+	checkNoSecrets(t, "the error", err.Error())
 }
 
 type readerFunc func([]byte) (int, error)
@@ -374,12 +374,12 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 // A log cannot be told from other text, but the page of a gateway can.
 func TestHTMLPageIsNotALog(t *testing.T) {
 	t.Parallel()
-	client := scriptedClient(t, plays(answer(200, "<html>Sign in", "Content-Type", "text/html; charset=utf-8")))
+	client := scriptedClient(t, scripted(respond(200, "<html>Sign in", "Content-Type", "text/html; charset=utf-8")))
 	_, err := client.Log(t.Context(), "app", reloadID)
 	if e := asError(t, err); e.StatusCode != 200 || e.Err == nil || e.Body != "<html>Sign in" {
 		t.Errorf("got %v", err)
 	}
-	empty, err := scriptedClient(t, plays(answer(204, ""))).Log(t.Context(), "app", reloadID)
+	empty, err := scriptedClient(t, scripted(respond(204, ""))).Log(t.Context(), "app", reloadID)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,9 +44,9 @@ func TestTenantURLs(t *testing.T) {
 		"http://[::1]:8080":                "http://[::1]:8080/api/v1/reloads",
 	} {
 		var got string
-		wire := plays(func(r *http.Request) (*http.Response, error) {
+		wire := scripted(func(r *http.Request) (*http.Response, error) {
 			got = r.URL.String()
-			return answer(200, emptyPage)(r)
+			return respond(200, emptyPage)(r)
 		})
 		client, err := reloads.NewClient(tenantURL, reloads.APIKey(testToken), reloads.WithHTTPClient(&http.Client{Transport: wire}))
 		if err != nil {
@@ -95,7 +95,7 @@ func TestInvalidTenantURLs(t *testing.T) {
 			continue
 		}
 		refusedBeforeSending(t, err, "tenantURL", says)
-		silent(t, "the error", err.Error(), "test-secret")
+		checkNoSecrets(t, "the error", err.Error(), "test-secret")
 	}
 }
 
@@ -155,15 +155,15 @@ func TestClientIsSafeForConcurrentUse(t *testing.T) {
 
 func TestClientDoesNotPrintToken(t *testing.T) {
 	t.Parallel()
-	opts := []reloads.Option{none, reloads.WithUserAgent("x")}
-	client := scriptedClient(t, plays(answer(200, queued)), opts...)
+	opts := []reloads.Option{noRetries, reloads.WithUserAgent("x")}
+	client := scriptedClient(t, scripted(respond(200, queued)), opts...)
 	if _, err := client.Get(t.Context(), reloadID); err != nil {
 		t.Fatal(err)
 	}
 	hexToken := fmt.Sprintf("%x", testToken)
-	silent(t, "the client", printed(client), hexToken, strings.ToUpper(hexToken))
-	silent(t, "the options", printed(opts), hexToken)
-	silent(t, "a struct", printed(struct{ Client *reloads.Client }{client}), hexToken)
+	checkNoSecrets(t, "the client", printAll(client), hexToken, strings.ToUpper(hexToken))
+	checkNoSecrets(t, "the options", printAll(opts), hexToken)
+	checkNoSecrets(t, "a struct", printAll(struct{ Client *reloads.Client }{client}), hexToken)
 }
 
 // secretVariable is the value of a variable of a request: people put passwords in them.
@@ -210,36 +210,36 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		}
 		for _, role := range []reloadstest.Role{reloadstest.Expired, reloadstest.Forbidden} {
 			other := testToken + fmt.Sprint("-", role)
-			denied := tenant.NewClient(reloads.WithHTTPClient(&http.Client{Transport: authorized{tenant, other}}))
+			denied := tenant.NewClient(reloads.WithHTTPClient(&http.Client{Transport: withToken{tenant, other}}))
 			_, err := denied.Trigger(t.Context(), req)
 			printedValues = append(printedValues, err)
 		}
 		printedValues = append(printedValues, tenant, tenant.Requests(), tenant.Reloads())
 		secrets := []string{secretVariable, fmt.Sprintf("%x", secretVariable), fmt.Sprintf("%x", testToken)}
 		for i, value := range printedValues {
-			silent(t, fmt.Sprintf("value %d, a %T,", i, value), printed(value), secrets...)
+			checkNoSecrets(t, fmt.Sprintf("value %d, a %T,", i, value), printAll(value), secrets...)
 		}
 		for _, r := range tenant.Requests() {
 			encoded, err := json.Marshal(r)
 			if err != nil {
 				t.Fatal(err)
 			}
-			silent(t, "a recorded request", string(encoded)+string(r.Body), secrets...)
+			checkNoSecrets(t, "a recorded request", string(encoded)+string(r.Body), secrets...)
 		}
-		silent(t, "the log", log.String(), secrets...)
+		checkNoSecrets(t, "the log", log.String(), secrets...)
 		if n := strings.Count(log.String(), "\n"); n < 100 {
 			t.Errorf("the log has %d lines, too few to tell", n)
 		}
 	})
 }
 
-// authorized sends every request with another token.
-type authorized struct {
+// withToken sends every request with another token.
+type withToken struct {
 	base  http.RoundTripper
 	token string
 }
 
-func (a authorized) RoundTrip(r *http.Request) (*http.Response, error) {
+func (a withToken) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+a.token)
 	return a.base.RoundTrip(r)

@@ -14,8 +14,8 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// classes are all that an error can match.
-var classes = []error{
+// errorClasses are all that an error can match.
+var errorClasses = []error{
 	reloads.ErrBadRequest, reloads.ErrUnauthorized, reloads.ErrForbidden, reloads.ErrNotFound, reloads.ErrNotCancelable,
 	reloads.ErrReloadPending, reloads.ErrQuotaExceeded, reloads.ErrRateLimited, reloads.ErrServer, reloads.ErrCursorLoop,
 	reloads.ErrReloadFailed, reloads.ErrReloadCanceled, reloads.ErrReloadExceededLimit,
@@ -56,7 +56,7 @@ func TestErrorClasses(t *testing.T) {
 		{"302", reloads.Error{StatusCode: 302}, nil},
 		{"418", reloads.Error{StatusCode: 418}, nil},
 	} {
-		for _, class := range classes {
+		for _, class := range errorClasses {
 			if got := errors.Is(&c.err, class); got != (class == c.want) {
 				t.Errorf("%s: errors.Is(err, %v) is %v", c.name, class, got)
 			}
@@ -145,14 +145,14 @@ func TestDocumentedErrorResponses(t *testing.T) {
 					if e.name != row.endpoint {
 						continue
 					}
-					err := e.call(t.Context(), scriptedClient(t, plays(answer(row.status, testdata(t, row.file), row.header...)), none))
+					err := e.call(t.Context(), scriptedClient(t, scripted(respond(row.status, testdata(t, row.file), row.header...)), noRetries))
 					want := row.want
 					want.StatusCode, want.Method, want.Path, want.Attempts = row.status, e.method, e.uri, 1
 					want.ContentType = "application/json"
-					if diff := cmp.Diff(want, *asError(t, err), errorWithoutHidden); diff != "" {
+					if diff := cmp.Diff(want, *asError(t, err), compareErrors); diff != "" {
 						t.Errorf("the error (-want +got):\n%s", diff)
 					}
-					for _, class := range classes {
+					for _, class := range errorClasses {
 						if got := errors.Is(err, class); got != (class == row.class) {
 							t.Errorf("errors.Is(err, %v) is %v", class, got)
 						}
@@ -169,7 +169,7 @@ func TestDocumentedErrorResponses(t *testing.T) {
 		})
 	}
 	for _, e := range endpoints {
-		if err := e.call(t.Context(), scriptedClient(t, plays(e.ok), none)); err != nil {
+		if err := e.call(t.Context(), scriptedClient(t, scripted(e.ok), noRetries)); err != nil {
 			t.Errorf("%s: %v", e.name, err)
 		}
 	}
@@ -194,7 +194,7 @@ func TestErrorBodyVariants(t *testing.T) {
 		{`{"errors":[{}]}`, details{{}}, ""},
 		{`{"errors":[{"code":"A","meta":{"x":1},"status":"404","source":[]}],"x":1}`, details{{"A", "", ""}}, ""},
 	} {
-		_, err := scriptedClient(t, plays(answer(http.StatusBadRequest, c.body))).Get(t.Context(), reloadID)
+		_, err := scriptedClient(t, scripted(respond(http.StatusBadRequest, c.body))).Get(t.Context(), reloadID)
 		e := asError(t, err)
 		if diff := cmp.Diff(c.want, e.Details); diff != "" || e.TraceID != c.trace || e.Body != "" {
 			t.Errorf("%s: trace %q, body %q (-want +got):\n%s", c.body, e.TraceID, e.Body, diff)
@@ -206,7 +206,7 @@ func TestErrorBodyVariants(t *testing.T) {
 func TestErrorBodyWithManyErrors(t *testing.T) {
 	t.Parallel()
 	body := `{"errors":[` + strings.Repeat(`{"code":"A","title":"B"},`, 9999) + `{"code":"RELOADS-012"}]}`
-	_, err := scriptedClient(t, plays(answer(404, body))).Get(t.Context(), reloadID)
+	_, err := scriptedClient(t, scripted(respond(404, body))).Get(t.Context(), reloadID)
 	if e := asError(t, err); len(e.Details) != 10_000 || !errors.Is(err, reloads.Code012) || len(err.Error()) > 1000 {
 		t.Errorf("%d details, and a text of %d bytes", len(e.Details), len(err.Error()))
 	}
@@ -235,12 +235,12 @@ func TestErrorMessages(t *testing.T) {
 		{with(func(e *reloads.Error) { e.StatusCode, e.Err = 200, errors.New("no data") }), "reloads: GET /api/v1/reloads/1: 200 OK: no data"},
 		{documented.Err(), "reloads: reload 5be59decca62aa00097268a4 of app 116dbfae-7fb9-4983-8e23-5ccd8c508722 ended as FAILED: EngineConnectionError: failed to complete reload: unexpected EOF"},
 		{&reloads.ReloadError{Reload: &reloads.Reload{ID: "1", AppID: "2", Status: "CANCELED"}}, "reloads: reload 1 of app 2 ended as CANCELED"},
-		{failedWith("E", "message\nof two lines", "log"), "reloads: reload 1 of app 2 ended as FAILED: E: message of two lines"},
-		{failedWith("E", "", "1\r\n2\r\n3\r\nError: no table\t\x1b[2J\r\n\r\n"), "reloads: reload 1 of app 2 ended as FAILED: E; its log ends: 2 / 3 / Error: no table  [2J"},
-		{failedWith("", "", "ReloadID: 1\nReload failed\nIn total 3 rows read from sources.\n"), "reloads: reload 1 of app 2 ended as FAILED; its log ends: Reload failed"},
-		{failedWith("", "", strings.Repeat("ä", 1000)), "reloads: reload 1 of app 2 ended as FAILED; its log ends: " + strings.Repeat("ä", 100)},
-		{failedWith("", "", documented.Log), "reloads: reload 1 of app 2 ended as FAILED; its log ends: Started loading / App saved / Finished successfully"},
-		{failedWith("", "", "ReloadID: 1\n"), "reloads: reload 1 of app 2 ended as FAILED"},
+		{reloadFailure("E", "message\nof two lines", "log"), "reloads: reload 1 of app 2 ended as FAILED: E: message of two lines"},
+		{reloadFailure("E", "", "1\r\n2\r\n3\r\nError: no table\t\x1b[2J\r\n\r\n"), "reloads: reload 1 of app 2 ended as FAILED: E; its log ends: 2 / 3 / Error: no table  [2J"},
+		{reloadFailure("", "", "ReloadID: 1\nReload failed\nIn total 3 rows read from sources.\n"), "reloads: reload 1 of app 2 ended as FAILED; its log ends: Reload failed"},
+		{reloadFailure("", "", strings.Repeat("ä", 1000)), "reloads: reload 1 of app 2 ended as FAILED; its log ends: " + strings.Repeat("ä", 100)},
+		{reloadFailure("", "", documented.Log), "reloads: reload 1 of app 2 ended as FAILED; its log ends: Started loading / App saved / Finished successfully"},
+		{reloadFailure("", "", "ReloadID: 1\n"), "reloads: reload 1 of app 2 ended as FAILED"},
 	} {
 		if got := c.err.Error(); got != c.want {
 			t.Errorf("got  %s\nwant %s", got, c.want)
@@ -248,8 +248,8 @@ func TestErrorMessages(t *testing.T) {
 	}
 }
 
-// failedWith is a failed reload that says why.
-func failedWith(code, message, log string) error {
+// reloadFailure is a failed reload that says why.
+func reloadFailure(code, message, log string) error {
 	return &reloads.ReloadError{Reload: &reloads.Reload{ID: "1", AppID: "2", Status: "FAILED", ErrorCode: code, ErrorMessage: message, Log: log}}
 }
 
@@ -257,7 +257,7 @@ func failedWith(code, message, log string) error {
 func TestErrorMessagesAreOneLine(t *testing.T) {
 	t.Parallel()
 	const body = `{"errors":[{"code":"A\nB","title":"C\nlevel=ERROR","detail":"D\r\u001b[2J"}],"traceId":"E\nF"}`
-	_, err := scriptedClient(t, plays(answer(400, body, "Content-Type", "a/b"))).Get(t.Context(), reloadID)
+	_, err := scriptedClient(t, scripted(respond(400, body, "Content-Type", "a/b"))).Get(t.Context(), reloadID)
 	if text := err.Error(); strings.ContainsAny(text, "\n\r\x1b") {
 		t.Errorf("the error has control characters: %q", text)
 	}
@@ -265,9 +265,9 @@ func TestErrorMessagesAreOneLine(t *testing.T) {
 
 func TestErrorMessagesOmitTheQuery(t *testing.T) {
 	t.Parallel()
-	for name, o := range map[string]outcome{"answer": answer(404, ""), "no answer": fails(errReset)} {
-		_, err := scriptedClient(t, plays(o), none).List(t.Context(), reloads.ListOptions{AppID: "secret-app", Filter: "secret-filter"})
-		silent(t, name, fmt.Sprintf("%v %+v %#v", err, err, err), "secret", "filter")
+	for name, o := range map[string]outcome{"answer": respond(404, ""), "no answer": fails(errReset)} {
+		_, err := scriptedClient(t, scripted(o), noRetries).List(t.Context(), reloads.ListOptions{AppID: "secret-app", Filter: "secret-filter"})
+		checkNoSecrets(t, name, fmt.Sprintf("%v %+v %#v", err, err, err), "secret", "filter")
 		if !strings.Contains(err.Error(), "GET /api/v1/reloads: ") {
 			t.Errorf("%s: %v does not tell the request", name, err)
 		}
@@ -305,7 +305,7 @@ func TestErrorLogValue(t *testing.T) {
 			"id": "1", "app": "2", "status": "FAILED", "type": "hub", "error_code": "X", "error_message": "",
 		}},
 	} {
-		if diff := cmp.Diff(c.want, logged(t, c.err)); diff != "" {
+		if diff := cmp.Diff(c.want, loggedValue(t, c.err)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	}
@@ -323,7 +323,7 @@ func TestReloadErrorClasses(t *testing.T) {
 		if !errors.As(err, &failed) || failed.Reload != &r {
 			t.Fatalf("%s: got %#v, want a ReloadError with the reload", status, err)
 		}
-		for _, class := range classes {
+		for _, class := range errorClasses {
 			if got := errors.Is(err, class); got != (class == want) {
 				t.Errorf("%s: errors.Is(err, %v) is %v", status, class, got)
 			}

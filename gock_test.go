@@ -13,9 +13,9 @@ import (
 
 const tenantURL = "https://your-tenant.us.qlikcloud.com"
 
-// mocked is a client whose transport is the default one, which gock replaces. gock is global: its tests do not run
+// gockClient is a client whose transport is the default one, which gock replaces. gock is global: its tests do not run
 // in parallel.
-func mocked(t *testing.T) *reloads.Client {
+func gockClient(t *testing.T) *reloads.Client {
 	t.Helper()
 	t.Cleanup(func() {
 		if !gock.IsDone() {
@@ -34,7 +34,7 @@ func mocked(t *testing.T) *reloads.Client {
 }
 
 func TestGockTriggerGetCancel(t *testing.T) {
-	client := mocked(t)
+	client := gockClient(t)
 	api := func() *gock.Request {
 		return gock.New(tenantURL).MatchHeader("Authorization", "^Bearer "+testToken+"$")
 	}
@@ -61,11 +61,11 @@ func TestGockTriggerGetCancel(t *testing.T) {
 }
 
 func TestGockListTwoPages(t *testing.T) {
-	client := mocked(t)
+	client := gockClient(t)
 	gock.New(tenantURL).Get("/api/v1/reloads$").MatchParam("appId", "^app$").MatchParam("limit", "^1$").
-		Reply(http.StatusOK).JSON(page(`{"next":{"href":"`+tenantURL+`/api/v1/reloads?appId=app&limit=1&next=abc"}}`, "1"))
+		Reply(http.StatusOK).JSON(pageJSON(`{"next":{"href":"`+tenantURL+`/api/v1/reloads?appId=app&limit=1&next=abc"}}`, "1"))
 	gock.New(tenantURL).Get("/api/v1/reloads$").MatchParam("next", "^abc$").
-		Reply(http.StatusOK).JSON(page(`{}`, "2"))
+		Reply(http.StatusOK).JSON(pageJSON(`{}`, "2"))
 	ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{AppID: "app", Limit: 1}))
 	if diff := cmp.Diff([]string{"1", "2"}, ids); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -73,7 +73,7 @@ func TestGockListTwoPages(t *testing.T) {
 }
 
 func TestGockRefusedTriggers(t *testing.T) {
-	client := mocked(t)
+	client := gockClient(t)
 	for _, c := range []struct {
 		status int
 		file   string

@@ -30,39 +30,39 @@ const testToken = "test-token-5f3a"
 
 const reloadID = "5be59decca62aa00097268a4"
 
-// sent is one request as it went over the wire.
-type sent struct {
+// sentRequest is one request as it went over the wire.
+type sentRequest struct {
 	Method, URI, Body string
 	Header            http.Header
 	At                time.Time
 }
 
-// tape keeps the requests that arrive, in order.
-type tape struct {
+// requestLog keeps the requests that arrive, in order.
+type requestLog struct {
 	mu   sync.Mutex
-	kept []sent
+	kept []sentRequest
 }
 
 // record returns how many requests came before.
-func (tp *tape) record(r *http.Request) int {
+func (tp *requestLog) record(r *http.Request) int {
 	var body []byte
 	if r.Body != nil {
 		body, _ = io.ReadAll(r.Body)
 	}
 	tp.mu.Lock()
 	defer tp.mu.Unlock()
-	tp.kept = append(tp.kept, sent{r.Method, r.URL.RequestURI(), string(body), r.Header.Clone(), time.Now()})
+	tp.kept = append(tp.kept, sentRequest{r.Method, r.URL.RequestURI(), string(body), r.Header.Clone(), time.Now()})
 	return len(tp.kept) - 1
 }
 
-func (tp *tape) requests() []sent {
+func (tp *requestLog) requests() []sentRequest {
 	tp.mu.Lock()
 	defer tp.mu.Unlock()
-	return append([]sent(nil), tp.kept...)
+	return append([]sentRequest(nil), tp.kept...)
 }
 
 // count is how many requests came with the method.
-func (tp *tape) count(method string) (n int) {
+func (tp *requestLog) count(method string) (n int) {
 	for _, r := range tp.requests() {
 		if r.Method == method {
 			n++
@@ -72,7 +72,7 @@ func (tp *tape) count(method string) (n int) {
 }
 
 // gaps are the times between the requests.
-func (tp *tape) gaps() (gaps []time.Duration) {
+func (tp *requestLog) gaps() (gaps []time.Duration) {
 	all := tp.requests()
 	for i := range len(all) - 1 {
 		gaps = append(gaps, all[i+1].At.Sub(all[i].At))
@@ -83,8 +83,8 @@ func (tp *tape) gaps() (gaps []time.Duration) {
 // outcome is what becomes of one attempt.
 type outcome func(*http.Request) (*http.Response, error)
 
-// answer is a response; headers are names and values in turn.
-func answer(status int, body string, headers ...string) outcome {
+// respond is a response; headers are names and values in turn.
+func respond(status int, body string, headers ...string) outcome {
 	return func(r *http.Request) (*http.Response, error) {
 		h := http.Header{"Content-Type": {"application/json"}}
 		for i := 0; i < len(headers); i += 2 {
@@ -113,19 +113,19 @@ var (
 	errReset = &net.OpError{Op: "read", Net: "tcp", Err: errors.New("connection reset by peer")}
 )
 
-// script is a transport without a network: attempt n gets outcome n, those beyond the last one the last. It works in
+// scriptedTransport is a transport without a network: attempt n gets outcome n, those beyond the last one the last. It works in
 // a synctest bubble, where the waits between attempts take no time and can be measured exactly.
-type script struct {
-	tape
+type scriptedTransport struct {
+	requestLog
 	outcomes []outcome
 }
 
-func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
+func (s *scriptedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	n := s.record(r)
 	return s.outcomes[min(n, len(s.outcomes)-1)](r)
 }
 
-func plays(outcomes ...outcome) *script { return &script{outcomes: outcomes} }
+func scripted(outcomes ...outcome) *scriptedTransport { return &scriptedTransport{outcomes: outcomes} }
 
 // scriptedClient is a client that talks to the script.
 func scriptedClient(t testing.TB, s http.RoundTripper, opts ...reloads.Option) *reloads.Client {
@@ -143,9 +143,9 @@ const prefix = "/gw"
 
 // gateway serves handler on a real socket under the prefix, and keeps every request. What arrives beside the API's
 // paths fails the test.
-func gateway(t testing.TB, handler http.HandlerFunc) (url string, requests *tape) {
+func gateway(t testing.TB, handler http.HandlerFunc) (url string, requests *requestLog) {
 	t.Helper()
-	requests = &tape{}
+	requests = &requestLog{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		requests.record(r)
 		if path := r.URL.Path; !strings.HasPrefix(path, prefix+"/api/v1/reloads") && !strings.HasPrefix(path, prefix+"/api/v1/apps/") {
@@ -159,7 +159,7 @@ func gateway(t testing.TB, handler http.HandlerFunc) (url string, requests *tape
 }
 
 // serve is a gateway and its client.
-func serve(t testing.TB, handler http.HandlerFunc, opts ...reloads.Option) (*reloads.Client, *tape) {
+func serve(t testing.TB, handler http.HandlerFunc, opts ...reloads.Option) (*reloads.Client, *requestLog) {
 	t.Helper()
 	url, requests := gateway(t, handler)
 	client, err := reloads.NewClient(url, reloads.APIKey(testToken), opts...)
@@ -201,23 +201,23 @@ type endpoint struct {
 }
 
 var endpoints = []endpoint{
-	{"list", http.MethodGet, "/api/v1/reloads", answer(200, emptyPage), func(ctx context.Context, c *reloads.Client) error {
+	{"list", http.MethodGet, "/api/v1/reloads", respond(200, emptyPage), func(ctx context.Context, c *reloads.Client) error {
 		_, err := c.List(ctx, reloads.ListOptions{})
 		return err
 	}},
-	{"get", http.MethodGet, "/api/v1/reloads/" + reloadID, answer(200, queued), func(ctx context.Context, c *reloads.Client) error {
+	{"get", http.MethodGet, "/api/v1/reloads/" + reloadID, respond(200, queued), func(ctx context.Context, c *reloads.Client) error {
 		_, err := c.Get(ctx, reloadID)
 		return err
 	}},
-	{"cancel", http.MethodPost, "/api/v1/reloads/" + reloadID + "/actions/cancel", answer(204, ""), func(ctx context.Context, c *reloads.Client) error {
+	{"cancel", http.MethodPost, "/api/v1/reloads/" + reloadID + "/actions/cancel", respond(204, ""), func(ctx context.Context, c *reloads.Client) error {
 		_, err := c.Cancel(ctx, reloadID)
 		return err
 	}},
-	{"trigger", http.MethodPost, "/api/v1/reloads", answer(201, queued), func(ctx context.Context, c *reloads.Client) error {
+	{"trigger", http.MethodPost, "/api/v1/reloads", respond(201, queued), func(ctx context.Context, c *reloads.Client) error {
 		_, err := c.Trigger(ctx, reloads.Request{AppID: "app"})
 		return err
 	}},
-	{"log", http.MethodGet, "/api/v1/apps/app/reloads/logs/" + reloadID, answer(200, "line\r\n", "Content-Type", "text/plain"), func(ctx context.Context, c *reloads.Client) error {
+	{"log", http.MethodGet, "/api/v1/apps/app/reloads/logs/" + reloadID, respond(200, "line\r\n", "Content-Type", "text/plain"), func(ctx context.Context, c *reloads.Client) error {
 		log, err := c.Log(ctx, "app", reloadID)
 		if err != nil {
 			return err
@@ -228,8 +228,8 @@ var endpoints = []endpoint{
 	}},
 }
 
-// none switches retries off, where a test is about one answer.
-var none = reloads.WithRetry(reloads.RetryPolicy{})
+// noRetries switches retries off, where a test is about one answer.
+var noRetries = reloads.WithRetry(reloads.RetryPolicy{})
 
 // unlimited lets every request start at once: the benchmarks measure the client, not the rate.
 var unlimited = reloads.Limiters{
@@ -241,8 +241,8 @@ var unlimited = reloads.Limiters{
 // unmetered is for tests of many triggers at once.
 var unmetered = reloads.WithLimiters(unlimited)
 
-// page is the JSON of a page with records of these ids, and the links, which are JSON.
-func page(links string, ids ...string) string {
+// pageJSON is the JSON of a page with records of these ids, and the links, which are JSON.
+func pageJSON(links string, ids ...string) string {
 	records := make([]string, len(ids))
 	for i, id := range ids {
 		records[i] = fmt.Sprintf(`{"id":%q}`, id)
@@ -250,8 +250,8 @@ func page(links string, ids ...string) string {
 	return `{"data":[` + strings.Join(records, ",") + `],"links":` + links + `}`
 }
 
-// book serves pages by their query.
-func book(t testing.TB, pages map[string]string, opts ...reloads.Option) (*reloads.Client, *tape) {
+// servePages serves pages by their query.
+func servePages(t testing.TB, pages map[string]string, opts ...reloads.Option) (*reloads.Client, *requestLog) {
 	t.Helper()
 	return serve(t, func(w http.ResponseWriter, r *http.Request) {
 		text, ok := pages[r.URL.RawQuery]
@@ -262,14 +262,14 @@ func book(t testing.TB, pages map[string]string, opts ...reloads.Option) (*reloa
 	}, opts...)
 }
 
-// three pages, with links of every form.
-var three = map[string]string{
-	"":                  page(`{"self":{"href":"/1"},"next":{"href":"https://elsewhere.example.com/api/v1/reloads?appId=a&next=2"}}`, "a", "b"),
-	"appId=a&next=2":    page(`{"next":{"href":"/api/v1/reloads?next=3%3D%3D#top"},"prev":{"href":"?prev=1"}}`),
-	"next=3%3D%3D":      page(`{"next":{},"prev":{"href":"//user:pw@elsewhere.example.com:1?prev=2"}}`, "c", "d"),
-	"prev=2":            page(`{"next":{"href":"?next=3%3D%3D"},"prev":{"href":"ftp:?prev=1"}}`, "b2"),
-	"prev=1":            page(`{"prev":{"href":""}}`, "a", "b"),
-	"limit=2&prev=last": page(`{"prev":{"href":"?prev=2"}}`, "c", "d"),
+// threePages pages, with links of every form.
+var threePages = map[string]string{
+	"":                  pageJSON(`{"self":{"href":"/1"},"next":{"href":"https://elsewhere.example.com/api/v1/reloads?appId=a&next=2"}}`, "a", "b"),
+	"appId=a&next=2":    pageJSON(`{"next":{"href":"/api/v1/reloads?next=3%3D%3D#top"},"prev":{"href":"?prev=1"}}`),
+	"next=3%3D%3D":      pageJSON(`{"next":{},"prev":{"href":"//user:pw@elsewhere.example.com:1?prev=2"}}`, "c", "d"),
+	"prev=2":            pageJSON(`{"next":{"href":"?next=3%3D%3D"},"prev":{"href":"ftp:?prev=1"}}`, "b2"),
+	"prev=1":            pageJSON(`{"prev":{"href":""}}`, "a", "b"),
+	"limit=2&prev=last": pageJSON(`{"prev":{"href":"?prev=2"}}`, "c", "d"),
 }
 
 // collect ranges to the end: the ids, the number of errors, and the last one.
@@ -287,7 +287,7 @@ func collect(seq iter.Seq2[*reloads.Reload, error]) (ids []string, errs int, las
 	return ids, errs, last
 }
 
-func queries(requests *tape) (queries []string) {
+func queries(requests *requestLog) (queries []string) {
 	for _, r := range requests.requests() {
 		_, query, _ := strings.Cut(r.URI, "?")
 		queries = append(queries, query)
@@ -295,7 +295,7 @@ func queries(requests *tape) (queries []string) {
 	return queries
 }
 
-const head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+const responseHead = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 // rawServer answers each request with what respond writes to the connection, and closes it.
 func rawServer(t testing.TB, respond func(io.Writer)) (url string) {
@@ -325,15 +325,15 @@ func rawServer(t testing.TB, respond func(io.Writer)) (url string) {
 	return "http://" + listener.Addr().String()
 }
 
-// writes is a response of so many bytes as there are.
-func writes(text string) func(io.Writer) {
+// writeText is a response of so many bytes as there are.
+func writeText(text string) func(io.Writer) {
 	return func(w io.Writer) { _, _ = io.WriteString(w, text) }
 }
 
 // rawClient gives up on an attempt after some seconds and does not try again.
 func rawClient(t testing.TB, url string, opts ...reloads.Option) *reloads.Client {
 	t.Helper()
-	client, err := reloads.NewClient(url, reloads.APIKey(testToken), append([]reloads.Option{none, reloads.WithLimiters(unlimited)}, opts...)...)
+	client, err := reloads.NewClient(url, reloads.APIKey(testToken), append([]reloads.Option{noRetries, reloads.WithLimiters(unlimited)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -347,11 +347,11 @@ func newTenant(script reloadstest.App, opts ...reloadstest.Option) *reloadstest.
 	return tenant
 }
 
-// realPolling is what a client has that is not a fake tenant's own.
-var realPolling = reloads.WithPolling(reloads.PollPolicy{})
+// defaultPolling is what a client has that is not a fake tenant's own.
+var defaultPolling = reloads.WithPolling(reloads.PollPolicy{})
 
-// count is the number of requests of an operation that the tenant has seen.
-func count(tenant *reloadstest.Tenant, op reloadstest.Operation) (n int) {
+// countRequests is the number of requests of an operation that the tenant has seen.
+func countRequests(tenant *reloadstest.Tenant, op reloadstest.Operation) (n int) {
 	for _, r := range tenant.Requests() {
 		if r.Operation == op {
 			n++
@@ -360,8 +360,8 @@ func count(tenant *reloadstest.Tenant, op reloadstest.Operation) (n int) {
 	return n
 }
 
-// refused is how many requests the tenant answered with 429.
-func refused(tenant *reloadstest.Tenant) (n int) {
+// countRateLimited is how many requests the tenant answered with 429.
+func countRateLimited(tenant *reloadstest.Tenant) (n int) {
 	for _, r := range tenant.Requests() {
 		if r.Status == http.StatusTooManyRequests {
 			n++
@@ -370,18 +370,18 @@ func refused(tenant *reloadstest.Tenant) (n int) {
 	return n
 }
 
-// requests asks for one reload of each app.
-func requests(apps ...string) (reqs []reloads.Request) {
+// requestsFor asks for one reload of each app.
+func requestsFor(apps ...string) (reqs []reloads.Request) {
 	for _, app := range apps {
 		reqs = append(reqs, reloads.Request{AppID: app})
 	}
 	return reqs
 }
 
-// journal is what a client logs.
-type journal struct{ bytes.Buffer }
+// logBuffer is what a client logs.
+type logBuffer struct{ bytes.Buffer }
 
-func (j *journal) option(level slog.Level) reloads.Option {
+func (j *logBuffer) option(level slog.Level) reloads.Option {
 	return reloads.WithLogger(slog.New(slog.NewJSONHandler(j, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
 			return slog.Attr{}
@@ -391,7 +391,7 @@ func (j *journal) option(level slog.Level) reloads.Option {
 }
 
 // lines are the log's, without their messages and errors, which are texts.
-func (j *journal) lines(t *testing.T) (lines []map[string]any) {
+func (j *logBuffer) lines(t *testing.T) (lines []map[string]any) {
 	t.Helper()
 	for dec := json.NewDecoder(&j.Buffer); dec.More(); {
 		var line map[string]any
@@ -405,8 +405,8 @@ func (j *journal) lines(t *testing.T) (lines []map[string]any) {
 	return lines
 }
 
-// printed is a value as everything prints it that a program may have.
-func printed(value any) string {
+// printAll is a value as everything prints it that a program may have.
+func printAll(value any) string {
 	var b strings.Builder
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X"} {
 		fmt.Fprintf(&b, verb+"\n", value)
@@ -440,8 +440,8 @@ func refusedBeforeSending(t testing.TB, err error, texts ...string) {
 	}
 }
 
-// silent checks that a text holds no token.
-func silent(t testing.TB, what, text string, secrets ...string) {
+// checkNoSecrets checks that a text holds no token.
+func checkNoSecrets(t testing.TB, what, text string, secrets ...string) {
 	t.Helper()
 	for _, secret := range append(secrets, testToken) {
 		if at := strings.Index(text, secret); at >= 0 {
@@ -456,24 +456,24 @@ func TestMain(m *testing.M) {
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		_ = l.Close()
 	}
-	before := descriptors()
+	before := openDescriptors()
 	status := m.Run()
-	if left := leftBehind(before); left != "" && status == 0 {
+	if left := leaks(before); left != "" && status == 0 {
 		fmt.Println("FAIL: left behind:", left)
 		status = 1
 	}
 	os.Exit(status)
 }
 
-// leftBehind is what still runs or is open, some seconds after the tests have ended; "" if nothing is.
-func leftBehind(descriptorsBefore int) (left string) {
+// leaks is what still runs or is open, some seconds after the tests have ended; "" if nothing is.
+func leaks(descriptorsBefore int) (left string) {
 	for range 100 {
 		http.DefaultClient.CloseIdleConnections()
 		left = ""
-		if n := descriptors(); n > descriptorsBefore {
+		if n := openDescriptors(); n > descriptorsBefore {
 			left = fmt.Sprintf("%d descriptors", n-descriptorsBefore)
 		}
-		for _, stack := range stacks() {
+		for _, stack := range otherStacks() {
 			if strings.Contains(stack, "reloads-go/reloads") || strings.Contains(stack, "net/http.") {
 				left += "\n" + stack
 			}
@@ -486,14 +486,20 @@ func leftBehind(descriptorsBefore int) (left string) {
 	return left
 }
 
-// stacks are those of all goroutines but this one.
-func stacks() []string {
+// otherStacks are those of all goroutines but this one.
+func otherStacks() []string {
 	buf := make([]byte, 4<<20)
 	return strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")[1:]
 }
 
-// descriptors is how many files and sockets the process has open; 0 where the system does not tell.
-func descriptors() int {
+// openDescriptors is how many files and sockets the process has open; 0 where the system does not tell.
+func openDescriptors() int {
 	entries, _ := os.ReadDir("/dev/fd")
 	return len(entries)
 }
+
+// The names that decode_test.go still uses.
+var (
+	answer = respond
+	plays  = scripted
+)

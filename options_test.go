@@ -107,7 +107,7 @@ func TestCancelOnAbort(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer time.AfterFunc(time.Minute, cancel).Stop()
 				began := time.Now()
-				reload, err := tenant.NewClient(realPolling).Run(ctx, reloads.Request{AppID: "app"}, c.opts...)
+				reload, err := tenant.NewClient(defaultPolling).Run(ctx, reloads.Request{AppID: "app"}, c.opts...)
 				if !errors.Is(err, context.Canceled) || c.also != nil && !errors.Is(err, c.also) {
 					t.Errorf("got %v, want Canceled and %v", err, c.also)
 				}
@@ -134,8 +134,8 @@ func TestCancelOnAbortSparesAttachedReload(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		reload, err := tenant.NewClient().Run(ctx, reloads.Request{AppID: "app"}, reloads.AttachToPending(), reloads.CancelOnAbort())
-		if !errors.Is(err, context.DeadlineExceeded) || reload == nil || count(tenant, reloadstest.Cancel) != 0 {
-			t.Errorf("got %v, %v and %d cancels", reload, err, count(tenant, reloadstest.Cancel))
+		if !errors.Is(err, context.DeadlineExceeded) || reload == nil || countRequests(tenant, reloadstest.Cancel) != 0 {
+			t.Errorf("got %v, %v and %d cancels", reload, err, countRequests(tenant, reloadstest.Cancel))
 		}
 	})
 }
@@ -149,7 +149,7 @@ func TestRunAllAttachesAndCancels(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		results := 0
-		for r := range tenant.NewClient().RunAll(ctx, requests("app", "other"), reloads.AttachToPending(), reloads.CancelOnAbort()) {
+		for r := range tenant.NewClient().RunAll(ctx, requestsFor("app", "other"), reloads.AttachToPending(), reloads.CancelOnAbort()) {
 			results++
 			want := reloads.StatusCanceled
 			if r.Request.AppID == "app" {
@@ -176,8 +176,8 @@ func TestOnChange(t *testing.T) {
 		tenant.AddApp("instant", reloadstest.App{})
 		seen := map[string][]reloads.Status{}
 		note := reloads.OnChange(func(req reloads.Request, r *reloads.Reload) { seen[req.AppID] = append(seen[req.AppID], r.Status) })
-		client := tenant.NewClient(realPolling)
-		for range client.RunAll(t.Context(), requests("app", "other", "instant"), note, reloads.OnChange(nil)) {
+		client := tenant.NewClient(defaultPolling)
+		for range client.RunAll(t.Context(), requestsFor("app", "other", "instant"), note, reloads.OnChange(nil)) {
 		}
 		want := map[string][]reloads.Status{
 			"app":     {reloads.StatusQueued, reloads.StatusReloading, reloads.StatusSucceeded},

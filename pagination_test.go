@@ -45,7 +45,7 @@ func TestList(t *testing.T) {
 // No address in a body is contacted, only the query of a link is used; an empty page is not the end.
 func TestAllForward(t *testing.T) {
 	t.Parallel()
-	client, requests := book(t, three)
+	client, requests := servePages(t, threePages)
 	all := client.All(t.Context(), reloads.ListOptions{})
 	if n := len(requests.requests()); n != 0 {
 		t.Errorf("%d requests before it was ranged over", n)
@@ -64,7 +64,7 @@ func TestAllForward(t *testing.T) {
 
 func TestAllBackward(t *testing.T) {
 	t.Parallel()
-	client, requests := book(t, three)
+	client, requests := servePages(t, threePages)
 	ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{Limit: 2, Prev: "last"}))
 	if diff := cmp.Diff([]string{"d", "c", "b2", "b", "a"}, ids); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -76,7 +76,7 @@ func TestAllBackward(t *testing.T) {
 
 func TestPagesFromCursor(t *testing.T) {
 	t.Parallel()
-	client, _ := book(t, three)
+	client, _ := servePages(t, threePages)
 	var got []reloads.Page
 	for page, err := range client.Pages(t.Context(), reloads.ListOptions{Next: "?appId=a&next=2"}) {
 		if err != nil {
@@ -95,7 +95,7 @@ func TestPagesFromCursor(t *testing.T) {
 
 func TestBreakSendsNoFurtherRequest(t *testing.T) {
 	t.Parallel()
-	client, requests := book(t, three)
+	client, requests := servePages(t, threePages)
 	for r := range client.All(t.Context(), reloads.ListOptions{}) {
 		if r.ID == "b" {
 			break
@@ -129,7 +129,7 @@ func TestListOptionsAreCopied(t *testing.T) {
 
 func TestErrorEndsIteration(t *testing.T) {
 	t.Parallel()
-	client, requests := book(t, map[string]string{"": page(`{"next":{"href":"?next=2"}}`, "a")})
+	client, requests := servePages(t, map[string]string{"": pageJSON(`{"next":{"href":"?next=2"}}`, "a")})
 	ids, errs, err := collect(client.All(t.Context(), reloads.ListOptions{}))
 	if diff := cmp.Diff([]string{"a"}, ids); diff != "" || errs != 1 || !errors.Is(err, reloads.ErrBadRequest) {
 		t.Errorf("%d errors, the last %v (-want +got):\n%s", errs, err, diff)
@@ -149,9 +149,9 @@ func TestContextEndsIteration(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
-		endlessly := plays(func(r *http.Request) (*http.Response, error) {
+		endlessly := scripted(func(r *http.Request) (*http.Response, error) {
 			n++
-			return answer(200, page(fmt.Sprintf(`{"next":{"href":"?next=%d"}}`, n), strings.Repeat("x", n)))(r)
+			return respond(200, pageJSON(fmt.Sprintf(`{"next":{"href":"?next=%d"}}`, n), strings.Repeat("x", n)))(r)
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -165,7 +165,7 @@ func TestContextEndsIteration(t *testing.T) {
 // The same iterator is ranged over by many at once, each from the beginning.
 func TestConcurrentIteration(t *testing.T) {
 	t.Parallel()
-	client, _ := book(t, three)
+	client, _ := servePages(t, threePages)
 	all := client.All(t.Context(), reloads.ListOptions{})
 	var ranging sync.WaitGroup
 	for range 20 {
@@ -184,14 +184,14 @@ func TestEndOfList(t *testing.T) {
 	for _, links := range []string{
 		"null", "{}", `{"next":null}`, `{"next":{}}`, `{"next":{"href":null}}`, `{"next":{"href":""}}`, `{"self":{"href":"?next=1"},"prev":{"href":"?prev=1"}}`,
 	} {
-		client, requests := serve(t, always(http.StatusOK, page(links, "a")))
+		client, requests := serve(t, always(http.StatusOK, pageJSON(links, "a")))
 		if ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{})); len(ids) != 1 || err != nil || len(requests.requests()) != 1 {
 			t.Errorf("%s: %v, %v, %d requests", links, ids, err, len(requests.requests()))
 		}
 	}
 	// A link that leads nowhere is not taken for the end.
 	for _, href := range []string{"https://t.example.com/api/v1/reloads", "x", "/?", "?#next=1"} {
-		client, _ := serve(t, always(http.StatusOK, page(`{"next":{"href":"`+href+`"}}`, "a")))
+		client, _ := serve(t, always(http.StatusOK, pageJSON(`{"next":{"href":"`+href+`"}}`, "a")))
 		if ids, errs, err := collect(client.All(t.Context(), reloads.ListOptions{})); len(ids) != 1 || errs != 1 || err == nil {
 			t.Errorf("%s: %v and %v, want an error after the page", href, ids, err)
 		}
@@ -209,13 +209,13 @@ func TestEmptyPages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for empty, class := range map[int]error{999: nil, 1 << 30: reloads.ErrCursorLoop} {
 			n := 0
-			client := scriptedClient(t, plays(func(r *http.Request) (*http.Response, error) {
+			client := scriptedClient(t, scripted(func(r *http.Request) (*http.Response, error) {
 				n++
-				text := page(fmt.Sprintf(`{"next":{"href":"?next=%d"}}`, n))
+				text := pageJSON(fmt.Sprintf(`{"next":{"href":"?next=%d"}}`, n))
 				if n > empty {
-					text = page("{}", "a")
+					text = pageJSON("{}", "a")
 				}
-				return answer(200, text)(r)
+				return respond(200, text)(r)
 			}))
 			ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{}))
 			if !errors.Is(err, class) || (len(ids) == 1) != (class == nil) || n > 1001 {
@@ -232,12 +232,12 @@ func TestCursorLoop(t *testing.T) {
 		opts  reloads.ListOptions
 		want  []string
 	}{
-		"the same":          {map[string]string{"": page(`{"next":{"href":"?n=1"}}`, "a"), "n=1": page(`{"next":{"href":"?n=1"}}`, "b")}, reloads.ListOptions{}, []string{"a", "b"}},
-		"two in turn":       {map[string]string{"": page(`{"next":{"href":"?n=1"}}`, "a"), "n=1": page(`{"next":{"href":"?n=2"}}`, "b"), "n=2": page(`{"next":{"href":"?n=1"}}`, "c")}, reloads.ListOptions{}, []string{"a", "b", "c"}},
-		"back to the start": {map[string]string{"limit=1": page(`{"next":{"href":"?n=1"}}`, "a"), "n=1": page(`{"next":{"href":"?limit=1"}}`, "b")}, reloads.ListOptions{Limit: 1}, []string{"a", "b"}},
-		"backward":          {map[string]string{"prev=1": page(`{"prev":{"href":"?prev=1"}}`, "a")}, reloads.ListOptions{Prev: "1"}, []string{"a"}},
+		"the same":          {map[string]string{"": pageJSON(`{"next":{"href":"?n=1"}}`, "a"), "n=1": pageJSON(`{"next":{"href":"?n=1"}}`, "b")}, reloads.ListOptions{}, []string{"a", "b"}},
+		"two in turn":       {map[string]string{"": pageJSON(`{"next":{"href":"?n=1"}}`, "a"), "n=1": pageJSON(`{"next":{"href":"?n=2"}}`, "b"), "n=2": pageJSON(`{"next":{"href":"?n=1"}}`, "c")}, reloads.ListOptions{}, []string{"a", "b", "c"}},
+		"back to the start": {map[string]string{"limit=1": pageJSON(`{"next":{"href":"?n=1"}}`, "a"), "n=1": pageJSON(`{"next":{"href":"?limit=1"}}`, "b")}, reloads.ListOptions{Limit: 1}, []string{"a", "b"}},
+		"backward":          {map[string]string{"prev=1": pageJSON(`{"prev":{"href":"?prev=1"}}`, "a")}, reloads.ListOptions{Prev: "1"}, []string{"a"}},
 	} {
-		client, requests := book(t, c.pages)
+		client, requests := servePages(t, c.pages)
 		c.opts.Prefetch = len(c.want)%2 == 0
 		ids, errs, err := collect(client.All(t.Context(), c.opts))
 		if diff := cmp.Diff(c.want, ids); diff != "" || errs != 1 || !errors.Is(err, reloads.ErrCursorLoop) {
@@ -272,8 +272,8 @@ func TestLinksToOtherHosts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pages := map[string]string{"": page(`{"next":{"href":`+string(link)+`}}`, "a"), follows: page("{}", "b")}
-		client, requests := book(t, pages, none)
+		pages := map[string]string{"": pageJSON(`{"next":{"href":`+string(link)+`}}`, "a"), follows: pageJSON("{}", "b")}
+		client, requests := servePages(t, pages, noRetries)
 		ids, errs, _ := collect(client.All(t.Context(), reloads.ListOptions{}))
 		want := []string{"a", "b"}
 		if follows == "an error" {
@@ -292,7 +292,7 @@ func TestLinksToOtherHosts(t *testing.T) {
 func TestInvalidLinks(t *testing.T) {
 	t.Parallel()
 	for _, links := range []string{`{"next":{"href":5}}`, `{"next":"?next=2"}`, `{"next":[]}`, `[]`, `"x"`} {
-		client, _ := book(t, map[string]string{"": page(links, "a")}, none)
+		client, _ := servePages(t, map[string]string{"": pageJSON(links, "a")}, noRetries)
 		if ids, errs, err := collect(client.All(t.Context(), reloads.ListOptions{})); ids != nil || errs != 1 || asError(t, err).Err == nil {
 			t.Errorf("links %s: %v, %v", links, ids, err)
 		}
@@ -310,9 +310,9 @@ func FuzzCursor(f *testing.F) {
 	f.Fuzz(func(t *testing.T, cursor string) {
 		for _, opts := range []reloads.ListOptions{{Next: cursor}, {Prev: cursor}} {
 			var sent *url.URL
-			wire := plays(func(r *http.Request) (*http.Response, error) {
+			wire := scripted(func(r *http.Request) (*http.Response, error) {
 				sent = r.URL
-				return answer(200, emptyPage)(r)
+				return respond(200, emptyPage)(r)
 			})
 			_, err := scriptedClient(t, wire, reloads.WithLimiters(unlimited)).List(t.Context(), opts)
 			if err != nil {
@@ -342,7 +342,7 @@ func TestPageLargerThanLimit(t *testing.T) {
 	for i := range ids {
 		ids[i] = fmt.Sprint("r", i)
 	}
-	client := scriptedClient(t, plays(answer(200, page("{}", ids...))))
+	client := scriptedClient(t, scripted(respond(200, pageJSON("{}", ids...))))
 	got, _, err := collect(client.All(t.Context(), reloads.ListOptions{Limit: 10}))
 	if !slices.Equal(got, ids) || err != nil {
 		t.Errorf("%d records, %v", len(got), err)
@@ -355,9 +355,9 @@ func TestPrefetch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const pages = 20
-		slow := func() (*reloads.Client, *script) {
+		slow := func() (*reloads.Client, *scriptedTransport) {
 			n := 0
-			wire := plays(func(r *http.Request) (*http.Response, error) {
+			wire := scripted(func(r *http.Request) (*http.Response, error) {
 				select {
 				case <-r.Context().Done():
 					time.Sleep(time.Second) // until it has ended
@@ -369,7 +369,7 @@ func TestPrefetch(t *testing.T) {
 				if n == pages {
 					links = "{}"
 				}
-				return answer(200, page(links, fmt.Sprint(n)))(r)
+				return respond(200, pageJSON(links, fmt.Sprint(n)))(r)
 			})
 			return scriptedClient(t, wire), wire
 		}
@@ -491,17 +491,17 @@ func heapInUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// endlessBook serves so many pages of the same records, and calls at for each.
-func endlessBook(pages int, records string, at func()) *script {
+// repeatedPages serves so many pages of the same records, and calls at for each.
+func repeatedPages(pages int, records string, at func()) *scriptedTransport {
 	n := 0
-	return plays(func(r *http.Request) (*http.Response, error) {
+	return scripted(func(r *http.Request) (*http.Response, error) {
 		n++
 		at()
 		links := fmt.Sprintf(`{"next":{"href":"?next=%064d&limit=100"}}`, n)
 		if n == pages {
 			links = `{}`
 		}
-		return answer(200, `{"data":[`+records+`],"links":`+links+`}`)(r)
+		return respond(200, `{"data":[`+records+`],"links":`+links+`}`)(r)
 	})
 }
 
@@ -514,12 +514,12 @@ func TestMemoryOfLongIteration(t *testing.T) {
 	const pages = 10_000
 	var start, peak int64
 	requests := 0
-	wire := endlessBook(pages, strings.Join(records, ","), func() {
+	wire := repeatedPages(pages, strings.Join(records, ","), func() {
 		if requests++; requests%500 == 0 {
 			peak = max(peak, heapInUse())
 		}
 	})
-	client := scriptedClient(t, forgetful{wire}, reloads.WithLimiters(unlimited))
+	client := scriptedClient(t, unrecorded{wire}, reloads.WithLimiters(unlimited))
 	start = heapInUse()
 	n := 0
 	for r, err := range client.All(t.Context(), reloads.ListOptions{Limit: 100}) {
@@ -550,7 +550,7 @@ func TestMemoryOfPagesWithLogs(t *testing.T) {
 	}
 	page := strings.Join(records, ",")
 	var start, peak int64
-	client := scriptedClient(t, forgetful{endlessBook(20, page, func() { peak = max(peak, heapInUse()-start) })}, reloads.WithLimiters(unlimited))
+	client := scriptedClient(t, unrecorded{repeatedPages(20, page, func() { peak = max(peak, heapInUse()-start) })}, reloads.WithLimiters(unlimited))
 	start = heapInUse()
 	n := 0
 	for r, err := range client.All(t.Context(), reloads.ListOptions{Log: true}) {
@@ -570,7 +570,7 @@ func TestMemoryOfPagesWithLogs(t *testing.T) {
 	}
 }
 
-// forgetful keeps no request.
-type forgetful struct{ *script }
+// unrecorded keeps no request.
+type unrecorded struct{ *scriptedTransport }
 
-func (f forgetful) RoundTrip(r *http.Request) (*http.Response, error) { return f.outcomes[0](r) }
+func (f unrecorded) RoundTrip(r *http.Request) (*http.Response, error) { return f.outcomes[0](r) }

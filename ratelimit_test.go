@@ -15,8 +15,8 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// starts lets n requests through the limiter, from so many goroutines, and returns when each of them started.
-func starts(t *testing.T, l reloads.Limiter, n, goroutines int) []time.Duration {
+// startTimes lets n requests through the limiter, from so many goroutines, and returns when each of them started.
+func startTimes(t *testing.T, l reloads.Limiter, n, goroutines int) []time.Duration {
 	t.Helper()
 	began := time.Now()
 	var mu sync.Mutex
@@ -40,8 +40,8 @@ func starts(t *testing.T, l reloads.Limiter, n, goroutines int) []time.Duration 
 	return all
 }
 
-// most is the largest number of starts in any window.
-func most(starts []time.Duration, window time.Duration) int {
+// maxInWindow is the largest number of starts in any window.
+func maxInWindow(starts []time.Duration, window time.Duration) int {
 	found, first := 0, 0
 	for i := range starts {
 		for starts[i]-starts[first] >= window {
@@ -58,8 +58,8 @@ func TestWindowLimiterIsExactInEveryWindow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := reloads.NewLimiter(limit, time.Minute)
-				got := starts(t, l, 10*limit, 3)
-				if n := most(got, time.Minute); n != limit {
+				got := startTimes(t, l, 10*limit, 3)
+				if n := maxInWindow(got, time.Minute); n != limit {
 					t.Errorf("%d requests started within a minute, want %d", n, limit)
 				}
 				if idle := got[limit-1]; idle != 0 {
@@ -92,7 +92,7 @@ func TestWindowLimiterIsExactForRandomPatterns(t *testing.T) {
 				}
 				cancel()
 			}
-			if n := most(all, time.Minute); n > 20 {
+			if n := maxInWindow(all, time.Minute); n > 20 {
 				t.Errorf("seed %d: %d requests started within a minute, want at most 20", seed, n)
 			}
 		})
@@ -103,8 +103,8 @@ func TestWindowLimiterIsExactForRandomPatterns(t *testing.T) {
 func TestWindowLimiterSmoothsSustainedLoad(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		got := starts(t, reloads.NewLimiter(50, time.Minute), 50*480, 1)
-		if n := most(got[len(got)-500:], time.Second); n > 5 {
+		got := startTimes(t, reloads.NewLimiter(50, time.Minute), 50*480, 1)
+		if n := maxInWindow(got[len(got)-500:], time.Second); n > 5 {
 			t.Errorf("after eight hours, %d requests still start within a second", n)
 		}
 	})
@@ -221,7 +221,7 @@ func TestWindowLimiterFailsEarlyWithShortDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := reloads.NewLimiter(2, time.Minute)
-		_ = starts(t, l, 2, 1)
+		_ = startTimes(t, l, 2, 1)
 		began := time.Now()
 		within := func(d time.Duration) error {
 			ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -255,12 +255,12 @@ func TestWindowLimiterPause(t *testing.T) {
 		l := reloads.NewLimiter(10, time.Minute)
 		l.Pause(time.Now().Add(13 * time.Second))
 		l.Pause(time.Now().Add(5 * time.Second)) // does not shorten the first
-		if got := starts(t, l, 3, 3); got[0] != 13*time.Second {
+		if got := startTimes(t, l, 3, 3); got[0] != 13*time.Second {
 			t.Errorf("the first request started after %v, want 13s", got[0])
 		}
 
 		// A pause also holds those who wait already, and fails them when it goes beyond their deadline.
-		_ = starts(t, l, 7, 1)
+		_ = startTimes(t, l, 7, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		failed := make(chan error)
@@ -278,7 +278,7 @@ func TestWindowLimiterWithoutLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var zero reloads.WindowLimiter
 		for name, l := range map[string]*reloads.WindowLimiter{"zero value": &zero, "per 0": reloads.NewLimiter(1, 0)} {
-			if got := starts(t, l, 1000, 2); got[999] != 0 {
+			if got := startTimes(t, l, 1000, 2); got[999] != 0 {
 				t.Errorf("%s: the last of 1000 waited %v", name, got[999])
 			}
 			l.Pause(time.Now().Add(time.Minute))
@@ -288,7 +288,7 @@ func TestWindowLimiterWithoutLimit(t *testing.T) {
 				t.Errorf("%s: with an ended context: %v", name, err)
 			}
 		}
-		if got := starts(t, reloads.NewLimiter(-5, time.Minute), 2, 1); got[1] < time.Minute {
+		if got := startTimes(t, reloads.NewLimiter(-5, time.Minute), 2, 1); got[1] < time.Minute {
 			t.Errorf("less than one request counts as one, but two started within %v", got[1])
 		}
 	})
@@ -319,7 +319,7 @@ func TestTriggersFromColdStart(t *testing.T) {
 				} else {
 					t.Logf("200 triggers took %v", took)
 				}
-				if n := refused(tenant); n > 0 {
+				if n := countRateLimited(tenant); n > 0 {
 					t.Errorf("%d requests got a 429", n)
 				}
 			})
@@ -354,7 +354,7 @@ func TestConcurrentGetsStayWithinLimit(t *testing.T) {
 				} else {
 					t.Logf("3000 gets took %v", took)
 				}
-				if n, all := refused(tenant), len(tenant.Requests()); n > 0 || all != 3000 {
+				if n, all := countRateLimited(tenant), len(tenant.Requests()); n > 0 || all != 3000 {
 					t.Errorf("%d of %d requests got a 429", n, all)
 				}
 			})
@@ -395,7 +395,7 @@ func TestRateLimitResponsePausesTier(t *testing.T) {
 		if took := time.Since(began); took != 13*time.Second {
 			t.Errorf("the reads took %v, want 13s", took)
 		}
-		if n := refused(tenant); n != 1 {
+		if n := countRateLimited(tenant); n != 1 {
 			t.Errorf("%d requests got a 429, want the first only", n)
 		}
 	})

@@ -140,15 +140,15 @@ func TestReloadLogValue(t *testing.T) {
 		}},
 	} {
 		for kind, value := range map[string]any{"value": c.reload, "pointer": &c.reload} {
-			if diff := cmp.Diff(c.want, logged(t, value), cmpopts.EquateApprox(0, 1)); diff != "" {
+			if diff := cmp.Diff(c.want, loggedValue(t, value), cmpopts.EquateApprox(0, 1)); diff != "" {
 				t.Errorf("%s, as %s (-want +got):\n%s", name, kind, diff)
 			}
 		}
 	}
 }
 
-// logged is what slog writes of a value.
-func logged(t *testing.T, value any) any {
+// loggedValue is what slog writes of a value.
+func loggedValue(t *testing.T, value any) any {
 	t.Helper()
 	var b bytes.Buffer
 	slog.New(slog.NewJSONHandler(&b, nil)).Info("", "value", value)

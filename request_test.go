@@ -38,10 +38,10 @@ func TestInvalidRequestsAreNotSent(t *testing.T) {
 		"broken app":         {reloads.Request{AppID: "app\xff"}, []string{"UTF-8"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			wire := plays(answer(http.StatusCreated, queued))
+			wire := scripted(respond(http.StatusCreated, queued))
 			_, err := scriptedClient(t, wire).Trigger(t.Context(), c.req)
 			refusedBeforeSending(t, err, c.says...)
-			silent(t, "the error", err.Error(), "secret-value", long)
+			checkNoSecrets(t, "the error", err.Error(), "secret-value", long)
 			if n := len(wire.requests()); n != 0 {
 				t.Errorf("%d requests were sent", n)
 			}
@@ -61,7 +61,7 @@ func TestRequestsAtTheLimitsAreSent(t *testing.T) {
 		"an empty value":  {AppID: "app", Variables: map[string]string{"v": ""}},
 		"other resources": {AppID: "app", ResourceType: "spaceship"},
 	} {
-		wire := plays(answer(http.StatusCreated, queued))
+		wire := scripted(respond(http.StatusCreated, queued))
 		if _, err := scriptedClient(t, wire).Trigger(t.Context(), req); err != nil || len(wire.requests()) != 1 {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -87,7 +87,7 @@ func TestVariablesAreNotPrinted(t *testing.T) {
 	for name, value := range values {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 			text := fmt.Sprintf(verb, value)
-			silent(t, name+" with "+verb, text, "secret-value", fmt.Sprintf("%x", "secret-value"))
+			checkNoSecrets(t, name+" with "+verb, text, "secret-value", fmt.Sprintf("%x", "secret-value"))
 			if name == "value" && verb != "%x" && !strings.Contains(text, "vPassword") {
 				t.Errorf("%s does not show the variable's name: %s", verb, text)
 			}
@@ -97,7 +97,7 @@ func TestVariablesAreNotPrinted(t *testing.T) {
 	for _, handler := range []slog.Handler{slog.NewTextHandler(&b, nil), slog.NewJSONHandler(&b, nil)} {
 		slog.New(handler).Info("trigger", "request", req, "pointer", &req, slog.Group("g", "request", req))
 	}
-	silent(t, "slog", b.String(), "secret-value")
+	checkNoSecrets(t, "slog", b.String(), "secret-value")
 	if !strings.Contains(b.String(), "request.app=app request.partial=true request.variables=1") {
 		t.Errorf("slog: %s", b.String())
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// errorWithoutHidden compares what users see of an *Error.
-var errorWithoutHidden = cmp.Options{cmpopts.IgnoreUnexported(reloads.Error{}), cmpopts.EquateErrors()}
+// compareErrors compares what users see of an *Error.
+var compareErrors = cmp.Options{cmpopts.IgnoreUnexported(reloads.Error{}), cmpopts.EquateErrors()}
 
 // What is no error body in the service's own form is still an *Error, and shows how it began.
 func TestErrorResponsesWithOtherBodies(t *testing.T) {
@@ -42,12 +42,12 @@ func TestErrorResponsesWithOtherBodies(t *testing.T) {
 		"not UTF-8":         {"a\xffb", "a\uFFFDb"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := scriptedClient(t, plays(answer(http.StatusNotFound, c.body, "Content-Type", "text/html")))
+			client := scriptedClient(t, scripted(respond(http.StatusNotFound, c.body, "Content-Type", "text/html")))
 			_, err := client.Get(t.Context(), reloadID)
 			want := reloads.Error{
 				StatusCode: 404, Method: "GET", Path: "/api/v1/reloads/" + reloadID, Attempts: 1, ContentType: "text/html", Body: c.shows,
 			}
-			if diff := cmp.Diff(want, *asError(t, err), errorWithoutHidden); diff != "" {
+			if diff := cmp.Diff(want, *asError(t, err), compareErrors); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			if !errors.Is(err, reloads.ErrNotFound) {
@@ -69,14 +69,14 @@ func TestInvalidResponses(t *testing.T) {
 			if e.name == "cancel" {
 				continue // its status says it all
 			}
-			wire := plays(answer(http.StatusOK, body, "Content-Type", "text/html"))
+			wire := scripted(respond(http.StatusOK, body, "Content-Type", "text/html"))
 			var err error
 			synctest.Test(t, func(t *testing.T) { err = e.call(t.Context(), scriptedClient(t, wire)) })
 			got := asError(t, err)
 			want := reloads.Error{
 				StatusCode: 200, Method: e.method, Path: e.uri, Attempts: 1, ContentType: "text/html", Body: body, Err: got.Err,
 			}
-			if diff := cmp.Diff(want, *got, errorWithoutHidden); diff != "" || got.Err == nil {
+			if diff := cmp.Diff(want, *got, compareErrors); diff != "" || got.Err == nil {
 				t.Errorf("%s %q, %v (-want +got):\n%s", e.name, body, got.Err, diff)
 			}
 			if n := wire.count(e.method); n != 1 { // a trigger is also looked for
@@ -95,8 +95,8 @@ func TestAllStatusCodes(t *testing.T) {
 	for status := 100; status <= 599; status++ {
 		for _, e := range endpoints {
 			synctest.Test(t, func(t *testing.T) {
-				ok, body := answerOf(e)
-				wire := plays(answer(status, body))
+				ok, body := successOf(e)
+				wire := scripted(respond(status, body))
 				began := time.Now()
 				err := e.call(t.Context(), scriptedClient(t, wire))
 				switch {
@@ -119,8 +119,8 @@ func TestAllStatusCodes(t *testing.T) {
 	}
 }
 
-// answerOf is the endpoint's success: its status and body.
-func answerOf(e endpoint) (status int, body string) {
+// successOf is the endpoint's success: its status and body.
+func successOf(e endpoint) (status int, body string) {
 	resp, _ := e.ok(nil)
 	b, _ := io.ReadAll(resp.Body)
 	return resp.StatusCode, string(b)
@@ -129,39 +129,39 @@ func answerOf(e endpoint) (status int, body string) {
 // Answers over a socket that no server should give: each is an error in bounded time, or the record.
 func TestMalformedHTTPResponses(t *testing.T) {
 	t.Parallel()
-	chunked := head + "Transfer-Encoding: chunked\r\n\r\n"
+	chunked := responseHead + "Transfer-Encoding: chunked\r\n\r\n"
 	for name, c := range map[string]struct {
 		text string
 		ok   bool
 	}{
 		"no content type":             {"HTTP/1.1 200 OK\r\n\r\n" + queued, true},
 		"another content type":        {"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n" + queued, true},
-		"until the connection closes": {head + "\r\n" + queued, true},
+		"until the connection closes": {responseHead + "\r\n" + queued, true},
 		"HTTP/1.0":                    {"HTTP/1.0 200 OK\r\n\r\n" + queued, true},
-		"early hints before":          {"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + head + "\r\n" + queued, true},
-		"continue, again and again":   {strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 1000) + head + "\r\n" + queued, true},
+		"early hints before":          {"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + responseHead + "\r\n" + queued, true},
+		"continue, again and again":   {strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 1000) + responseHead + "\r\n" + queued, true},
 		"switching protocols":         {"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", false},
 		"nothing":                     {"", false},
 		"half a status line":          {"HTTP/1.1 20", false},
 		"no HTTP":                     {"SSH-2.0-OpenSSH\r\n", false},
 		"a status that is none":       {"HTTP/1.1 999999 Ok\r\n\r\n", false},
-		"headers without end":         {head + strings.Repeat("X-Filler: "+strings.Repeat("x", 1000)+"\r\n", 12<<10), false},
-		"less than announced":         {head + "Content-Length: 1000\r\n\r\n" + queued, false},
-		"a negative length":           {head + "Content-Length: -1\r\n\r\n" + queued, false},
-		"two lengths":                 {head + "Content-Length: 5\r\nContent-Length: 6\r\n\r\n" + queued, false},
+		"headers without end":         {responseHead + strings.Repeat("X-Filler: "+strings.Repeat("x", 1000)+"\r\n", 12<<10), false},
+		"less than announced":         {responseHead + "Content-Length: 1000\r\n\r\n" + queued, false},
+		"a negative length":           {responseHead + "Content-Length: -1\r\n\r\n" + queued, false},
+		"two lengths":                 {responseHead + "Content-Length: 5\r\nContent-Length: 6\r\n\r\n" + queued, false},
 		"chunks that break off":       {chunked + "5\r\n{\"id\"\r\n", false},
 		"a chunk of no size":          {chunked + "x\r\n", false},
-		"a body that is not gzip":     {head + "Content-Encoding: gzip\r\n\r\n" + queued, false},
-		"a body in an unknown coding": {head + "Content-Encoding: br\r\n\r\n\x0b\x02\x80", false},
-		"10,000 levels":               {head + "\r\n" + strings.Repeat(`{"x":`, 10_000) + "1" + strings.Repeat("}", 10_000), false},
-		"10,000 levels of a link":     {head + "\r\n" + `{"id":"1","links":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + "}", false},
+		"a body that is not gzip":     {responseHead + "Content-Encoding: gzip\r\n\r\n" + queued, false},
+		"a body in an unknown coding": {responseHead + "Content-Encoding: br\r\n\r\n\x0b\x02\x80", false},
+		"10,000 levels":               {responseHead + "\r\n" + strings.Repeat(`{"x":`, 10_000) + "1" + strings.Repeat("}", 10_000), false},
+		"10,000 levels of a link":     {responseHead + "\r\n" + `{"id":"1","links":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + "}", false},
 		"204 with a body":             {"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello", false},
-		"invalid UTF-8":               {head + "\r\n{\"id\":\"1\",\"log\":\"\xff\xfe\"}", true},
-		"duplicate names":             {head + "\r\n" + `{"id":"1","id":"` + reloadID + `"}`, true},
+		"invalid UTF-8":               {responseHead + "\r\n{\"id\":\"1\",\"log\":\"\xff\xfe\"}", true},
+		"duplicate names":             {responseHead + "\r\n" + `{"id":"1","id":"` + reloadID + `"}`, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			client := rawClient(t, rawServer(t, writes(c.text)))
+			client := rawClient(t, rawServer(t, writeText(c.text)))
 			r, err := client.Get(t.Context(), reloadID)
 			if (err == nil) != c.ok || c.ok && r.ID == "" {
 				t.Errorf("%+v, %v", r, err)
@@ -177,7 +177,7 @@ func TestDefaultBodyLimits(t *testing.T) {
 	t.Parallel()
 	for name, length := range map[string]int64{"announced": 65 << 20, "streamed": -1} {
 		t.Run(name, func(t *testing.T) {
-			wire := plays(endless(http.StatusOK, 65<<20, length))
+			wire := scripted(respondSpaces(http.StatusOK, 65<<20, length))
 			_, err := scriptedClient(t, wire).Get(t.Context(), reloadID)
 			if e := asError(t, err); e.StatusCode != 200 || e.Err == nil || !strings.Contains(e.Err.Error(), "too long") {
 				t.Errorf("a body of 65 MiB: %v", err)
@@ -186,7 +186,7 @@ func TestDefaultBodyLimits(t *testing.T) {
 				t.Errorf("%d requests, want 1", n)
 			}
 			// Of an error only the beginning is needed.
-			_, err = scriptedClient(t, plays(endless(http.StatusNotFound, 3<<20, min(length, 3<<20)))).Get(t.Context(), reloadID)
+			_, err = scriptedClient(t, scripted(respondSpaces(http.StatusNotFound, 3<<20, min(length, 3<<20)))).Get(t.Context(), reloadID)
 			if e := asError(t, err); e.StatusCode != 404 || e.Body != strings.Repeat(" ", 512) {
 				t.Errorf("an error of 3 MiB: %d with %d bytes of its body, want 512", e.StatusCode, len(e.Body))
 			}
@@ -194,19 +194,21 @@ func TestDefaultBodyLimits(t *testing.T) {
 	}
 }
 
-// endless is a body of n bytes that needs no memory.
-func endless(status, n int64, length int64) outcome {
+// respondSpaces is a body of n bytes that needs no memory.
+func respondSpaces(status, n int64, length int64) outcome {
 	return func(r *http.Request) (*http.Response, error) {
 		return &http.Response{
 			StatusCode: int(status), Header: http.Header{}, ContentLength: length,
-			Body: io.NopCloser(io.LimitReader(spaces{}, n)), Request: r,
+			Body: io.NopCloser(io.LimitReader(spaceReader{}, n)), Request: r,
 		}, nil
 	}
 }
 
-type spaces struct{}
+type spaceReader struct{}
 
-func (spaces) Read(p []byte) (int, error) { return copy(p, bytes.Repeat([]byte{' '}, len(p))), nil }
+func (spaceReader) Read(p []byte) (int, error) {
+	return copy(p, bytes.Repeat([]byte{' '}, len(p))), nil
+}
 
 // The limits are exact, and a limit of the largest number is none.
 func TestWithBodyLimits(t *testing.T) {
@@ -221,14 +223,14 @@ func TestWithBodyLimits(t *testing.T) {
 		{reloads.BodyLimits{Answer: int64(len(queued)) - 1}, false},
 		{reloads.BodyLimits{Answer: most}, true},
 	} {
-		_, err := scriptedClient(t, plays(answer(200, queued)), reloads.WithBodyLimits(c.limits)).Get(t.Context(), reloadID)
+		_, err := scriptedClient(t, scripted(respond(200, queued)), reloads.WithBodyLimits(c.limits)).Get(t.Context(), reloadID)
 		if (err == nil) != c.ok || err != nil && !errors.Is(err, reloads.ErrBodyTooLong) {
 			t.Errorf("%+v: %v", c.limits, err)
 		}
 	}
 	body := testdata(t, "error_404.json")
 	for limit, fits := range map[int64]bool{int64(len(body)): true, int64(len(body)) - 1: false, 1: false} {
-		wire := plays(answer(404, body))
+		wire := scripted(respond(404, body))
 		_, err := scriptedClient(t, wire, reloads.WithBodyLimits(reloads.BodyLimits{Error: limit})).Get(t.Context(), reloadID)
 		if !errors.Is(err, reloads.ErrNotFound) || errors.Is(err, reloads.ErrBodyTooLong) == fits {
 			t.Errorf("an error of %d bytes with a limit of %d: %v", len(body), limit, err)
@@ -255,11 +257,11 @@ func TestEndlessBodies(t *testing.T) { // not in parallel: what is allocated is 
 		}
 	}
 	for name, respond := range map[string]func(io.Writer){
-		"answer without end": func(w io.Writer) { writes(head + "\r\n")(w); pour(w) },
-		"error without end":  func(w io.Writer) { writes("HTTP/1.1 404 Not Found\r\n\r\n")(w); pour(w) },
-		"gzip bomb":          func(w io.Writer) { writes(head + "Content-Encoding: gzip\r\n\r\n")(w); _, _ = w.Write(bomb) },
+		"answer without end": func(w io.Writer) { writeText(responseHead + "\r\n")(w); pour(w) },
+		"error without end":  func(w io.Writer) { writeText("HTTP/1.1 404 Not Found\r\n\r\n")(w); pour(w) },
+		"gzip bomb":          func(w io.Writer) { writeText(responseHead + "Content-Encoding: gzip\r\n\r\n")(w); _, _ = w.Write(bomb) },
 		"gzip bomb as an error": func(w io.Writer) {
-			writes("HTTP/1.1 502 Bad Gateway\r\nContent-Encoding: gzip\r\n\r\n")(w)
+			writeText("HTTP/1.1 502 Bad Gateway\r\nContent-Encoding: gzip\r\n\r\n")(w)
 			_, _ = w.Write(bomb)
 		},
 	} {
@@ -305,11 +307,11 @@ func (zeroReader) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 func TestErrorResponsesWithUnreadableBodies(t *testing.T) {
 	t.Parallel()
 	for name, status := range map[string]int{"switching protocols": http.StatusSwitchingProtocols, "refusal": http.StatusBadRequest} {
-		body := io.Reader(&brokenBody{text: "beginning"})
+		body := io.Reader(&truncatedBody{text: "beginning"})
 		if status == http.StatusSwitchingProtocols {
 			body = nil // reading it would panic
 		}
-		client := scriptedClient(t, plays(func(r *http.Request) (*http.Response, error) {
+		client := scriptedClient(t, scripted(func(r *http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(body), ContentLength: -1, Request: r}, nil
 		}))
 		_, err := client.Get(t.Context(), reloadID)
@@ -319,10 +321,10 @@ func TestErrorResponsesWithUnreadableBodies(t *testing.T) {
 	}
 }
 
-// brokenBody ends with a lost connection.
-type brokenBody struct{ text string }
+// truncatedBody ends with a lost connection.
+type truncatedBody struct{ text string }
 
-func (b *brokenBody) Read(p []byte) (int, error) {
+func (b *truncatedBody) Read(p []byte) (int, error) {
 	if b.text == "" {
 		return 0, errReset
 	}
@@ -336,28 +338,28 @@ func TestEchoedTokenIsRedacted(t *testing.T) {
 	t.Parallel()
 	long := "test-token-" + strings.Repeat("0123456789", 30) // as long as real ones are
 	for name, o := range map[string]outcome{
-		"body":           answer(404, "<p>Authorization: Bearer "+long+"</p>"),
-		"at the cut":     answer(404, strings.Repeat("x", 400)+long),
-		"twice":          answer(404, long+strings.Repeat("x", 450)+long),
-		"detail":         answer(404, `{"errors":[{"code":"`+long+`","title":"`+long+`","detail":"x`+long+`"}],"traceId":"`+long+`"}`),
-		"content type":   answer(404, "x", "Content-Type", "text/"+long),
-		"2xx":            answer(200, long),
-		"2xx, in JSON":   answer(200, `{"id":"1","endTime":"`+long+`"}`),
+		"body":           respond(404, "<p>Authorization: Bearer "+long+"</p>"),
+		"at the cut":     respond(404, strings.Repeat("x", 400)+long),
+		"twice":          respond(404, long+strings.Repeat("x", 450)+long),
+		"detail":         respond(404, `{"errors":[{"code":"`+long+`","title":"`+long+`","detail":"x`+long+`"}],"traceId":"`+long+`"}`),
+		"content type":   respond(404, "x", "Content-Type", "text/"+long),
+		"2xx":            respond(200, long),
+		"2xx, in JSON":   respond(200, `{"id":"1","endTime":"`+long+`"}`),
 		"the transport":  fails(errors.New("malformed response: " + long)),
-		"server failure": answer(500, `{"errors":[{"code":"`+long+`"}]}`),
+		"server failure": respond(500, `{"errors":[{"code":"`+long+`"}]}`),
 	} {
 		for _, e := range endpoints {
 			synctest.Test(t, func(t *testing.T) {
-				err := e.call(t.Context(), with(t, reloads.APIKey(long), plays(o), none))
+				err := e.call(t.Context(), clientWithTokens(t, reloads.APIKey(long), scripted(o), noRetries))
 				if err == nil {
 					return // a cancel does without a body
 				}
-				text := printed(err) + fmt.Sprintf("%+v", err)
+				text := printAll(err) + fmt.Sprintf("%+v", err)
 				var answer *reloads.Error
 				if errors.As(err, &answer) {
-					text += printed(*answer)
+					text += printAll(*answer)
 				}
-				silent(t, name+" "+e.name, text, long[:30], fmt.Sprintf("%x", long[:30]))
+				checkNoSecrets(t, name+" "+e.name, text, long[:30], fmt.Sprintf("%x", long[:30]))
 				if !strings.Contains(text, "REDACTED") {
 					t.Errorf("%s, %s: nothing is redacted in %v", name, e.name, err)
 				}
@@ -369,10 +371,10 @@ func TestEchoedTokenIsRedacted(t *testing.T) {
 // The error of net/http quotes an answer that is no HTTP.
 func TestTokenInMalformedResponseIsRedacted(t *testing.T) {
 	t.Parallel()
-	client := rawClient(t, rawServer(t, writes("Bearer "+testToken+"\r\n\r\n")))
+	client := rawClient(t, rawServer(t, writeText("Bearer "+testToken+"\r\n\r\n")))
 	_, err := client.Get(t.Context(), reloadID)
 	if err == nil {
 		t.Fatal("no error")
 	}
-	silent(t, "the error", err.Error())
+	checkNoSecrets(t, "the error", err.Error())
 }

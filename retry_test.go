@@ -34,30 +34,30 @@ func TestRetriesByFailureAndOperation(t *testing.T) {
 		{"connection reset", fails(errReset), looks},
 		{"connection closed", fails(io.EOF), looks},
 		{"timeout", hangs, looks},
-		{"500", answer(500, testdata(t, "error_500.json")), looks},
-		{"502", answer(502, testdata(t, "gateway_502.html")), looks},
-		{"504", answer(504, ""), looks},
-		{"503", answer(503, ""), looks},
-		{"503 to wait for", answer(503, "", "Retry-After", "2"), again},
-		{"503 to wait for, not at all", answer(503, "", "Retry-After", "0"), again},
-		{"429 to wait for", answer(429, rate, "Retry-After", "13"), again},
-		{"429 of the limit", answer(429, rate), again},
-		{"429 of a gateway", answer(429, "<html>"), again},
-		{"400", answer(400, testdata(t, "error_400.json")), stands},
-		{"403", answer(403, testdata(t, "error_403_forbidden.json")), stands},
-		{"quota", answer(403, testdata(t, "error_403_quota.json")), stands},
-		{"404", answer(404, testdata(t, "error_404.json")), stands},
-		{"409", answer(409, testdata(t, "error_409.json")), stands},
-		{"pending", answer(429, testdata(t, "error_429_pending.json")), stands},
+		{"500", respond(500, testdata(t, "error_500.json")), looks},
+		{"502", respond(502, testdata(t, "gateway_502.html")), looks},
+		{"504", respond(504, ""), looks},
+		{"503", respond(503, ""), looks},
+		{"503 to wait for", respond(503, "", "Retry-After", "2"), again},
+		{"503 to wait for, not at all", respond(503, "", "Retry-After", "0"), again},
+		{"429 to wait for", respond(429, rate, "Retry-After", "13"), again},
+		{"429 of the limit", respond(429, rate), again},
+		{"429 of a gateway", respond(429, "<html>"), again},
+		{"400", respond(400, testdata(t, "error_400.json")), stands},
+		{"403", respond(403, testdata(t, "error_403_forbidden.json")), stands},
+		{"quota", respond(403, testdata(t, "error_403_quota.json")), stands},
+		{"404", respond(404, testdata(t, "error_404.json")), stands},
+		{"409", respond(409, testdata(t, "error_409.json")), stands},
+		{"pending", respond(429, testdata(t, "error_429_pending.json")), stands},
 	} {
 		for _, e := range endpoints {
 			t.Run(c.name+" "+e.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					first := true
-					wire := plays(func(r *http.Request) (*http.Response, error) {
+					wire := scripted(func(r *http.Request) (*http.Response, error) {
 						switch {
 						case e.name == "trigger" && r.Method == http.MethodGet:
-							return answer(200, emptyPage)(r) // a look
+							return respond(200, emptyPage)(r) // a look
 						case first:
 							first = false
 							return c.first(r)
@@ -93,7 +93,7 @@ func TestFinalStatusesAreNotRetried(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{400, 402, 403, 404, 405, 406, 409, 410, 413, 415, 418, 422, 451, 501, 505, 511, 300, 304, 399} {
 		for _, e := range endpoints {
-			wire := plays(answer(status, ""))
+			wire := scripted(respond(status, ""))
 			err := e.call(t.Context(), scriptedClient(t, wire))
 			if got := asError(t, err); got.StatusCode != status || len(wire.requests()) != 1 || errors.Is(err, reloads.ErrOutcomeUnknown) {
 				t.Errorf("%s, %d: %d requests and %v", e.name, status, len(wire.requests()), err)
@@ -106,26 +106,26 @@ func TestTruncatedBodyIsRetried(t *testing.T) {
 	t.Parallel()
 	for _, e := range endpoints[:2] {
 		synctest.Test(t, func(t *testing.T) {
-			wire := plays(cutOff(200), cutOff(200), e.ok)
+			wire := scripted(truncatedResponse(200), truncatedResponse(200), e.ok)
 			if err := e.call(t.Context(), scriptedClient(t, wire)); err != nil || len(wire.requests()) != 3 {
 				t.Errorf("%s: %d requests, %v", e.name, len(wire.requests()), err)
 			}
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
-		wire := plays(cutOff(201), answer(200, emptyPage))
-		_, err := scriptedClient(t, wire, none).Trigger(t.Context(), reloads.Request{AppID: "app"})
+		wire := scripted(truncatedResponse(201), respond(200, emptyPage))
+		_, err := scriptedClient(t, wire, noRetries).Trigger(t.Context(), reloads.Request{AppID: "app"})
 		if !errors.Is(err, reloads.ErrOutcomeUnknown) || !errors.Is(err, errReset) || wire.count("POST") != 1 {
 			t.Errorf("trigger: sent %d times, %v", wire.count("POST"), err)
 		}
 	})
 }
 
-// cutOff is an answer whose connection is lost in the middle of its body.
-func cutOff(status int) outcome {
+// truncatedResponse is an answer whose connection is lost in the middle of its body.
+func truncatedResponse(status int) outcome {
 	return func(r *http.Request) (*http.Response, error) {
 		return &http.Response{
-			StatusCode: status, Header: http.Header{}, ContentLength: 100, Body: io.NopCloser(&brokenBody{text: `{"id":`}), Request: r,
+			StatusCode: status, Header: http.Header{}, ContentLength: 100, Body: io.NopCloser(&truncatedBody{text: `{"id":`}), Request: r,
 		}, nil
 	}
 }
@@ -151,7 +151,7 @@ func TestRetryAfterIsHonored(t *testing.T) {
 	} {
 		for _, e := range endpoints {
 			synctest.Test(t, func(t *testing.T) {
-				wire := plays(answer(429, testdata(t, "error_429_rate.json"), "Retry-After", c.value, "Date", date), e.ok)
+				wire := scripted(respond(429, testdata(t, "error_429_rate.json"), "Retry-After", c.value, "Date", date), e.ok)
 				err := e.call(t.Context(), scriptedClient(t, wire, reloads.WithLimiters(unlimited)))
 				if gaps := wire.gaps(); err != nil || len(gaps) != 1 || gaps[0] < c.min || gaps[0] > c.max {
 					t.Errorf("%s, Retry-After %q: sent again after %v, want %v to %v; %v", e.name, c.value, gaps, c.min, c.max, err)
@@ -169,7 +169,7 @@ func TestRetryAfterAboveMaximumEndsRetries(t *testing.T) {
 		for _, e := range endpoints {
 			for _, status := range []int{429, 503} {
 				synctest.Test(t, func(t *testing.T) {
-					wire := plays(answer(status, "", "Retry-After", value))
+					wire := scripted(respond(status, "", "Retry-After", value))
 					err := e.call(t.Context(), scriptedClient(t, wire))
 					if got := asError(t, err); got.RetryAfter != want || len(wire.requests()) != 1 {
 						t.Errorf("%s, %d with Retry-After %s: %d requests, RetryAfter %v, want %v", e.name, status, value, len(wire.requests()), got.RetryAfter, want)
@@ -192,7 +192,7 @@ func TestWaitForRetryAfterIsBounded(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
 					defer cancel()
-					wire := plays(answer(status, `{"errors":[{"code":"HTTP-429"}]}`, "Retry-After", value))
+					wire := scripted(respond(status, `{"errors":[{"code":"HTTP-429"}]}`, "Retry-After", value))
 					began := time.Now()
 					err := e.call(ctx, scriptedClient(t, wire))
 					if err == nil || ctx.Err() != nil {
@@ -212,7 +212,7 @@ func TestBackoffDoublesWithJitter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen := map[time.Duration]bool{}
 		for range 20 {
-			wire := plays(answer(500, ""))
+			wire := scripted(respond(500, ""))
 			client := scriptedClient(t, wire, reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 8}))
 			_, err := client.Get(t.Context(), reloadID)
 			if e := asError(t, err); e.Attempts != 9 || !errors.Is(err, reloads.ErrServer) {
@@ -244,7 +244,7 @@ func TestRetryPolicy(t *testing.T) {
 		"backoff": {reloads.RetryPolicy{MaxRetries: 2, MinBackoff: time.Hour}, 3},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			wire := plays(answer(500, ""))
+			wire := scripted(respond(500, ""))
 			_, err := scriptedClient(t, wire, reloads.WithRetry(c.policy)).Get(t.Context(), reloadID)
 			if e := asError(t, err); len(wire.requests()) != c.requests || e.Attempts != c.requests {
 				t.Errorf("%s: %d requests, Attempts %d, want %d", name, len(wire.requests()), e.Attempts, c.requests)
@@ -258,7 +258,7 @@ func TestRetryPolicy(t *testing.T) {
 	}
 	// As many as one likes, until it passes.
 	synctest.Test(t, func(t *testing.T) {
-		wire := plays(append(slices.Repeat([]outcome{fails(errDial)}, 100), answer(200, queued))...)
+		wire := scripted(append(slices.Repeat([]outcome{fails(errDial)}, 100), respond(200, queued))...)
 		client := scriptedClient(t, wire, reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 1<<63 - 1}))
 		if _, err := client.Get(t.Context(), reloadID); err != nil {
 			t.Errorf("with the largest MaxRetries: %d requests, %v", len(wire.requests()), err)
@@ -270,7 +270,7 @@ func TestContextEndsRetries(t *testing.T) {
 	t.Parallel()
 	for _, e := range endpoints {
 		synctest.Test(t, func(t *testing.T) {
-			wire := plays(answer(429, testdata(t, "error_429_rate.json"), "Retry-After", "60"))
+			wire := scripted(respond(429, testdata(t, "error_429_rate.json"), "Retry-After", "60"))
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(10*time.Second, cancel)
 			began := time.Now()
@@ -281,7 +281,7 @@ func TestContextEndsRetries(t *testing.T) {
 
 			ctx, cancel = context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			began, wire = time.Now(), plays(answer(429, testdata(t, "error_429_rate.json"), "Retry-After", "60"))
+			began, wire = time.Now(), scripted(respond(429, testdata(t, "error_429_rate.json"), "Retry-After", "60"))
 			err = e.call(ctx, scriptedClient(t, wire))
 			if !errors.Is(err, context.DeadlineExceeded) || asError(t, err).StatusCode != 429 || time.Since(began) != 0 {
 				t.Errorf("%s, a deadline before the next attempt: got %v after %v", e.name, err, time.Since(began))

@@ -21,7 +21,7 @@ import (
 func TestRequestHeaders(t *testing.T) {
 	t.Parallel()
 	for _, e := range endpoints {
-		wire := plays(e.ok)
+		wire := scripted(e.ok)
 		if err := e.call(t.Context(), scriptedClient(t, wire, reloads.WithUserAgent("ignored/1"), reloads.WithUserAgent("nightly/1.4"))); err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +42,7 @@ func TestRequestHeaders(t *testing.T) {
 			t.Errorf("User-Agent is %q", got)
 		}
 	}
-	wire := plays(answer(200, emptyPage))
+	wire := scripted(respond(200, emptyPage))
 	if _, err := scriptedClient(t, wire).List(t.Context(), reloads.ListOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestContextEndsAttempt(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
-			wire := plays(hangs)
+			wire := scripted(hangs)
 			err := e.call(ctx, scriptedClient(t, wire))
 			if !errors.Is(err, context.DeadlineExceeded) || len(wire.requests()) != 1 {
 				t.Errorf("%s: %d requests, %v", e.name, len(wire.requests()), err)
@@ -68,9 +68,9 @@ func TestContextEndsAttempt(t *testing.T) {
 			// A context that has ended sends nothing, so nothing is unknown.
 			for name, opt := range map[string]reloads.Option{
 				"client's limiter":          reloads.WithLimiters(reloads.Limiters{}),
-				"limiter that does not ask": reloads.WithLimiters(reloads.Limiters{Read: &counter{}, Trigger: &counter{}, Cancel: &counter{}}),
+				"limiter that does not ask": reloads.WithLimiters(reloads.Limiters{Read: &countingLimiter{}, Trigger: &countingLimiter{}, Cancel: &countingLimiter{}}),
 			} {
-				wire = plays(e.ok)
+				wire = scripted(e.ok)
 				err = e.call(ctx, scriptedClient(t, wire, opt))
 				if !errors.Is(err, context.DeadlineExceeded) || len(wire.requests()) != 0 || errors.Is(err, reloads.ErrOutcomeUnknown) {
 					t.Errorf("%s, ended before, %s: %d requests, %v", e.name, name, len(wire.requests()), err)
@@ -94,13 +94,13 @@ func TestContextEndsCallAtAnyStage(t *testing.T) {
 		after time.Duration // the context ends
 		sent  int
 	}{
-		"before":                {answer(200, queued), nil, 0, 0},
-		"waiting for the limit": {answer(200, queued), func() []reloads.Option { return []reloads.Option{reloads.WithLimiters(paused())} }, time.Second, 0},
+		"before":                {respond(200, queued), nil, 0, 0},
+		"waiting for the limit": {respond(200, queued), func() []reloads.Option { return []reloads.Option{reloads.WithLimiters(paused())} }, time.Second, 0},
 		"waiting for an answer": {hangs, nil, time.Second, 1},
 		"during backoff": {fails(errDial), func() []reloads.Option {
 			return []reloads.Option{reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 9, MinBackoff: time.Hour, MaxBackoff: time.Hour})}
 		}, time.Second, 1},
-		"during the body": {dripping, nil, 90 * time.Second, 1},
+		"during the body": {slowResponse, nil, 90 * time.Second, 1},
 	} {
 		for _, e := range endpoints {
 			synctest.Test(t, func(t *testing.T) {
@@ -114,7 +114,7 @@ func TestContextEndsCallAtAnyStage(t *testing.T) {
 				if c.opts != nil {
 					opts = append(opts, c.opts()...)
 				}
-				wire := plays(c.first)
+				wire := scripted(c.first)
 				began := time.Now()
 				err := e.call(ctx, scriptedClient(t, wire, opts...))
 				if !errors.Is(err, context.Canceled) || len(wire.requests()) != c.sent {
@@ -132,16 +132,16 @@ func TestContextEndsCallAtAnyStage(t *testing.T) {
 	}
 }
 
-// dripping is a body that comes a byte a second, for ever.
-func dripping(r *http.Request) (*http.Response, error) {
+// slowResponse is a body that comes a byte a second, for ever.
+func slowResponse(r *http.Request) (*http.Response, error) {
 	return &http.Response{
-		StatusCode: 200, Header: http.Header{}, ContentLength: -1, Body: io.NopCloser(drip{r.Context()}), Request: r,
+		StatusCode: 200, Header: http.Header{}, ContentLength: -1, Body: io.NopCloser(slowBody{r.Context()}), Request: r,
 	}, nil
 }
 
-type drip struct{ ctx context.Context }
+type slowBody struct{ ctx context.Context }
 
-func (d drip) Read(p []byte) (int, error) {
+func (d slowBody) Read(p []byte) (int, error) {
 	select {
 	case <-d.ctx.Done():
 		return 0, d.ctx.Err()
@@ -155,9 +155,9 @@ func TestEveryAttemptWaitsForItsLimiter(t *testing.T) {
 	calls := map[string][3]int{"list": {3, 0, 0}, "get": {3, 0, 0}, "log": {3, 0, 0}, "trigger": {0, 3, 0}, "cancel": {0, 0, 3}}
 	for _, e := range endpoints {
 		synctest.Test(t, func(t *testing.T) {
-			var read, trigger, cancel counter
+			var read, trigger, cancel countingLimiter
 			with := reloads.WithLimiters(reloads.Limiters{Read: &read, Trigger: &trigger, Cancel: &cancel})
-			if err := e.call(t.Context(), scriptedClient(t, plays(fails(errDial), fails(errDial), e.ok), with)); err != nil {
+			if err := e.call(t.Context(), scriptedClient(t, scripted(fails(errDial), fails(errDial), e.ok), with)); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(calls[e.name], [3]int{read.calls, trigger.calls, cancel.calls}); diff != "" {
@@ -165,8 +165,8 @@ func TestEveryAttemptWaitsForItsLimiter(t *testing.T) {
 			}
 			// An error of the limiter ends the call: before the first attempt, and before a retry.
 			for at := 1; at <= 2; at++ {
-				broken := func() reloads.Limiter { return &counter{failAt: at} }
-				wire := plays(fails(errDial))
+				broken := func() reloads.Limiter { return &countingLimiter{failAt: at} }
+				wire := scripted(fails(errDial))
 				with := reloads.WithLimiters(reloads.Limiters{Read: broken(), Trigger: broken(), Cancel: broken()})
 				err := e.call(t.Context(), scriptedClient(t, wire, with))
 				if !errors.Is(err, errLimiter) || errors.Is(err, errDial) != (at == 2) || len(wire.requests()) != at-1 {
@@ -177,10 +177,10 @@ func TestEveryAttemptWaitsForItsLimiter(t *testing.T) {
 	}
 }
 
-// counter is a limiter that lets everything through, or fails at its nth call.
-type counter struct{ calls, failAt int }
+// countingLimiter is a limiter that lets everything through, or fails at its nth call.
+type countingLimiter struct{ calls, failAt int }
 
-func (c *counter) Wait(context.Context) error {
+func (c *countingLimiter) Wait(context.Context) error {
 	if c.calls++; c.calls == c.failAt {
 		return errLimiter
 	}
@@ -193,11 +193,11 @@ var errLimiter = errors.New("the limiter is broken")
 func TestPanicShowsNoToken(t *testing.T) {
 	t.Parallel()
 	boom := errors.New("boom")
-	panics := plays(func(*http.Request) (*http.Response, error) { panic(boom) })
-	inTheBody := plays(func(r *http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(panicking{boom}), Request: r}, nil
+	panics := scripted(func(*http.Request) (*http.Response, error) { panic(boom) })
+	inTheBody := scripted(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(panickingBody{boom}), Request: r}, nil
 	})
-	for name, wire := range map[string]*script{"transport": panics, "body": inTheBody} {
+	for name, wire := range map[string]*scriptedTransport{"transport": panics, "body": inTheBody} {
 		for _, e := range endpoints {
 			func() {
 				defer func() {
@@ -205,7 +205,7 @@ func TestPanicShowsNoToken(t *testing.T) {
 					if value != any(boom) {
 						t.Errorf("%s, %s: recovered %v", name, e.name, value)
 					}
-					silent(t, "the trace", fmt.Sprintf("%v\n%s", value, debug.Stack()), fmt.Sprintf("%x", testToken))
+					checkNoSecrets(t, "the trace", fmt.Sprintf("%v\n%s", value, debug.Stack()), fmt.Sprintf("%x", testToken))
 				}()
 				_ = e.call(t.Context(), scriptedClient(t, wire))
 			}()
@@ -213,24 +213,24 @@ func TestPanicShowsNoToken(t *testing.T) {
 	}
 }
 
-type panicking struct{ value any }
+type panickingBody struct{ value any }
 
-func (p panicking) Read([]byte) (int, error) { panic(p.value) }
+func (p panickingBody) Read([]byte) (int, error) { panic(p.value) }
 
 func TestEveryAttemptIsLogged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var log journal
-		wire := plays(
-			answer(429, testdata(t, "error_429_rate.json"), "Retry-After", "13"),
-			answer(503, testdata(t, "error_500.json"), "Retry-After", "2"),
-			answer(200, emptyPage),
+		var log logBuffer
+		wire := scripted(
+			respond(429, testdata(t, "error_429_rate.json"), "Retry-After", "13"),
+			respond(503, testdata(t, "error_500.json"), "Retry-After", "2"),
+			respond(200, emptyPage),
 		)
 		client := scriptedClient(t, wire, log.option(slog.LevelDebug))
 		if _, err := client.List(t.Context(), reloads.ListOptions{AppID: "secret-app", Filter: "secret-filter"}); err != nil {
 			t.Fatal(err)
 		}
-		silent(t, "the log", log.String(), "secret", "appId")
+		checkNoSecrets(t, "the log", log.String(), "secret", "appId")
 		line := func(level string, attempt, status float64, more map[string]any) map[string]any {
 			l := map[string]any{"level": level, "operation": "list", "path": "/api/v1/reloads", "attempt": attempt, "status": status}
 			for name, value := range more {
@@ -255,13 +255,13 @@ func TestEveryAttemptIsLogged(t *testing.T) {
 
 func TestRenewedTokenIsLogged(t *testing.T) {
 	t.Parallel()
-	var log journal
-	source := &tokens{list: []string{testToken + "1", testToken + "2"}}
-	client := with(t, source, plays(answer(401, testdata(t, "error_401.json")), answer(200, queued)), log.option(slog.LevelWarn))
+	var log logBuffer
+	source := &tokenList{list: []string{testToken + "1", testToken + "2"}}
+	client := clientWithTokens(t, source, scripted(respond(401, testdata(t, "error_401.json")), respond(200, queued)), log.option(slog.LevelWarn))
 	if _, err := client.Get(t.Context(), reloadID); err != nil {
 		t.Fatal(err)
 	}
-	silent(t, "the log", log.String())
+	checkNoSecrets(t, "the log", log.String())
 	want := []map[string]any{{
 		"level": "WARN", "operation": "get", "path": "/api/v1/reloads/" + reloadID, "attempt": 1.0, "status": 401.0,
 		"trace_id": "000000000000000012d5b0c7a5f1e2d3",
@@ -275,14 +275,14 @@ func TestRenewedTokenIsLogged(t *testing.T) {
 func TestBodiesAreNotLogged(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]outcome{
-		"gateway's page": answer(502, "<html>secret-page</html>", "Content-Type", "text/html"), "no JSON": answer(200, "secret-page"),
-		"lost": fails(errReset), "success": answer(200, `{"id":"1","log":"secret-page"}`), "echo": answer(404, testToken),
+		"gateway's page": respond(502, "<html>secret-page</html>", "Content-Type", "text/html"), "no JSON": respond(200, "secret-page"),
+		"lost": fails(errReset), "success": respond(200, `{"id":"1","log":"secret-page"}`), "echo": respond(404, testToken),
 	} {
 		for _, e := range endpoints {
 			synctest.Test(t, func(t *testing.T) {
-				var log journal
-				err := e.call(t.Context(), scriptedClient(t, plays(o), log.option(slog.LevelDebug), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 1})))
-				silent(t, name+" of "+e.name+": the log", log.String(), "secret-page")
+				var log logBuffer
+				err := e.call(t.Context(), scriptedClient(t, scripted(o), log.option(slog.LevelDebug), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 1})))
+				checkNoSecrets(t, name+" of "+e.name+": the log", log.String(), "secret-page")
 				if log.Len() == 0 {
 					t.Errorf("%s of %s: nothing is logged; %v", name, e.name, err)
 				}

@@ -30,11 +30,11 @@ func TestAPIKeyDoesNotPrintItself(t *testing.T) {
 		Key reloads.APIKey
 	}
 	for what, text := range map[string]string{
-		"fmt": printed(key), "pointer": printed(&key), "struct": printed(config{"u", key}), "slice": printed([]reloads.APIKey{key}),
-		"as an interface": printed(struct{ T reloads.TokenSource }{key}), "map": printed(map[string]reloads.APIKey{"k": key}),
+		"fmt": printAll(key), "pointer": printAll(&key), "struct": printAll(config{"u", key}), "slice": printAll([]reloads.APIKey{key}),
+		"as an interface": printAll(struct{ T reloads.TokenSource }{key}), "map": printAll(map[string]reloads.APIKey{"k": key}),
 		"JSON": string(encoded),
 	} {
-		silent(t, what, text, fmt.Sprintf("%x", testToken), fmt.Sprintf("%X", testToken))
+		checkNoSecrets(t, what, text, fmt.Sprintf("%x", testToken), fmt.Sprintf("%X", testToken))
 		if what != "pointer" && !strings.Contains(text, "REDACTED") {
 			t.Errorf("%s does not say REDACTED: %s", what, text)
 		}
@@ -44,20 +44,20 @@ func TestAPIKeyDoesNotPrintItself(t *testing.T) {
 	}
 }
 
-// tokens is a source that gives one after the other, the last one for ever.
-type tokens struct {
+// tokenList is a source that gives one after the other, the last one for ever.
+type tokenList struct {
 	list  []string
 	asked int
 }
 
-func (s *tokens) Token(context.Context) (string, error) {
+func (s *tokenList) Token(context.Context) (string, error) {
 	token := s.list[min(s.asked, len(s.list)-1)]
 	s.asked++
 	return token, nil
 }
 
-// with is a client of the source.
-func with(t testing.TB, source reloads.TokenSource, wire http.RoundTripper, opts ...reloads.Option) *reloads.Client {
+// clientWithTokens is a client of the source.
+func clientWithTokens(t testing.TB, source reloads.TokenSource, wire http.RoundTripper, opts ...reloads.Option) *reloads.Client {
 	t.Helper()
 	client, err := reloads.NewClient("https://t.example.com", source, append(opts, reloads.WithHTTPClient(&http.Client{Transport: wire}))...)
 	if err != nil {
@@ -68,7 +68,7 @@ func with(t testing.TB, source reloads.TokenSource, wire http.RoundTripper, opts
 
 func TestTokenIsFetchedForEveryAttempt(t *testing.T) {
 	t.Parallel()
-	unauthorized := answer(401, testdata(t, "error_401.json"))
+	unauthorized := respond(401, testdata(t, "error_401.json"))
 	retries := reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 5})
 	for _, c := range []struct {
 		name     string
@@ -81,7 +81,7 @@ func TestTokenIsFetchedForEveryAttempt(t *testing.T) {
 	}{
 		{"asked for each attempt", []string{"a", "b", "c"}, []outcome{fails(errDial), fails(errDNS)}, retries, []string{"a", "b", "c"}, 3, nil},
 		{"renewed after a 401", []string{"a", "b"}, []outcome{unauthorized}, retries, []string{"a", "b"}, 2, nil},
-		{"renewed without retries, too", []string{"a", "b"}, []outcome{unauthorized}, none, []string{"a", "b"}, 2, nil},
+		{"renewed without retries, too", []string{"a", "b"}, []outcome{unauthorized}, noRetries, []string{"a", "b"}, 2, nil},
 		{"the same token is not sent again", []string{"a"}, []outcome{unauthorized}, retries, []string{"a"}, 2, reloads.ErrUnauthorized},
 		{"a second 401 stands", []string{"a", "b", "c"}, []outcome{unauthorized, unauthorized}, retries, []string{"a", "b"}, 2, reloads.ErrUnauthorized},
 		{"the renewal is no retry", []string{"a", "b", "c"}, []outcome{unauthorized, fails(errDial)}, reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 1}), []string{"a", "b", "c"}, 3, nil},
@@ -89,12 +89,12 @@ func TestTokenIsFetchedForEveryAttempt(t *testing.T) {
 	} {
 		for _, e := range endpoints {
 			synctest.Test(t, func(t *testing.T) {
-				source := &tokens{}
+				source := &tokenList{}
 				for _, name := range c.tokens {
 					source.list = append(source.list, "test-token-"+name)
 				}
-				wire := plays(append(append([]outcome(nil), c.outcomes...), e.ok)...)
-				err := e.call(t.Context(), with(t, source, wire, c.opt))
+				wire := scripted(append(append([]outcome(nil), c.outcomes...), e.ok)...)
+				err := e.call(t.Context(), clientWithTokens(t, source, wire, c.opt))
 				if !errors.Is(err, c.err) {
 					t.Errorf("%s, %s: %v", c.name, e.name, err)
 				}
@@ -110,20 +110,20 @@ func TestTokenIsFetchedForEveryAttempt(t *testing.T) {
 	}
 }
 
-// renewing is a source whose tokens are refused from time to time.
-type renewing struct {
+// renewableSource is a source whose tokens are refused from time to time.
+type renewableSource struct {
 	mu      sync.Mutex
 	n       int
 	renewed []string // the refused tokens
 }
 
-func (s *renewing) Token(context.Context) (string, error) {
+func (s *renewableSource) Token(context.Context) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return fmt.Sprint(testToken, s.n), nil
 }
 
-func (s *renewing) Renew(ctx context.Context, refused string) (string, error) {
+func (s *renewableSource) Renew(ctx context.Context, refused string) (string, error) {
 	s.mu.Lock()
 	if refused == fmt.Sprint(testToken, s.n) {
 		s.renewed = append(s.renewed, refused)
@@ -136,9 +136,9 @@ func (s *renewing) Renew(ctx context.Context, refused string) (string, error) {
 // A source that can renew is told which token was refused: many calls at once lead to one renewal.
 func TestRenewReceivesRefusedToken(t *testing.T) {
 	t.Parallel()
-	source := &renewing{}
-	wire := answer401{testToken + "0"}
-	client := with(t, source, wire, none)
+	source := &renewableSource{}
+	wire := refuseToken{testToken + "0"}
+	client := clientWithTokens(t, source, wire, noRetries)
 	var calling sync.WaitGroup
 	for range 50 {
 		calling.Go(func() {
@@ -153,14 +153,14 @@ func TestRenewReceivesRefusedToken(t *testing.T) {
 	}
 }
 
-// answer401 refuses one token.
-type answer401 struct{ refused string }
+// refuseToken refuses one token.
+type refuseToken struct{ refused string }
 
-func (a answer401) RoundTrip(r *http.Request) (*http.Response, error) {
+func (a refuseToken) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Header.Get("Authorization") == "Bearer "+a.refused {
-		return answer(401, "")(r)
+		return respond(401, "")(r)
 	}
-	return answer(200, queued)(r)
+	return respond(200, queued)(r)
 }
 
 func TestInvalidTokens(t *testing.T) {
@@ -170,19 +170,19 @@ func TestInvalidTokens(t *testing.T) {
 	} {
 		_, err := reloads.NewClient("https://t.example.com", reloads.APIKey(token))
 		refusedBeforeSending(t, err, "token")
-		silent(t, "the error", err.Error(), "test-b")
+		checkNoSecrets(t, "the error", err.Error(), "test-b")
 
-		wire := plays(answer(200, queued))
-		_, err = with(t, &tokens{list: []string{token}}, wire).Get(t.Context(), reloadID)
+		wire := scripted(respond(200, queued))
+		_, err = clientWithTokens(t, &tokenList{list: []string{token}}, wire).Get(t.Context(), reloadID)
 		if err == nil || len(wire.requests()) != 0 || !strings.Contains(err.Error(), "token") {
 			t.Errorf("%s: %d requests, %v", name, len(wire.requests()), err)
 		}
-		silent(t, "the error", fmt.Sprint(err), "test-b")
+		checkNoSecrets(t, "the error", fmt.Sprint(err), "test-b")
 	}
 	broken := errors.New("the identity provider is down")
-	wire := plays(answer(200, queued))
+	wire := scripted(respond(200, queued))
 	source := reloads.TokenFunc(func(context.Context) (string, error) { return testToken, broken })
-	if _, err := with(t, source, wire).Get(t.Context(), reloadID); !errors.Is(err, broken) || len(wire.requests()) != 0 {
+	if _, err := clientWithTokens(t, source, wire).Get(t.Context(), reloadID); !errors.Is(err, broken) || len(wire.requests()) != 0 {
 		t.Errorf("%d requests, %v", len(wire.requests()), err)
 	}
 }
@@ -193,8 +193,8 @@ func TestContextEndsDuringTokenFetch(t *testing.T) {
 	for _, e := range endpoints {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
-			wire := plays(e.ok)
-			err := e.call(ctx, with(t, reloads.TokenFunc(func(context.Context) (string, error) {
+			wire := scripted(e.ok)
+			err := e.call(ctx, clientWithTokens(t, reloads.TokenFunc(func(context.Context) (string, error) {
 				cancel()
 				return testToken, nil
 			}), wire))
@@ -210,8 +210,8 @@ func TestBlockingTokenSource(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
-		wire := plays(answer(200, queued))
-		client := with(t, reloads.TokenFunc(func(ctx context.Context) (string, error) {
+		wire := scripted(respond(200, queued))
+		client := clientWithTokens(t, reloads.TokenFunc(func(ctx context.Context) (string, error) {
 			if asked.Add(1) == 1 {
 				<-ctx.Done()
 				return "", ctx.Err()
@@ -235,20 +235,20 @@ func TestBlockingTokenSource(t *testing.T) {
 	})
 }
 
-// keeps remembers the requests themselves: a transport may still read one when the next is sent.
-type keeps struct {
-	*script
+// recordingTransport remembers the requests themselves: a transport may still read one when the next is sent.
+type recordingTransport struct {
+	*scriptedTransport
 	requests []*http.Request
 }
 
-func (k *keeps) RoundTrip(r *http.Request) (*http.Response, error) {
+func (k *recordingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	k.requests = append(k.requests, r)
-	return k.script.RoundTrip(r)
+	return k.scriptedTransport.RoundTrip(r)
 }
 
 func TestSentRequestIsNotModified(t *testing.T) {
 	t.Parallel()
-	wire := &keeps{script: plays(answer(http.StatusUnauthorized, ""), answer(http.StatusOK, queued))}
+	wire := &recordingTransport{scriptedTransport: scripted(respond(http.StatusUnauthorized, ""), respond(http.StatusOK, queued))}
 	n := 0
 	client, err := reloads.NewClient("https://tenant.example.com", reloads.TokenFunc(func(context.Context) (string, error) {
 		n++

@@ -36,9 +36,9 @@ func TestAttemptTimeout(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
-			hc := &http.Client{Transport: plays(hangs), Timeout: c.user}
+			hc := &http.Client{Transport: scripted(hangs), Timeout: c.user}
 			began := time.Now()
-			_, err := scriptedClient(t, nil, append(c.opts, none, reloads.WithHTTPClient(hc))...).Get(ctx, reloadID)
+			_, err := scriptedClient(t, nil, append(c.opts, noRetries, reloads.WithHTTPClient(hc))...).Get(ctx, reloadID)
 			if took := time.Since(began); err == nil || took != c.want {
 				t.Errorf("%s: gave up after %v, want %v: %v", name, took, c.want, err)
 			}
@@ -52,12 +52,12 @@ func TestAttemptTimeoutIsNotDeadlineExceeded(t *testing.T) {
 	for name, outcome := range map[string]outcome{
 		"the answer": hangs,
 		"its body": func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(stuck{r.Context()}), ContentLength: -1, Request: r}, nil
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(blockedBody{r.Context()}), ContentLength: -1, Request: r}, nil
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				client := scriptedClient(t, plays(outcome), reloads.WithAttemptTimeout(7*time.Second), reloads.WithRetry(reloads.RetryPolicy{}))
+				client := scriptedClient(t, scripted(outcome), reloads.WithAttemptTimeout(7*time.Second), reloads.WithRetry(reloads.RetryPolicy{}))
 				began := time.Now()
 				_, err := client.Get(t.Context(), reloadID)
 				var timeout net.Error
@@ -75,10 +75,10 @@ func TestAttemptTimeoutIsNotDeadlineExceeded(t *testing.T) {
 	}
 }
 
-// stuck is a body that never comes.
-type stuck struct{ ctx context.Context }
+// blockedBody is a body that never comes.
+type blockedBody struct{ ctx context.Context }
 
-func (s stuck) Read([]byte) (int, error) {
+func (s blockedBody) Read([]byte) (int, error) {
 	<-s.ctx.Done()
 	return 0, s.ctx.Err()
 }
@@ -87,9 +87,9 @@ func (s stuck) Read([]byte) (int, error) {
 func TestSlowBodyTimesOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		wire := plays(dripping)
+		wire := scripted(slowResponse)
 		began := time.Now()
-		_, err := scriptedClient(t, wire, none).Get(t.Context(), reloadID)
+		_, err := scriptedClient(t, wire, noRetries).Get(t.Context(), reloadID)
 		var timeout interface{ Timeout() bool }
 		if !errors.As(err, &timeout) || !timeout.Timeout() || time.Since(began) != time.Minute {
 			t.Errorf("after %v: %v", time.Since(began), err)
@@ -101,7 +101,7 @@ func TestAttemptTimeoutExcludesLogBody(t *testing.T) {
 	t.Parallel()
 	limit := reloads.WithAttemptTimeout(7 * time.Second)
 	synctest.Test(t, func(t *testing.T) {
-		log, err := scriptedClient(t, plays(streams(&slow{360})), limit).Log(t.Context(), "app", reloadID)
+		log, err := scriptedClient(t, scripted(respondStream(&delayedBody{360})), limit).Log(t.Context(), "app", reloadID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,17 +115,17 @@ func TestAttemptTimeoutExcludesLogBody(t *testing.T) {
 
 		began = time.Now()
 		var timeout net.Error
-		_, err = scriptedClient(t, plays(hangs), limit, none).Log(t.Context(), "app", reloadID)
+		_, err = scriptedClient(t, scripted(hangs), limit, noRetries).Log(t.Context(), "app", reloadID)
 		if !errors.As(err, &timeout) || !timeout.Timeout() || time.Since(began) != 7*time.Second {
 			t.Errorf("without a log: %v after %v, want a timeout after 7s", err, time.Since(began))
 		}
 	})
 }
 
-// slow has a byte every ten seconds.
-type slow struct{ left int }
+// delayedBody has a byte every ten seconds.
+type delayedBody struct{ left int }
 
-func (s *slow) Read(p []byte) (int, error) {
+func (s *delayedBody) Read(p []byte) (int, error) {
 	if s.left == 0 {
 		return 0, io.EOF
 	}
@@ -150,14 +150,14 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 						w.Header().Set("Location", target)
 					}
 					w.WriteHeader(status)
-				}, none, reloads.WithLimiters(unlimited))
+				}, noRetries, reloads.WithLimiters(unlimited))
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				err := e.call(ctx, client)
 				cancel()
 				if got := asError(t, err); got.StatusCode != status || len(requests.requests()) != 1 {
 					t.Errorf("%s, %d to %s: %d requests, %v", e.name, status, name, len(requests.requests()), err)
 				}
-				silent(t, "the error", err.Error(), "elsewhere")
+				checkNoSecrets(t, "the error", err.Error(), "elsewhere")
 			}
 		}
 	}
@@ -199,7 +199,7 @@ func TestUserHTTPClients(t *testing.T) {
 
 func TestUserHTTPClientIsNotModified(t *testing.T) {
 	t.Parallel()
-	transport := &sticky{script: plays(answer(404, ""), answer(302, "", "Location", "https://elsewhere.example.com"))}
+	transport := &idleCountingTransport{scriptedTransport: scripted(respond(404, ""), respond(302, "", "Location", "https://elsewhere.example.com"))}
 	checked := false
 	hc := &http.Client{Transport: transport, Timeout: time.Hour, CheckRedirect: func(*http.Request, []*http.Request) error {
 		checked = true
@@ -222,13 +222,13 @@ func TestUserHTTPClientIsNotModified(t *testing.T) {
 	}
 }
 
-// sticky is a transport that counts how often its idle connections are closed.
-type sticky struct {
-	*script
+// idleCountingTransport is a transport that counts how often its idle connections are closed.
+type idleCountingTransport struct {
+	*scriptedTransport
 	closed int
 }
 
-func (s *sticky) CloseIdleConnections() { s.closed++ }
+func (s *idleCountingTransport) CloseIdleConnections() { s.closed++ }
 
 // After an attempt that nobody answered, the connection of the next one is used no more: it may be the same, and dead.
 func TestDeadConnectionIsNotReused(t *testing.T) {
@@ -241,11 +241,11 @@ func TestDeadConnectionIsNotReused(t *testing.T) {
 				return o(r)
 			}
 		}
-		ok := noted(answer(200, queued))
+		ok := noted(respond(200, queued))
 		drips := func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(stuck{r.Context()}), ContentLength: -1, Request: r}, nil
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(blockedBody{r.Context()}), ContentLength: -1, Request: r}, nil
 		}
-		client := scriptedClient(t, plays(ok, noted(hangs), noted(hangs), ok, ok, noted(drips), ok, ok, noted(hangs), ok, ok))
+		client := scriptedClient(t, scripted(ok, noted(hangs), noted(hangs), ok, ok, noted(drips), ok, ok, noted(hangs), ok, ok))
 		for range 5 {
 			if _, err := client.Get(t.Context(), reloadID); err != nil {
 				t.Fatal(err)
@@ -271,8 +271,8 @@ func TestDeadConnectionIsNotReused(t *testing.T) {
 // A connection that the server closed between two calls is not noticed: the next call takes another.
 func TestConnectionClosedByServer(t *testing.T) {
 	t.Parallel()
-	response := fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, len(queued), queued)
-	client := rawClient(t, rawServer(t, writes(response)), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 3}))
+	response := fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", responseHead, len(queued), queued)
+	client := rawClient(t, rawServer(t, writeText(response)), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 3}))
 	for i := range 20 {
 		if _, err := client.Get(t.Context(), reloadID); err != nil {
 			t.Fatalf("call %d: %v", i, err)

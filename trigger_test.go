@@ -20,8 +20,8 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// own is how many of the app's reloads a client made, and not somebody else.
-func own(tenant *reloadstest.Tenant, app string) (n int) {
+// countOwnReloads is how many of the app's reloads a client made, and not somebody else.
+func countOwnReloads(tenant *reloadstest.Tenant, app string) (n int) {
 	for _, r := range tenant.Reloads() {
 		if r.AppID == app && r.UserID != "SomebodyElse" {
 			n++
@@ -78,7 +78,7 @@ func TestTriggerCreatesOneReloadDespiteFaults(t *testing.T) {
 							t.Errorf("got %+v, %v", reload, err)
 						}
 						time.Sleep(10 * time.Minute)
-						if n := own(tenant, "app"); n != 1 {
+						if n := countOwnReloads(tenant, "app"); n != 1 {
 							t.Errorf("%d reloads were made, want 1", n)
 						}
 					})
@@ -162,7 +162,7 @@ func TestTriggerFindsItsReloadByResourceID(t *testing.T) {
 		}
 		tenant.Inject(reloadstest.Fault{Operation: reloadstest.Trigger, LoseAfter: true})
 		reload, err := tenant.NewClient().Trigger(t.Context(), reloads.Request{AppID: "app", ResourceID: "run-42"})
-		if err != nil || reload.ResourceID != "run-42" || own(tenant, "app") != 1 {
+		if err != nil || reload.ResourceID != "run-42" || countOwnReloads(tenant, "app") != 1 {
 			t.Errorf("got %+v, %v", reload, err)
 		}
 	})
@@ -235,13 +235,13 @@ func TestTriggerOverLostConnections(t *testing.T) {
 	}
 }
 
-// chosen, in the context of a trigger, is the fault that hits its first POST.
-type chosen struct {
+// plannedFault, in the context of a trigger, is the fault that hits its first POST.
+type plannedFault struct {
 	fault int
 	used  atomic.Bool
 }
 
-type chosenKey struct{}
+type plannedFaultKey struct{}
 
 // Ten thousand triggers of as many apps, a fifth of them hit by a fault, a fifth with a reload of somebody else's
 // shortly before: none is lost, none is made twice, and nobody else's is adopted.
@@ -255,7 +255,7 @@ func TestManyTriggersWithFaults(t *testing.T) {
 	for i := range faults {
 		faults[i].Operation, faults[i].Times = reloadstest.Trigger, -1
 		faults[i].Match = func(r *http.Request) bool {
-			c, _ := r.Context().Value(chosenKey{}).(*chosen)
+			c, _ := r.Context().Value(plannedFaultKey{}).(*plannedFault)
 			return c != nil && c.fault == i && !c.used.Swap(true)
 		}
 	}
@@ -271,7 +271,7 @@ func TestManyTriggersWithFaults(t *testing.T) {
 				for i := range apps {
 					ctx := t.Context()
 					if random.IntN(5) == 0 {
-						ctx = context.WithValue(ctx, chosenKey{}, &chosen{fault: random.IntN(len(faults))})
+						ctx = context.WithValue(ctx, plannedFaultKey{}, &plannedFault{fault: random.IntN(len(faults))})
 						hit.Add(1)
 					}
 					start := time.Duration(random.Int64N(int64(time.Hour)))

@@ -25,7 +25,7 @@ func TestWatch(t *testing.T) {
 			t.Fatal(err)
 		}
 		states := client.Watch(t.Context(), reload.ID)
-		if n := count(tenant, "get"); n != 0 {
+		if n := countRequests(tenant, "get"); n != 0 {
 			t.Errorf("%d requests before it was ranged over", n)
 		}
 		for _, want := range [][]reloads.Status{
@@ -43,11 +43,11 @@ func TestWatch(t *testing.T) {
 				t.Errorf("statuses (-want +got):\n%s", diff)
 			}
 		}
-		polls := count(tenant, "get")
+		polls := countRequests(tenant, "get")
 		for range states {
 			break
 		}
-		if n := count(tenant, "get") - polls; n != 1 {
+		if n := countRequests(tenant, "get") - polls; n != 1 {
 			t.Errorf("%d requests for a range that was broken off at once, want 1", n)
 		}
 	})
@@ -68,14 +68,14 @@ func TestPollingLagAndCount(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tenant := newTenant(reloadstest.App{QueueFor: c.length / 5, RunFor: c.length * 4 / 5})
 				began := time.Now()
-				reload, err := tenant.NewClient(realPolling).Run(t.Context(), reloads.Request{AppID: "app"})
+				reload, err := tenant.NewClient(defaultPolling).Run(t.Context(), reloads.Request{AppID: "app"})
 				if err != nil {
 					t.Fatal(err)
 				}
 				if lag := time.Since(began) - c.length; lag < 0 || lag > c.lag {
 					t.Errorf("the end was seen %v after it, want at most %v", lag, c.lag)
 				}
-				if n := count(tenant, "get"); n > c.polls {
+				if n := countRequests(tenant, "get"); n > c.polls {
 					t.Errorf("%d polls, want at most %d", n, c.polls)
 				}
 				if got, want := reload.QueueTime()+reload.RunTime(), c.length; got != want {
@@ -92,7 +92,7 @@ func TestPollingIntervalDependsOnAge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tenant := newTenant(reloadstest.App{RunFor: 2 * time.Hour}, reloadstest.WithClockSkew(skew))
-				client := tenant.NewClient(realPolling)
+				client := tenant.NewClient(defaultPolling)
 				reload, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"})
 				if err != nil {
 					t.Fatal(err)
@@ -102,7 +102,7 @@ func TestPollingIntervalDependsOnAge(t *testing.T) {
 					t.Fatal(err)
 				}
 				// An hour in steps of at most 15 s and at least 13.5 s: there is no slow start.
-				if n := count(tenant, "get"); n < 240 || n > 270 {
+				if n := countRequests(tenant, "get"); n < 240 || n > 270 {
 					t.Errorf("%d polls for the second hour, want 240 to 270", n)
 				}
 			})
@@ -124,7 +124,7 @@ func TestWaitToleratesTransientFailures(t *testing.T) {
 				fault.Operation = "get"
 				tenant := newTenant(reloadstest.App{RunFor: time.Minute})
 				tenant.Inject(fault)
-				reload, err := tenant.NewClient(realPolling).Run(t.Context(), reloads.Request{AppID: "app"})
+				reload, err := tenant.NewClient(defaultPolling).Run(t.Context(), reloads.Request{AppID: "app"})
 				if err != nil || reload.Status != reloads.StatusSucceeded {
 					t.Errorf("got %v and %v, want a reload that succeeded", reload, err)
 				}
@@ -143,7 +143,7 @@ func TestWaitEndsOnPermanentFailure(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			tenant := newTenant(reloadstest.App{QueueFor: 10 * time.Second, RunFor: time.Minute})
 			tenant.Inject(reloadstest.Fault{Operation: "get", Skip: 15, Times: -1, Status: status})
-			reload, err := tenant.NewClient(realPolling).Run(t.Context(), reloads.Request{AppID: "app"})
+			reload, err := tenant.NewClient(defaultPolling).Run(t.Context(), reloads.Request{AppID: "app"})
 			if !errors.Is(err, want) {
 				t.Errorf("got %v, want %v", err, want)
 			}
@@ -158,7 +158,7 @@ func TestWaitForUnknownReload(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		reload, err := newTenant(reloadstest.App{}).NewClient(realPolling).Wait(t.Context(), "5be59decca62aa00097268a4")
+		reload, err := newTenant(reloadstest.App{}).NewClient(defaultPolling).Wait(t.Context(), "5be59decca62aa00097268a4")
 		if reload != nil || !errors.Is(err, reloads.ErrNotFound) {
 			t.Errorf("got %v and %v, want ErrNotFound", reload, err)
 		}
@@ -171,7 +171,7 @@ func TestWaitForUnknownReload(t *testing.T) {
 func TestContextEndsWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		client := newTenant(reloadstest.App{RunFor: time.Hour}).NewClient(realPolling)
+		client := newTenant(reloadstest.App{RunFor: time.Hour}).NewClient(defaultPolling)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 		defer cancel()
 		began := time.Now()
@@ -221,16 +221,16 @@ func TestWaitIgnoresRecordsOfOtherReloads(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		record := func(id string, status reloads.Status) outcome {
-			return answer(200, fmt.Sprintf(`{"id":%q,"status":%q}`, id, status))
+			return respond(200, fmt.Sprintf(`{"id":%q,"status":%q}`, id, status))
 		}
 		sequence := []outcome{record("other", "FAILED"), record("mine", "QUEUED"), record("other", "SUCCEEDED"), record("mine", "SUCCEEDED")}
-		wire := plays(sequence...)
+		wire := scripted(sequence...)
 		r, err := scriptedClient(t, wire).Wait(t.Context(), "mine")
 		if err != nil || r.ID != "mine" || len(wire.requests()) != len(sequence) {
 			t.Errorf("Wait: %+v, %v after %d requests", r, err, len(wire.requests()))
 		}
 		results := 0
-		for result := range scriptedClient(t, plays(sequence...)).WaitAll(t.Context(), []*reloads.Reload{{ID: "mine"}, {ID: "mine"}}) {
+		for result := range scriptedClient(t, scripted(sequence...)).WaitAll(t.Context(), []*reloads.Reload{{ID: "mine"}, {ID: "mine"}}) {
 			results++
 			if result.Err != nil || result.Reload.ID != "mine" {
 				t.Errorf("WaitAll: %+v", result)
