@@ -145,7 +145,7 @@ func BenchmarkList100(b *testing.B) {
 		client := benchClient(b, url)
 		b.ReportAllocs()
 		for b.Loop() {
-			p, err := client.List(b.Context(), reloads.ListOptions{Limit: 100})
+			p, err := client.List(b.Context(), reloads.ListOptions{PageSize: 100})
 			if err != nil || len(p.Reloads) != 100 {
 				b.Fatal(err)
 			}

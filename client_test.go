@@ -67,9 +67,9 @@ func TestInvalidTenantURLs(t *testing.T) {
 		"//t.example.com":                            "https://",
 		"t.example.com:443":                          "https",
 		"/api/v1":                                    "https://",
-		"https://":                                   "no host",
-		"https:///api/v1":                            "no host",
-		"https://:443":                               "no host",
+		"https://":                                   "have a host",
+		"https:///api/v1":                            "have a host",
+		"https://:443":                               "have a host",
 		"https:t.example.com":                        "https://",
 		"ftp://t.example.com":                        "scheme",
 		"http://t.example.com":                       "loopback",
@@ -79,13 +79,13 @@ func TestInvalidTenantURLs(t *testing.T) {
 		"https://t.example.com/?a=b":                 "query",
 		"https://t.example.com#":                     "fragment",
 		"https://t.example.com/#a":                   "fragment",
-		"https://t.example.com/%zz":                  "no URL",
-		"https://t.example.com:port":                 "no URL",
+		"https://t.example.com/%zz":                  "not a valid URL",
+		"https://t.example.com:port":                 "not a valid URL",
 		"https://admin:test-secret@t.example.com":    "user info",
 		"https://admin@t.example.com":                "user info",
 		"//admin:test-secret@t.example.com":          "user info",
-		"https://admin:test-secret%zz@t.example.com": "no URL",
-		"https://admin:test-secret@t.example.com:x":  "no URL",
+		"https://admin:test-secret%zz@t.example.com": "not a valid URL",
+		"https://admin:test-secret@t.example.com:x":  "not a valid URL",
 		"admin:test-secret@t.example.com":            "https://",
 		"https:admin:test-secret@t.example.com":      "https://",
 	} {
@@ -94,7 +94,7 @@ func TestInvalidTenantURLs(t *testing.T) {
 			t.Errorf("%q is accepted", tenantURL)
 			continue
 		}
-		refusedBeforeSending(t, err, "tenantURL", says)
+		refusedBeforeSending(t, err, "tenant URL", says)
 		checkNoSecrets(t, "the error", err.Error(), "test-secret")
 	}
 }
@@ -114,8 +114,6 @@ func TestInvalidOptions(t *testing.T) {
 		"RetryPolicy.MaxRetryAfter -1ns": reloads.WithRetry(reloads.RetryPolicy{MaxRetryAfter: -1}),
 		"RetryPolicy.MinBackoff 2s":      reloads.WithRetry(reloads.RetryPolicy{MinBackoff: 2 * time.Second, MaxBackoff: time.Second}),
 		"RetryPolicy.MinBackoff 500ms":   reloads.WithRetry(reloads.RetryPolicy{MaxBackoff: time.Millisecond}),
-		"WithBodyLimits":                 reloads.WithBodyLimits(reloads.BodyLimits{Answer: -1}),
-		"Error:-1":                       reloads.WithBodyLimits(reloads.BodyLimits{Error: -1}),
 		"PollPolicy.MinInterval -1ns":    reloads.WithPolling(reloads.PollPolicy{MinInterval: -1}),
 		"PollPolicy.MaxInterval -1ns":    reloads.WithPolling(reloads.PollPolicy{MaxInterval: -1}),
 		"PollPolicy.MinInterval 2s":      reloads.WithPolling(reloads.PollPolicy{MinInterval: 2 * time.Second, MaxInterval: time.Second}),
@@ -129,7 +127,7 @@ func TestInvalidOptions(t *testing.T) {
 	}
 	for _, tokens := range []reloads.TokenSource{nil, reloads.TokenFunc(nil)} {
 		_, err := reloads.NewClient("https://t.example.com", tokens)
-		refusedBeforeSending(t, err, "tokens nil")
+		refusedBeforeSending(t, err, "token source nil")
 	}
 }
 

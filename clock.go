@@ -5,44 +5,44 @@ import (
 	"time"
 )
 
-// clockSkew is how far the service's clock is ahead of the client's: at least and at most.
-type clockSkew struct{ least, most time.Duration }
+// clockOffset is how far the server clock is ahead of the client's: between min and max.
+type clockOffset struct{ min, max time.Duration }
 
-// reading is the service's time, and when, by the client's clock, it was told.
-type reading struct {
-	date           time.Time // in whole seconds, cut off; zero if it was not told
+// serverDate is the Date header of a response, and when, by the client's clock, that response was exchanged.
+type serverDate struct {
+	date           time.Time // in whole seconds, truncated; zero if there was none
 	sent, received time.Time
 }
 
-// now is the service's time, or the client's if it was not told.
-func (r reading) now() time.Time {
-	if r.date.IsZero() {
+// now returns the server's time, or the client's if the response has none.
+func (d serverDate) now() time.Time {
+	if d.date.IsZero() {
 		return time.Now()
 	}
-	return r.date
+	return d.date
 }
 
-// note narrows the skew with a reading. One that does not fit is of another clock: it counts alone.
-func (c *clockSkew) note(r reading) {
-	if r.date.IsZero() {
+// update narrows the offset by a response. A response that contradicts the earlier ones comes from another clock. It
+// replaces them.
+func (c *clockOffset) update(d serverDate) {
+	if d.date.IsZero() {
 		return
 	}
-	least, most := r.date.Sub(r.received), r.date.Add(time.Second).Sub(r.sent)
-	if least <= c.most && most >= c.least {
-		least, most = max(least, c.least), min(most, c.most)
+	least, most := d.date.Sub(d.received), d.date.Add(time.Second).Sub(d.sent)
+	if least <= c.max && most >= c.min {
+		least, most = max(least, c.min), min(most, c.max)
 	}
-	c.least, c.most = least, most
+	c.min, c.max = least, most
 }
 
-// sharpen is the wait after which a reading halves what is not known: until the service's clock, if it is in the
-// middle of the range, begins a second.
-func (c *clockSkew) sharpen(now time.Time) time.Duration {
-	middle := c.least + (c.most-c.least)/2
-	into := time.Duration(now.Add(middle).Nanosecond())
-	return time.Second - into
+// nextProbe returns how long to wait until a response halves the range: until the server clock begins a second, if
+// the offset is in the middle of the range.
+func (c *clockOffset) nextProbe(now time.Time) time.Duration {
+	middle := c.min + (c.max-c.min)/2
+	return time.Second - time.Duration(now.Add(middle).Nanosecond())
 }
 
-// sleep waits for d, or returns ctx's error if that ends first.
+// sleep waits for d. It returns the error of ctx if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil || d <= 0 {
 		return err

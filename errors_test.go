@@ -66,13 +66,13 @@ func TestErrorClasses(t *testing.T) {
 
 func TestErrorsMatchTheirCodes(t *testing.T) {
 	t.Parallel()
-	all := []reloads.Code{
-		reloads.Code001, reloads.Code002, reloads.CodeForbidden, reloads.Code004, reloads.Code005, reloads.Code006, reloads.CodeReloadPending,
-		reloads.Code008, reloads.Code009, reloads.Code010, reloads.Code011, reloads.Code012, reloads.CodeQuotaExceeded,
+	var all []reloads.Code
+	for i := range 13 {
+		all = append(all, reloads.Code(fmt.Sprintf("RELOADS-%03d", i+1)))
 	}
-	for i, code := range all {
-		if want := fmt.Sprintf("RELOADS-%03d", i+1); string(code) != want || code.Error() != want {
-			t.Errorf("got %q, want %q", code, want)
+	for _, code := range all {
+		if code.Error() != string(code) {
+			t.Errorf("got %q, want %q", code.Error(), code)
 		}
 		for _, other := range append(all, reloads.CodeUnauthorized, reloads.CodeRateLimited, "") {
 			err := error(&reloads.Error{StatusCode: 418, Details: []reloads.ErrorDetail{{Code: "first"}, {Code: code}}})
@@ -81,8 +81,13 @@ func TestErrorsMatchTheirCodes(t *testing.T) {
 			}
 		}
 	}
-	if reloads.CodeUnauthorized != "HTTP-401" || reloads.CodeRateLimited != "HTTP-429" {
-		t.Error("the platform's codes are HTTP-401 and HTTP-429")
+	for code, want := range map[reloads.Code]string{
+		reloads.CodeForbidden: "RELOADS-003", reloads.CodeAppNotFound: "RELOADS-004", reloads.CodeReloadPending: "RELOADS-007",
+		reloads.CodeQuotaExceeded: "RELOADS-013", reloads.CodeUnauthorized: "HTTP-401", reloads.CodeRateLimited: "HTTP-429",
+	} {
+		if string(code) != want {
+			t.Errorf("got %q, want %q", code, want)
+		}
 	}
 }
 
@@ -106,7 +111,7 @@ func TestDocumentedErrorResponses(t *testing.T) {
 		rows = append(
 			rows,
 			row{name, 400, "error_400.json", nil, reloads.ErrBadRequest, reloads.Error{
-				Details: detail(reloads.Code001, "Bad request", "the filter cannot be read"), TraceID: "0000000000000000b7d1f3a2c4e59687",
+				Details: detail(reloads.Code("RELOADS-001"), "Bad request", "the filter cannot be read"), TraceID: "0000000000000000b7d1f3a2c4e59687",
 			}},
 			row{name, 401, "error_401.json", nil, reloads.ErrUnauthorized, reloads.Error{
 				Details: detail(reloads.CodeUnauthorized, "Unauthorized", ""), TraceID: "000000000000000012d5b0c7a5f1e2d3",
@@ -123,13 +128,13 @@ func TestDocumentedErrorResponses(t *testing.T) {
 	}
 	for _, name := range []string{"get", "cancel"} {
 		rows = append(rows, row{name, 404, "error_404.json", nil, reloads.ErrNotFound, reloads.Error{
-			Details: detail(reloads.Code004, "Not found", "no such reload"), TraceID: "00000000000000009a8b7c6d5e4f3a2b",
+			Details: detail(reloads.CodeAppNotFound, "Not found", "no such reload"), TraceID: "00000000000000009a8b7c6d5e4f3a2b",
 		}})
 	}
 	rows = append(
 		rows,
 		row{"cancel", 409, "error_409.json", nil, reloads.ErrNotCancelable, reloads.Error{
-			Details: detail(reloads.Code005, "Conflict", "the reload is not in a cancellable state"),
+			Details: detail(reloads.Code("RELOADS-005"), "Conflict", "the reload is not in a cancellable state"),
 		}},
 		row{"trigger", 403, "error_403_quota.json", nil, reloads.ErrQuotaExceeded, reloads.Error{
 			Details: detail(reloads.CodeQuotaExceeded, "Forbidden", "the reload frequency quota has been met"),
@@ -157,7 +162,7 @@ func TestDocumentedErrorResponses(t *testing.T) {
 							t.Errorf("errors.Is(err, %v) is %v", class, got)
 						}
 					}
-					if !errors.Is(err, row.want.Details[0].Code) || errors.Is(err, reloads.Code012) {
+					if !errors.Is(err, row.want.Details[0].Code) || errors.Is(err, reloads.Code("RELOADS-012")) {
 						t.Errorf("the error does not match its code %q, or another", row.want.Details[0].Code)
 					}
 					// The trigger of a server error may have taken effect.
@@ -207,7 +212,7 @@ func TestErrorBodyWithManyErrors(t *testing.T) {
 	t.Parallel()
 	body := `{"errors":[` + strings.Repeat(`{"code":"A","title":"B"},`, 9999) + `{"code":"RELOADS-012"}]}`
 	_, err := scriptedClient(t, scripted(respond(404, body))).Get(t.Context(), reloadID)
-	if e := asError(t, err); len(e.Details) != 10_000 || !errors.Is(err, reloads.Code012) || len(err.Error()) > 1000 {
+	if e := asError(t, err); len(e.Details) != 10_000 || !errors.Is(err, reloads.Code("RELOADS-012")) || len(err.Error()) > 1000 {
 		t.Errorf("%d details, and a text of %d bytes", len(e.Details), len(err.Error()))
 	}
 }

@@ -56,7 +56,7 @@ func ExampleNewClient() {
 	defer os.Unsetenv("QLIK_TENANT_URL")
 	defer os.Unsetenv("QLIK_API_KEY")
 	fmt.Println(refresh(context.Background()))
-	// Output: reloads: tenantURL "http://your-tenant.us.qlikcloud.com": http is for loopback hosts only; use https
+	// Output: reloads: tenant URL "http://your-tenant.us.qlikcloud.com": http is allowed for loopback hosts only; use https
 }
 
 // Trigger a reload and wait for its end.
@@ -191,7 +191,7 @@ func ExampleClient_Cancel() {
 func ExampleClient_All() {
 	client, ctx := exampleTenant().NewClient(), context.Background()
 
-	for reload, err := range client.All(ctx, reloads.ListOptions{AppID: "sales", Limit: 2}) {
+	for reload, err := range client.All(ctx, reloads.ListOptions{AppID: "sales", PageSize: 2}) {
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -249,7 +249,7 @@ func ExampleReload_Summary() {
 func ExampleClient_List() {
 	client, ctx := exampleTenant().NewClient(), context.Background()
 
-	page, err := client.List(ctx, reloads.ListOptions{AppID: "sales", Limit: 2})
+	page, err := client.List(ctx, reloads.ListOptions{AppID: "sales", PageSize: 2})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -280,7 +280,7 @@ func ExampleFilter() {
 		fmt.Println(reload.CreationTime.Format(time.DateOnly), reload.Status)
 	}
 	// Output:
-	// (status eq "FAILED" or status eq "EXCEEDED_LIMIT") and partial eq "false" and type eq "chronos"
+	// (status eq "FAILED" or status eq "EXCEEDED_LIMIT") and (partial eq "false") and (type eq "chronos")
 	// 2026-11-03 FAILED
 }
 

@@ -66,7 +66,7 @@ func TestGockListTwoPages(t *testing.T) {
 		Reply(http.StatusOK).JSON(pageJSON(`{"next":{"href":"`+tenantURL+`/api/v1/reloads?appId=app&limit=1&next=abc"}}`, "1"))
 	gock.New(tenantURL).Get("/api/v1/reloads$").MatchParam("next", "^abc$").
 		Reply(http.StatusOK).JSON(pageJSON(`{}`, "2"))
-	ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{AppID: "app", Limit: 1}))
+	ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{AppID: "app", PageSize: 1}))
 	if diff := cmp.Diff([]string{"1", "2"}, ids); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}

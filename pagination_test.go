@@ -50,14 +50,14 @@ func TestAllForward(t *testing.T) {
 	if n := len(requests.requests()); n != 0 {
 		t.Errorf("%d requests before it was ranged over", n)
 	}
-	for _, all := range []iter.Seq2[*reloads.Reload, error]{all, all, client.All(t.Context(), reloads.ListOptions{Prefetch: true})} { // ranging again starts again
+	for _, all := range []iter.Seq2[*reloads.Reload, error]{all, all} { // ranging again starts again
 		ids, _, err := collect(all)
 		if diff := cmp.Diff([]string{"a", "b", "c", "d"}, ids); diff != "" || err != nil {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
 	}
 	once := []string{"", "appId=a&next=2", "next=3%3D%3D"}
-	if diff := cmp.Diff(slices.Repeat(once, 3), queries(requests)); diff != "" {
+	if diff := cmp.Diff(slices.Repeat(once, 2), queries(requests)); diff != "" {
 		t.Errorf("queries (-want +got):\n%s", diff)
 	}
 }
@@ -65,7 +65,7 @@ func TestAllForward(t *testing.T) {
 func TestAllBackward(t *testing.T) {
 	t.Parallel()
 	client, requests := servePages(t, threePages)
-	ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{Limit: 2, Prev: "last"}))
+	ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{PageSize: 2, Prev: "last"}))
 	if diff := cmp.Diff([]string{"d", "c", "b2", "b", "a"}, ids); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
@@ -234,11 +234,10 @@ func TestCursorLoop(t *testing.T) {
 	}{
 		"the same":          {map[string]string{"": pageJSON(`{"next":{"href":"?n=1"}}`, "a"), "n=1": pageJSON(`{"next":{"href":"?n=1"}}`, "b")}, reloads.ListOptions{}, []string{"a", "b"}},
 		"two in turn":       {map[string]string{"": pageJSON(`{"next":{"href":"?n=1"}}`, "a"), "n=1": pageJSON(`{"next":{"href":"?n=2"}}`, "b"), "n=2": pageJSON(`{"next":{"href":"?n=1"}}`, "c")}, reloads.ListOptions{}, []string{"a", "b", "c"}},
-		"back to the start": {map[string]string{"limit=1": pageJSON(`{"next":{"href":"?n=1"}}`, "a"), "n=1": pageJSON(`{"next":{"href":"?limit=1"}}`, "b")}, reloads.ListOptions{Limit: 1}, []string{"a", "b"}},
+		"back to the start": {map[string]string{"limit=1": pageJSON(`{"next":{"href":"?n=1"}}`, "a"), "n=1": pageJSON(`{"next":{"href":"?limit=1"}}`, "b")}, reloads.ListOptions{PageSize: 1}, []string{"a", "b"}},
 		"backward":          {map[string]string{"prev=1": pageJSON(`{"prev":{"href":"?prev=1"}}`, "a")}, reloads.ListOptions{Prev: "1"}, []string{"a"}},
 	} {
 		client, requests := servePages(t, c.pages)
-		c.opts.Prefetch = len(c.want)%2 == 0
 		ids, errs, err := collect(client.All(t.Context(), c.opts))
 		if diff := cmp.Diff(c.want, ids); diff != "" || errs != 1 || !errors.Is(err, reloads.ErrCursorLoop) {
 			t.Errorf("%s: %d errors, the last %v (-want +got):\n%s", name, errs, err, diff)
@@ -343,66 +342,10 @@ func TestPageLargerThanLimit(t *testing.T) {
 		ids[i] = fmt.Sprint("r", i)
 	}
 	client := scriptedClient(t, scripted(respond(200, pageJSON("{}", ids...))))
-	got, _, err := collect(client.All(t.Context(), reloads.ListOptions{Limit: 10}))
+	got, _, err := collect(client.All(t.Context(), reloads.ListOptions{PageSize: 10}))
 	if !slices.Equal(got, ids) || err != nil {
 		t.Errorf("%d records, %v", len(got), err)
 	}
-}
-
-// Where the tenant and the caller need as long for a page, prefetching takes little more than half the time. A break wastes
-// one request, which does not outlive the loop.
-func TestPrefetch(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		const pages = 20
-		slow := func() (*reloads.Client, *scriptedTransport) {
-			n := 0
-			wire := scripted(func(r *http.Request) (*http.Response, error) {
-				select {
-				case <-r.Context().Done():
-					time.Sleep(time.Second) // until it has ended
-					return nil, r.Context().Err()
-				case <-time.After(time.Second):
-				}
-				n++
-				links := fmt.Sprintf(`{"next":{"href":"?next=%d"}}`, n)
-				if n == pages {
-					links = "{}"
-				}
-				return respond(200, pageJSON(links, fmt.Sprint(n)))(r)
-			})
-			return scriptedClient(t, wire), wire
-		}
-		took := map[bool]time.Duration{}
-		for _, prefetch := range []bool{false, true} {
-			client, _ := slow()
-			began := time.Now()
-			n := 0
-			for p, err := range client.Pages(t.Context(), reloads.ListOptions{Prefetch: prefetch}) {
-				if n++; err != nil || p.Reloads[0].ID != fmt.Sprint(n) {
-					t.Fatalf("page %d: %+v, %v", n, p, err)
-				}
-				time.Sleep(time.Second)
-			}
-			if n != pages {
-				t.Errorf("%d pages", n)
-			}
-			took[prefetch] = time.Since(began)
-		}
-		if t.Logf("%v without, %v with", took[false], took[true]); float64(took[true]) > 0.6*float64(took[false]) {
-			t.Errorf("it takes %v, without %v: want at most 0.6 of it", took[true], took[false])
-		}
-
-		client, wire := slow()
-		began := time.Now()
-		for range client.Pages(t.Context(), reloads.ListOptions{Prefetch: true}) {
-			synctest.Wait() // the request for the next page is under way
-			break
-		}
-		if n := len(wire.requests()); n != 2 || time.Since(began) != 2*time.Second {
-			t.Errorf("%d requests in %v, want 2 in 2s, one of which the second takes to end", n, time.Since(began))
-		}
-	})
 }
 
 // For random sequences of faults, what All yields is the beginning of the truth, without repeats or gaps, and all of it
@@ -428,7 +371,7 @@ func TestAllYieldsPrefixUnderFaults(t *testing.T) {
 				tenant.Inject(randomFault(random, chance))
 			}
 			client := tenant.NewClient(reloads.WithAttemptTimeout(10*time.Second), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: random.IntN(3)}))
-			opts := reloads.ListOptions{AppID: "app", Limit: 1 + random.IntN(10), Prefetch: random.IntN(2) == 0}
+			opts := reloads.ListOptions{AppID: "app", PageSize: 1 + random.IntN(10)}
 			got, errs, err := collect(client.All(t.Context(), opts))
 			if errs > 1 || len(got) > len(truth) || !slices.Equal(got, truth[:len(got)]) {
 				t.Errorf("seed %d: %d errors, yielded %v of %v", seed, errs, got, truth)
@@ -522,7 +465,7 @@ func TestMemoryOfLongIteration(t *testing.T) {
 	client := scriptedClient(t, unrecorded{wire}, reloads.WithLimiters(unlimited))
 	start = heapInUse()
 	n := 0
-	for r, err := range client.All(t.Context(), reloads.ListOptions{Limit: 100}) {
+	for r, err := range client.All(t.Context(), reloads.ListOptions{PageSize: 100}) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,115 +2,124 @@ package reloads
 
 import (
 	"fmt"
-	"math/rand/v2"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 )
 
-// RetryPolicy says how often and when a request is sent again after a failure that may pass: the wait doubles
-// from MinBackoff to MaxBackoff, each with jitter of up to a half, and is what the service asks for where an
-// answer has Retry-After. Which failures those are is in the package documentation.
+// All defaults and fixed limits of the client are in this file; the rate limits of the service are in ratelimit.go.
+const (
+	defaultAttemptTimeout = time.Minute
+
+	defaultMaxRetries    = 5
+	defaultMinBackoff    = 500 * time.Millisecond
+	defaultMaxBackoff    = 30 * time.Second
+	defaultMaxRetryAfter = 5 * time.Minute
+
+	defaultMinInterval = time.Second
+	defaultMaxInterval = 15 * time.Second
+
+	maxBody      = 64 << 20 // bytes of a record or a page; 100 reloads with long logs fit
+	maxErrorBody = 1 << 20  // bytes of a response outside 2xx
+)
+
+// RetryPolicy controls how often and when a request is retried after a temporary failure. The package documentation
+// lists these failures. The backoff doubles from MinBackoff to MaxBackoff, each time reduced at random by up to a half.
+// Where a response has Retry-After, that is the wait instead.
 //
 // The default is RetryPolicy{MaxRetries: 5}.
 type RetryPolicy struct {
-	// MaxRetries is how often a request is sent again, at most; 0 means never. The one repetition with a
-	// renewed token after a 401 does not count.
+	// MaxRetries is the maximum number of retries of a request. 0 means none. The one retry with a renewed token
+	// after a 401 does not count.
 	MaxRetries int
-	// MinBackoff is the wait before the first retry. 0 means 500 ms.
+	// MinBackoff is the backoff before the first retry. 0 means 500 ms.
 	MinBackoff time.Duration
-	// MaxBackoff is the longest wait that the client chooses by itself. 0 means 30 s.
+	// MaxBackoff is the longest backoff. 0 means 30 s.
 	MaxBackoff time.Duration
-	// MaxRetryAfter is the longest wait that the service may ask for: a longer one is not waited for, the
-	// answer is returned instead. 0 means 5 minutes, the period over which the service meters.
+	// MaxRetryAfter is the longest Retry-After that is honored. If the service asks for more, its response is
+	// returned instead. 0 means 5 minutes, the period over which the service meters.
 	MaxRetryAfter time.Duration
 }
 
-const defaultMaxRetries = 5
-
 func (p RetryPolicy) withDefaults() RetryPolicy {
-	setDefault(&p.MinBackoff, 500*time.Millisecond)
-	setDefault(&p.MaxBackoff, max(30*time.Second, p.MinBackoff))
-	setDefault(&p.MaxRetryAfter, 5*time.Minute)
+	setDefault(&p.MinBackoff, defaultMinBackoff)
+	setDefault(&p.MaxBackoff, max(defaultMaxBackoff, p.MinBackoff))
+	setDefault(&p.MaxRetryAfter, defaultMaxRetryAfter)
 	return p
 }
 
 func (p RetryPolicy) validate() error {
 	if p.MaxRetries < 0 {
-		return invalid("RetryPolicy.MaxRetries", strconv.Itoa(p.MaxRetries), "it must not be negative")
+		return invalid("RetryPolicy.MaxRetries", strconv.Itoa(p.MaxRetries), mustNotBeNegative)
 	}
-	if err := nonNegative("RetryPolicy", map[string]time.Duration{
-		"MinBackoff": p.MinBackoff, "MaxBackoff": p.MaxBackoff, "MaxRetryAfter": p.MaxRetryAfter,
+	if err := refuseNegative(map[string]time.Duration{
+		"RetryPolicy.MinBackoff": p.MinBackoff, "RetryPolicy.MaxBackoff": p.MaxBackoff, "RetryPolicy.MaxRetryAfter": p.MaxRetryAfter,
 	}); err != nil {
 		return err
 	}
 	if d := p.withDefaults(); d.MinBackoff > d.MaxBackoff {
-		return invalid("RetryPolicy.MinBackoff", d.MinBackoff.String(), fmt.Sprintf("it must not exceed MaxBackoff, %v", d.MaxBackoff))
+		return invalid("RetryPolicy.MinBackoff", d.MinBackoff.String(), fmt.Sprintf("must not exceed MaxBackoff, %v", d.MaxBackoff))
 	}
 	return nil
 }
 
-// PollPolicy says how often a reload is looked at that is waited for: in steps of a tenth of its age, so that its
-// end is seen soon after, relative to its length. Each step is shortened by up to a tenth at random, so that many
-// waits do not fall into step.
+// PollPolicy controls how often a reload is polled while it is waited for. The interval is 10 % of the reload's age,
+// between MinInterval and MaxInterval. It is reduced at random by up to a tenth, so that many waits spread out.
 //
 // The default is the zero value.
 type PollPolicy struct {
-	// MinInterval is the shortest step. 0 means 1 s.
+	// MinInterval is the shortest interval. 0 means 1 s.
 	MinInterval time.Duration
-	// MaxInterval is the longest step. 0 means 15 s.
+	// MaxInterval is the longest interval. 0 means 15 s, or MinInterval if that is longer.
 	MaxInterval time.Duration
 }
 
 func (p PollPolicy) withDefaults() PollPolicy {
-	setDefault(&p.MinInterval, time.Second)
-	setDefault(&p.MaxInterval, max(15*time.Second, p.MinInterval))
+	setDefault(&p.MinInterval, defaultMinInterval)
+	setDefault(&p.MaxInterval, max(defaultMaxInterval, p.MinInterval))
 	return p
 }
 
 func (p PollPolicy) validate() error {
-	if err := nonNegative("PollPolicy", map[string]time.Duration{
-		"MinInterval": p.MinInterval, "MaxInterval": p.MaxInterval,
+	if err := refuseNegative(map[string]time.Duration{
+		"PollPolicy.MinInterval": p.MinInterval, "PollPolicy.MaxInterval": p.MaxInterval,
 	}); err != nil {
 		return err
 	}
 	if d := p.withDefaults(); d.MinInterval > d.MaxInterval {
-		return invalid("PollPolicy.MinInterval", d.MinInterval.String(), fmt.Sprintf("it must not exceed MaxInterval, %v", d.MaxInterval))
+		return invalid("PollPolicy.MinInterval", d.MinInterval.String(), fmt.Sprintf("must not exceed MaxInterval, %v", d.MaxInterval))
 	}
 	return nil
 }
 
-// interval is the step after a look at a reload of that age.
-func (p PollPolicy) interval(age time.Duration) time.Duration {
-	step := min(age/10, p.MaxInterval)
-	step -= rand.N(max(0, step/10) + 1)
-	return max(step, p.MinInterval)
-}
-
-// BodyLimits are how many bytes of an answer's body are read, after it was decompressed. A longer body is an [*Error]
-// that matches [ErrBodyTooLong]. For a moment up to three times as much memory is used. See [WithBodyLimits].
-type BodyLimits struct {
-	// Answer is for a record or a page. 0 means 64 MiB: a page of 100 reloads with long logs fits.
-	Answer int64
-	// Error is for an answer outside 2xx. 0 means 1 MiB.
-	Error int64
-}
-
-func (l BodyLimits) withDefaults() BodyLimits {
-	setDefault(&l.Answer, 64<<20)
-	setDefault(&l.Error, 1<<20)
+// withDefaults returns the limiters with the service's limits in place of nil.
+func (l Limiters) withDefaults() Limiters {
+	if l.Read == nil {
+		l.Read = NewLimiter(Tier1PerMinute, time.Minute)
+	}
+	if l.Trigger == nil {
+		l.Trigger = NewLimiter(SpecialPerMinute, time.Minute)
+	}
+	if l.Cancel == nil {
+		l.Cancel = NewLimiter(SpecialPerMinute, time.Minute)
+	}
 	return l
 }
 
-func setDefault[T ~int64](d *T, value T) {
+func setDefault(d *time.Duration, value time.Duration) {
 	if *d == 0 {
 		*d = value
 	}
 }
 
-func nonNegative(policy string, fields map[string]time.Duration) error {
-	for name, d := range fields {
-		if d < 0 {
-			return invalid(policy+"."+name, d.String(), "it must not be negative")
+const mustNotBeNegative = "must not be negative"
+
+// refuseNegative returns an error for the first negative duration, in order of the names.
+func refuseNegative(durations map[string]time.Duration) error {
+	for _, name := range slices.Sorted(maps.Keys(durations)) {
+		if d := durations[name]; d < 0 {
+			return invalid(name, d.String(), mustNotBeNegative)
 		}
 	}
 	return nil

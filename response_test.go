@@ -210,30 +210,19 @@ func (spaceReader) Read(p []byte) (int, error) {
 	return copy(p, bytes.Repeat([]byte{' '}, len(p))), nil
 }
 
-// The limits are exact, and a limit of the largest number is none.
-func TestWithBodyLimits(t *testing.T) {
+// The limits are exact: 64 MiB of a 2xx, 1 MiB of any other response.
+func TestBodyLimits(t *testing.T) {
 	t.Parallel()
-	const most = 1<<63 - 1
-	for _, c := range []struct {
-		limits reloads.BodyLimits
-		ok     bool
-	}{
-		{reloads.BodyLimits{}, true},
-		{reloads.BodyLimits{Answer: int64(len(queued)), Error: 1}, true},
-		{reloads.BodyLimits{Answer: int64(len(queued)) - 1}, false},
-		{reloads.BodyLimits{Answer: most}, true},
-	} {
-		_, err := scriptedClient(t, scripted(respond(200, queued)), reloads.WithBodyLimits(c.limits)).Get(t.Context(), reloadID)
-		if (err == nil) != c.ok || err != nil && !errors.Is(err, reloads.ErrBodyTooLong) {
-			t.Errorf("%+v: %v", c.limits, err)
+	padded := func(body string, n int) string { return body + strings.Repeat(" ", n-len(body)) }
+	for _, over := range []int{0, 1} {
+		_, err := scriptedClient(t, scripted(respond(200, padded(queued, 64<<20+over)))).Get(t.Context(), reloadID)
+		if (err == nil) != (over == 0) || err != nil && !errors.Is(err, reloads.ErrBodyTooLong) {
+			t.Errorf("a record of 64 MiB and %d bytes: %v", over, err)
 		}
-	}
-	body := testdata(t, "error_404.json")
-	for limit, fits := range map[int64]bool{int64(len(body)): true, int64(len(body)) - 1: false, 1: false} {
-		wire := scripted(respond(404, body))
-		_, err := scriptedClient(t, wire, reloads.WithBodyLimits(reloads.BodyLimits{Error: limit})).Get(t.Context(), reloadID)
-		if !errors.Is(err, reloads.ErrNotFound) || errors.Is(err, reloads.ErrBodyTooLong) == fits {
-			t.Errorf("an error of %d bytes with a limit of %d: %v", len(body), limit, err)
+		wire := scripted(respond(404, padded(testdata(t, "error_404.json"), 1<<20+over)))
+		_, err = scriptedClient(t, wire).Get(t.Context(), reloadID)
+		if !errors.Is(err, reloads.ErrNotFound) || errors.Is(err, reloads.ErrBodyTooLong) != (over == 1) {
+			t.Errorf("an error of 1 MiB and %d bytes: %v", over, err)
 		}
 		if n := len(wire.requests()); n != 1 {
 			t.Errorf("sent %d times", n)
@@ -241,9 +230,8 @@ func TestWithBodyLimits(t *testing.T) {
 	}
 }
 
-// Of a body without end, or a small one that inflates to a large one, only so much is read as the limit allows.
+// Of an endless body, or a small one that inflates to a large one, only as much is read as the limit allows.
 func TestEndlessBodies(t *testing.T) { // not in parallel: what is allocated is counted
-	const limit = 4 << 20
 	bomb := bytes.Repeat(gzipped(t, 16<<20), 64) // 1 GiB: a gzip stream may have members
 	if len(bomb) > 2<<20 {
 		t.Fatalf("the bomb has %d bytes", len(bomb))
@@ -256,27 +244,33 @@ func TestEndlessBodies(t *testing.T) { // not in parallel: what is allocated is 
 			}
 		}
 	}
-	for name, respond := range map[string]func(io.Writer){
-		"answer without end": func(w io.Writer) { writeText(responseHead + "\r\n")(w); pour(w) },
-		"error without end":  func(w io.Writer) { writeText("HTTP/1.1 404 Not Found\r\n\r\n")(w); pour(w) },
-		"gzip bomb":          func(w io.Writer) { writeText(responseHead + "Content-Encoding: gzip\r\n\r\n")(w); _, _ = w.Write(bomb) },
-		"gzip bomb as an error": func(w io.Writer) {
+	for name, c := range map[string]struct {
+		respond func(io.Writer)
+		limit   uint64
+	}{
+		"endless response": {func(w io.Writer) { writeText(responseHead + "\r\n")(w); pour(w) }, 64 << 20},
+		"endless error":    {func(w io.Writer) { writeText("HTTP/1.1 404 Not Found\r\n\r\n")(w); pour(w) }, 1 << 20},
+		"gzip bomb": {func(w io.Writer) {
+			writeText(responseHead + "Content-Encoding: gzip\r\n\r\n")(w)
+			_, _ = w.Write(bomb)
+		}, 64 << 20},
+		"gzip bomb as an error": {func(w io.Writer) {
 			writeText("HTTP/1.1 502 Bad Gateway\r\nContent-Encoding: gzip\r\n\r\n")(w)
 			_, _ = w.Write(bomb)
-		},
+		}, 1 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := rawClient(t, rawServer(t, respond), reloads.WithBodyLimits(reloads.BodyLimits{Answer: limit, Error: limit}))
+			client := rawClient(t, rawServer(t, c.respond))
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			_, err := client.Get(t.Context(), reloadID)
 			runtime.ReadMemStats(&after)
-			if asError(t, err); !errors.Is(err, reloads.ErrBodyTooLong) || !strings.Contains(err.Error(), "at most 4194304 bytes are read") {
+			if asError(t, err); !errors.Is(err, reloads.ErrBodyTooLong) || !strings.Contains(err.Error(), fmt.Sprintf("the limit is %d bytes", c.limit)) {
 				t.Errorf("%v", err)
 			}
 			// The buffer doubles until it holds the limit, and the race detector doubles that.
-			if grown := after.TotalAlloc - before.TotalAlloc; grown > 48<<20 {
-				t.Errorf("%d MiB were allocated for a limit of %d MiB", grown>>20, limit>>20)
+			if grown := after.TotalAlloc - before.TotalAlloc; grown > 12*c.limit {
+				t.Errorf("%d MiB were allocated for a limit of %d MiB", grown>>20, c.limit>>20)
 			}
 		})
 	}

@@ -2,93 +2,91 @@ package reloads
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
 )
 
-// follower looks after the reloads of a batch until they have ended. A look is a sweep, which lists all active
-// reloads of the tenant, 100 a request, and fetches the ones that have left that list; or, where the token may not
-// list the tenant or the sweep would cost more, it fetches those that are due, one by one. Its looks leave a fifth of
-// what Tier 1 allows to others: single looks in any minute, sweeps, which come in bursts, on average.
-type follower struct {
+// tracker polls the reloads of a batch until they have finished. It polls in two ways. A sweep lists all active reloads
+// of the tenant, 100 per request, and gets those that are no longer in that list. If the token may not list the tenant,
+// or a sweep would cost more requests, the reloads that are due are polled one by one. The requests leave a fifth of
+// Tier 1 to others: single polls in any minute, sweeps, which come in bursts, on average.
+type tracker struct {
 	client  *Client
 	options runOptions
-	report  func(Result) // called by one goroutine or several
+	report  func(Result) // called by several goroutines
 
 	mu      sync.Mutex
-	flights map[string]*flight // by the id of the reload
-	closed  bool               // no more are added
-	changed chan struct{}      // of size 1: flights or closed
+	tracked map[string]*trackedReload // by the ID of the reload
+	closed  bool                      // no more are added
+	changed chan struct{}             // of size 1: tracked or closed
 
-	// These are follow's alone.
-	sweeps bool      // the token may list the tenant
-	pages  int       // of the latest sweep
-	pace   time.Time // no look before
+	// Only track uses these.
+	sweeps   bool      // the token may list the tenant
+	pages    int       // of the most recent sweep
+	nextPoll time.Time // no poll before
 }
 
-// flight is a reload that is followed.
-type flight struct {
+type trackedReload struct {
 	request Request
-	reload  *Reload // as last known
+	reload  *Reload // the most recent state
 	own     bool    // the batch triggered it
-	times   int     // how many results it has
-	seen    bool    // a look has found it
+	results int     // how many results it has
+	seen    bool    // a poll has found it
 	added   time.Time
-	due     time.Time // to be looked at
+	due     time.Time // for the next poll
 }
 
 const (
-	perLook = time.Minute * 100 / (79 * Tier1PerMinute) // the time that a request takes up of not quite 80 % of Tier 1
-	getters = 8                                         // single looks at once
+	pollCost        = time.Minute * 100 / (79 * Tier1PerMinute) // the share of a request in not quite 80 % of Tier 1
+	concurrentPolls = 8
 )
 
-// add follows a reload. A batch may have the same one several times.
-func (f *follower) add(req Request, r *Reload, own bool) {
-	f.options.change(req, r)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if known := f.flights[r.ID]; known != nil {
-		known.times++
+// add tracks a reload. A batch may contain the same one several times.
+func (t *tracker) add(req Request, r *Reload, own bool) {
+	t.options.onChange(req, r)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if known := t.tracked[r.ID]; known != nil {
+		known.results++
 		return
 	}
-	fl := &flight{request: req, reload: r, own: own, times: 1, added: time.Now()}
-	f.postpone(fl)
-	f.flights[r.ID] = fl
-	f.signal()
+	tr := &trackedReload{request: req, reload: r, own: own, results: 1, added: time.Now()}
+	t.schedule(tr)
+	t.tracked[r.ID] = tr
+	t.wake()
 }
 
-// close says that no more are added.
-func (f *follower) close() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.closed = true
-	f.signal()
+// close declares that no more reloads are added.
+func (t *tracker) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	t.wake()
 }
 
-func (f *follower) signal() {
+func (t *tracker) wake() {
 	select {
-	case f.changed <- struct{}{}:
+	case t.changed <- struct{}{}:
 	default:
 	}
 }
 
-// follow looks until every flight has ended, or ctx has.
-func (f *follower) follow(ctx context.Context) {
+// track polls until every reload has finished or ctx has ended.
+func (t *tracker) track(ctx context.Context) {
 	for {
-		due, wait, over := f.next()
+		due, wait, done := t.next()
 		switch {
-		case over:
+		case done:
 			return
 		case ctx.Err() != nil:
-			if f.abandon(ctx) {
+			if t.abandon(ctx) {
 				continue // these may have been all
 			}
 			wait = time.Hour // for those that are still being added
 		case wait <= 0:
-			f.look(ctx, due)
+			t.poll(ctx, due)
 			continue
 		}
 		timer := time.NewTimer(wait)
@@ -98,169 +96,167 @@ func (f *follower) follow(ctx context.Context) {
 		}
 		select {
 		case <-timer.C:
-		case <-f.changed:
+		case <-t.changed:
 		case <-ended:
 		}
 		timer.Stop()
 	}
 }
 
-// next is what is due, most urgent first, at most getters; or how long that is away. over means that nothing is
-// left and nothing comes.
-func (f *follower) next() (due []*flight, wait time.Duration, over bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.flights) == 0 {
-		return nil, time.Hour, f.closed
+// next returns the reloads to poll now, most urgent first, or the wait until there are some. done means that there
+// is nothing left to track.
+func (t *tracker) next() (due []*trackedReload, wait time.Duration, done bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.tracked) == 0 {
+		return nil, time.Hour, t.closed
 	}
 	now := time.Now()
 	wait = time.Hour
-	for _, fl := range f.flights {
-		wait = min(wait, fl.due.Sub(now))
-		if !fl.due.After(now) {
-			due = append(due, fl)
+	for _, tr := range t.tracked {
+		wait = min(wait, tr.due.Sub(now))
+		if !tr.due.After(now) {
+			due = append(due, tr)
 		}
 	}
-	slices.SortFunc(due, func(a, b *flight) int { return a.due.Compare(b.due) })
-	return due[:min(len(due), getters)], max(wait, f.pace.Sub(now)), false
+	slices.SortFunc(due, func(a, b *trackedReload) int { return a.due.Compare(b.due) })
+	return due[:min(len(due), concurrentPolls)], max(wait, t.nextPoll.Sub(now)), false
 }
 
-// look looks at the flights in the cheaper way, and sets the pace by what it cost.
-func (f *follower) look(ctx context.Context, due []*flight) {
+// poll polls in the way that costs fewer requests, and schedules the next poll by what it cost.
+func (t *tracker) poll(ctx context.Context, due []*trackedReload) {
 	began := time.Now()
-	f.mu.Lock()
-	n := len(f.flights)
-	f.mu.Unlock()
+	t.mu.Lock()
+	n := len(t.tracked)
+	t.mu.Unlock()
 	cost := 0
-	if f.sweeps && n > f.pages {
-		due, cost = f.sweep(ctx)
+	if t.sweeps && n > t.pages {
+		due, cost = t.sweep(ctx)
 	}
-	f.get(ctx, due)
-	f.pace = began.Add(time.Duration(cost+len(due)) * perLook)
-	if again := began.Add(f.client.polling.MinInterval); cost > 0 && f.pace.Before(again) {
-		f.pace = again // a sweep that failed at once is not tried again at once
+	t.get(ctx, due)
+	t.nextPoll = began.Add(time.Duration(cost+len(due)) * pollCost)
+	if earliest := began.Add(t.client.polling.MinInterval); cost > 0 && t.nextPoll.Before(earliest) {
+		t.nextPoll = earliest // do not repeat at once a sweep that failed at once
 	}
 }
 
-// sweep lists the active reloads of the tenant. It returns the flights that are not among them, and how many requests
-// it took.
-func (f *follower) sweep(ctx context.Context) (gone []*flight, cost int) {
+// sweep lists the active reloads of the tenant. It returns the tracked reloads that are not among them, and the number
+// of requests.
+func (t *tracker) sweep(ctx context.Context) (gone []*trackedReload, cost int) {
 	began := time.Now()
 	active := map[string]bool{}
-	for page, err := range f.client.Pages(ctx, ListOptions{Filter: activeOnly, Limit: maxLimit}) {
+	for page, err := range t.client.Pages(ctx, ListOptions{Filter: activeOnly, PageSize: maxPageSize}) {
 		cost++
 		if err != nil {
-			// The flights stay due. If the token is refused, looking at one of them tells.
-			f.sweeps = !errors.Is(err, ErrForbidden) && !errors.Is(err, ErrBadRequest) && !errors.Is(err, ErrUnauthorized)
-			f.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: the tenant's list cannot be read, going on",
-				slog.Bool("by_single_looks", !f.sweeps), slog.String("error", withoutBody(err)))
+			t.sweeps = !endsLists(err)
+			t.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: listing the tenant failed, continuing",
+				slog.Bool("by_single_polls", !t.sweeps), slog.String("error", withoutBody(err)))
 			return nil, cost
 		}
 		for i := range page.Reloads {
-			f.update(&page.Reloads[i])
+			t.update(&page.Reloads[i])
 			active[page.Reloads[i].ID] = true
 		}
 	}
-	f.pages = max(1, cost)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for id, fl := range f.flights {
-		if !active[id] && fl.added.Before(began) {
-			gone = append(gone, fl)
+	t.pages = max(1, cost)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, tr := range t.tracked {
+		if !active[id] && tr.added.Before(began) {
+			gone = append(gone, tr)
 		}
 	}
 	return gone, cost
 }
 
-// update notes the state of a reload that is active, if it is one of ours.
-func (f *follower) update(r *Reload) {
-	f.mu.Lock()
-	fl := f.flights[r.ID]
-	changed := fl != nil && fl.reload.Status != r.Status
-	if fl != nil {
-		state := *r // apart from its page, which would stay in memory with it
-		fl.reload, fl.seen = &state, true
-		f.postpone(fl)
+// update stores the state of an active reload, if it is tracked.
+func (t *tracker) update(r *Reload) {
+	t.mu.Lock()
+	tr := t.tracked[r.ID]
+	changed := tr != nil && tr.reload.Status != r.Status
+	if tr != nil {
+		state := *r // a copy, because r would keep its page in memory
+		tr.reload, tr.seen = &state, true
+		t.schedule(tr)
 	}
-	f.mu.Unlock()
+	t.mu.Unlock()
 	if changed {
-		f.options.change(fl.request, fl.reload)
+		t.options.onChange(tr.request, tr.reload)
 	}
 }
 
-// postpone sets when the flight is due again. Its age is taken to begin when it was added.
-func (f *follower) postpone(fl *flight) {
+// schedule sets when the reload is due for its next poll. Its age counts from when it was added.
+func (t *tracker) schedule(tr *trackedReload) {
 	now := time.Now()
-	fl.due = now.Add(f.client.polling.interval(now.Sub(fl.added)))
+	tr.due = now.Add(t.client.polling.interval(now.Sub(tr.added)))
 }
 
-// get looks at single flights.
-func (f *follower) get(ctx context.Context, flights []*flight) {
-	each(flights, func(fl *flight) {
-		r, _, err := f.client.look(ctx, fl.reload.ID)
+// get polls single reloads.
+func (t *tracker) get(ctx context.Context, tracked []*trackedReload) {
+	each(tracked, func(tr *trackedReload) {
+		r, _, err := t.client.poll(ctx, tr.reload.ID)
 		switch {
-		case err != nil && ctx.Err() != nil: // abandon sees to it
+		case err != nil && ctx.Err() != nil: // abandon ends it
 		case err == nil && r.Ended():
-			f.end(fl, r, r.Err())
+			t.end(tr, r, r.Err())
 		case err == nil:
-			f.update(r)
-		case f.client.endsWatch(err, fl.seen, time.Since(fl.added)):
-			f.end(fl, fl.reload, err)
+			t.update(r)
+		case endsWait(err, tr.seen, time.Since(tr.added)):
+			t.end(tr, tr.reload, err)
 		default:
-			f.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: poll failed, going on",
-				slog.String("reload", fl.reload.ID), slog.String("error", withoutBody(err)))
-			f.mu.Lock()
-			f.postpone(fl)
-			f.mu.Unlock()
+			t.client.logFailedPoll(ctx, tr.reload.ID, err)
+			t.mu.Lock()
+			t.schedule(tr)
+			t.mu.Unlock()
 		}
 	})
 }
 
-// abandon ends all flights, since ctx has, and reports whether there were any.
-func (f *follower) abandon(ctx context.Context) bool {
-	f.mu.Lock()
-	var flights []*flight
-	for _, fl := range f.flights {
-		flights = append(flights, fl)
+// abandon ends all tracked reloads because ctx has ended, and reports whether there were any.
+func (t *tracker) abandon(ctx context.Context) bool {
+	t.mu.Lock()
+	var tracked []*trackedReload
+	for _, tr := range t.tracked {
+		tracked = append(tracked, tr)
 	}
-	f.mu.Unlock()
-	each(flights, func(fl *flight) {
-		r, err := fl.reload, gaveUpWaiting(ctx, fl.reload.ID, fl.reload, nil)
-		if f.options.cancel && fl.own && context.Cause(ctx) != errBroken {
-			r, err = f.client.abort(ctx, r, err)
+	t.mu.Unlock()
+	each(tracked, func(tr *trackedReload) {
+		r, err := tr.reload, waitError(ctx, tr.reload.ID, tr.reload, nil)
+		if t.options.cancel && tr.own && context.Cause(ctx) != errStopped {
+			r, err = t.client.abort(ctx, r, err)
 		}
-		f.end(fl, r, err)
+		t.end(tr, r, err)
 	})
-	return len(flights) > 0
+	return len(tracked) > 0
 }
 
-// end reports a flight that is over.
-func (f *follower) end(fl *flight, r *Reload, err error) {
-	f.mu.Lock()
-	delete(f.flights, fl.reload.ID)
-	times := fl.times
-	f.mu.Unlock()
-	if r.Status != fl.reload.Status {
-		f.options.change(fl.request, r)
+// end reports the result of a tracked reload.
+func (t *tracker) end(tr *trackedReload, r *Reload, err error) {
+	t.mu.Lock()
+	delete(t.tracked, tr.reload.ID)
+	results := tr.results
+	t.mu.Unlock()
+	if r.Status != tr.reload.Status {
+		t.options.onChange(tr.request, r)
 	}
-	for range times {
-		f.report(Result{Request: fl.request, Reload: r, Err: err})
+	for range results {
+		t.report(Result{Request: tr.request, Reload: r, Err: err})
 	}
 }
 
-// each calls do for all flights, for some of them at once.
-func each(flights []*flight, do func(*flight)) {
+// each calls f for all tracked reloads, a few at a time.
+func each(tracked []*trackedReload, f func(*trackedReload)) {
 	var wg sync.WaitGroup
-	next := make(chan *flight)
-	for range min(getters, len(flights)) {
+	next := make(chan *trackedReload)
+	for range min(concurrentPolls, len(tracked)) {
 		wg.Go(func() {
-			for fl := range next {
-				do(fl)
+			for tr := range next {
+				f(tr)
 			}
 		})
 	}
-	for _, fl := range flights {
-		next <- fl
+	for _, tr := range tracked {
+		next <- tr
 	}
 	close(next)
 	wg.Wait()

@@ -9,167 +9,166 @@ import (
 	"time"
 )
 
-// A POST whose answer is lost may have taken effect, and sending it again may trigger a second reload. So the client
-// looks first: it lists the app's newest reloads and adopts the one that was created no earlier than the POST was
-// sent. The service's times are compared with the client's clock by way of the Date header of its answers.
+// A POST whose response was lost may have taken effect, and retrying it may trigger a second reload. Therefore the
+// client first lists the app's newest reloads, and adopts one that was created no earlier than the POST. To compare
+// the service's times with its own clock, it uses the Date header of the responses.
 
-// settleWaits are the waits before each look for the reload of an unclear POST. One that takes effect late, since it
-// still is on its way, is found, too, for half a minute, before the POST is sent again.
-var settleWaits = [...]time.Duration{0, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
+// listWaits are the waits before each list. A POST that takes effect late is found for half a minute, before it
+// is retried.
+var listWaits = [...]time.Duration{0, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
 
 const (
-	sharp       = 50 * time.Millisecond // the clocks are compared this exactly, if …
-	sharpLooks  = 8                     // … so many looks suffice for it
-	blurred     = time.Second           // if they are compared less exactly than this, nothing can be told
-	unknownSkew = 5 * time.Minute       // how far apart they may be if the service does not tell its time
+	exactOffset   = 50 * time.Millisecond // the clock offset is determined to this width, if …
+	maxProbes     = 8                     // … this many lists are sufficient
+	usableOffset  = time.Second           // with a wider range, the times cannot be compared
+	unknownOffset = 5 * time.Minute       // the largest offset, if the service does not send its time
 )
 
-// search looks for the reload that a trigger may have made.
-type search struct {
+// reconciliation determines the outcome of a trigger.
+type reconciliation struct {
 	client *Client
 	req    Request
-	since  time.Time // when the first unclear POST was sent; zero if there was none
-	clock  clockSkew
+	since  time.Time // when the first POST with an unknown outcome was sent; zero if there was none
+	offset clockOffset
 }
 
-// trigger sends a trigger until it has taken effect, and never when it may have.
-func (c *Client) trigger(ctx context.Context, req Request, body []byte) (*Reload, error) {
-	s := search{client: c, req: req, clock: clockSkew{-unknownSkew, unknownSkew}}
-	for sends := 0; ; sends++ {
-		r, unclear, err := c.post(ctx, body)
+// triggerOnce sends a trigger until it has taken effect. It never retries one that may have taken effect.
+func (c *Client) triggerOnce(ctx context.Context, req Request, body []byte) (*Reload, error) {
+	s := reconciliation{client: c, req: req, offset: clockOffset{-unknownOffset, unknownOffset}}
+	for posts := 0; ; posts++ {
+		r, unknownSince, err := c.post(ctx, body)
 		if err == nil {
 			return r, nil
 		}
 		if s.since.IsZero() {
-			s.since = unclear
+			s.since = unknownSince
 		}
-		waits := settleWaits[:]
-		var answer *Error
-		if errors.As(err, &answer) && (answer.StatusCode == http.StatusInternalServerError || answer.StatusCode == http.StatusServiceUnavailable) {
-			waits = settleWaits[:3] // the service itself is done with it: nothing comes late
+		waits := listWaits[:]
+		var response *Error
+		if errors.As(err, &response) && (response.StatusCode == http.StatusInternalServerError || response.StatusCode == http.StatusServiceUnavailable) {
+			waits = listWaits[:3] // the service itself has finished, so nothing appears late
 		}
 		switch {
 		case s.since.IsZero():
 			return nil, err
-		case errors.Is(err, ErrReloadPending): // it may well be the one that an earlier POST made; it is listed then
-			waits = settleWaits[:1]
-		case unclear.IsZero(): // a refusal says nothing of the POST before
+		case errors.Is(err, ErrReloadPending): // the pending reload may be ours, and is listed in that case
+			waits = listWaits[:1]
+		case unknownSince.IsZero(): // a refusal says nothing about the previous POST
 			return nil, s.unknown(err)
 		}
-		found, searchErr := s.settle(ctx, waits, err)
+		found, listErr := s.findWithin(ctx, waits, err)
 		switch {
 		case found != nil:
 			return found, nil
-		case searchErr != nil:
-			return nil, s.unknown(fmt.Errorf("%w; looking for it: %w", err, searchErr))
-		case unclear.IsZero():
+		case listErr != nil:
+			return nil, s.unknown(fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr))
+		case unknownSince.IsZero():
 			return nil, err // the pending reload is an earlier one
-		case sends >= c.retry.MaxRetries:
+		case posts >= c.retry.MaxRetries:
 			return nil, s.unknown(err)
 		}
-		s.log(ctx, "reloads: the trigger took no effect, sending it again")
+		s.log(ctx, "reloads: the trigger had no effect, retrying it")
 	}
 }
 
-// post sends a trigger once, as far as its outcome is clear. unclear is when the attempt was sent whose outcome is not;
-// zero if it is.
-func (c *Client) post(ctx context.Context, body []byte) (r *Reload, unclear time.Time, err error) {
-	k, err := c.send(ctx, opTrigger, "/reloads", "", body)
+// post sends a trigger until its outcome is known, or may not be retried. unknownSince is when an attempt with an
+// unknown outcome was sent; zero if the outcome is known.
+func (c *Client) post(ctx context.Context, body []byte) (r *Reload, unknownSince time.Time, err error) {
+	k, err := c.send(ctx, opTrigger, reloadsPath, "", body)
 	defer k.release()
 	if err == nil {
-		if r, err = k.reload(); err == nil {
+		if r, err = k.attempt.reload(); err == nil {
 			return r, time.Time{}, nil
 		}
-		k.unclear = true // it was accepted
+		k.mayHaveTakenEffect = true // it was accepted
 	}
-	if k.unclear {
-		return nil, k.began, err
+	if k.mayHaveTakenEffect {
+		return nil, k.attempt.began, err
 	}
 	return nil, time.Time{}, err
 }
 
-// settle looks for the reload, waiting before each look. Nil without an error means that there is none.
-func (s *search) settle(ctx context.Context, waits []time.Duration, cause error) (*Reload, error) {
-	s.log(ctx, "reloads: it is unknown whether the trigger took effect, looking for the reload", slog.String("error", withoutBody(cause)))
+// findWithin lists the reloads after each of the waits. It returns nil without an error if the trigger made none.
+func (s *reconciliation) findWithin(ctx context.Context, waits []time.Duration, cause error) (*Reload, error) {
+	s.log(ctx, "reloads: the outcome of the trigger is unknown, listing the reloads of the app", slog.String("error", withoutBody(cause)))
 	var err error
 	for _, wait := range waits {
 		if err := sleep(ctx, wait); err != nil {
 			return nil, err
 		}
 		var found *Reload
-		if found, err = s.look(ctx); found != nil {
-			s.log(ctx, "reloads: the trigger took effect, the reload is found", slog.String("reload", found.ID))
+		if found, err = s.find(ctx); found != nil {
+			s.log(ctx, "reloads: the trigger took effect, its reload was found", slog.String("reload", found.ID))
 			return found, nil
 		}
-		if errors.Is(err, errAmbiguous) || errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrForbidden) || errors.Is(err, ErrBadRequest) {
+		if err != nil && endsReconciliation(err) {
 			return nil, err
 		}
 	}
-	return nil, err // of the last look: what an earlier one did not find may have come since
+	return nil, err // of the last list, because an earlier one may have been too early
 }
 
-var errAmbiguous = errors.New("a reload of the app may be it, or an earlier one")
-
-// look lists the app's newest reloads and picks the one that the trigger made. While the clocks are not compared
-// exactly enough to tell it from an earlier one, it looks again.
-func (s *search) look(ctx context.Context) (*Reload, error) {
+// find lists the app's newest reloads and returns the one that the trigger made. It lists again while the clock
+// offset is not exact enough to distinguish it from an earlier one.
+func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 	for n := 0; ; n++ {
-		page, reading, err := s.client.page(ctx, s.query())
+		page, date, err := s.client.list(ctx, s.query())
 		if err != nil {
 			return nil, err
 		}
-		s.clock.note(reading)
-		candidate := s.pick(page.Reloads)
-		width := s.clock.most - s.clock.least
+		s.offset.update(date)
+		candidate := s.oldestCandidate(page.Reloads)
+		width := s.offset.max - s.offset.min
 		switch {
 		case candidate == nil:
 			return nil, nil
 		case s.req.ResourceID != "" && candidate.ResourceID == s.req.ResourceID,
-			!candidate.CreationTime.Before(s.since.Add(s.clock.most)):
-			return candidate, nil // nobody else's, or certainly no earlier one
-		case width <= sharp, n >= sharpLooks && width <= blurred:
+			!candidate.CreationTime.Before(s.since.Add(s.offset.max)):
+			return candidate, nil // it cannot be somebody else's, or an earlier one
+		case width <= exactOffset, n >= maxProbes && width <= usableOffset:
 			return candidate, nil
-		case n >= sharpLooks:
+		case n >= maxProbes:
 			return nil, fmt.Errorf("%w: %s, created %v", errAmbiguous, candidate.ID, candidate.CreationTime)
 		}
-		if err := sleep(ctx, s.clock.sharpen(time.Now())); err != nil {
+		if err := sleep(ctx, s.offset.nextProbe(time.Now())); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// pick returns the oldest of the reloads that may be the trigger's: not created before it was sent, as far as the
-// clocks tell, and such as the trigger asked for.
-func (s *search) pick(reloads []Reload) *Reload {
+// oldestCandidate returns the oldest reload that matches the request and was not created before it was sent, as far as
+// the clocks tell.
+func (s *reconciliation) oldestCandidate(reloads []Reload) *Reload {
 	var oldest *Reload
-	// The service's times are cut off to milliseconds.
-	earliest := s.since.Add(s.clock.least).Truncate(time.Millisecond)
+	// The service truncates times to milliseconds.
+	earliest := s.since.Add(s.offset.min).Truncate(time.Millisecond)
 	for i := range reloads {
 		r := &reloads[i]
-		if s.fits(r) && !r.CreationTime.Before(earliest) && (oldest == nil || r.CreationTime.Before(oldest.CreationTime)) {
+		if s.matches(r) && !r.CreationTime.Before(earliest) && (oldest == nil || r.CreationTime.Before(oldest.CreationTime)) {
 			oldest = r
 		}
 	}
 	return oldest
 }
 
-// fits reports whether a reload is such as the trigger asked for. What the service does not tell of it is no reason
-// against it.
-func (s *search) fits(r *Reload) bool {
+// matches reports whether a reload does not contradict the request. A field that the service did not send is not a
+// contradiction.
+func (s *reconciliation) matches(r *Reload) bool {
 	return r.Partial == s.req.Partial &&
 		(r.ResourceID == s.req.ResourceID || r.ResourceID == "" || s.req.ResourceID == "") &&
 		(r.Type == TypeExternal || r.Type == "" || s.req.ResourceType != "")
 }
 
-// query asks for the newest reloads of the app: more than can have been made in the time that matters.
-func (s *search) query() string {
-	query, _ := ListOptions{AppID: s.req.AppID, Limit: 20, Sort: SortNewestFirst}.query() // an AppID cannot be refused
+// query requests more of the app's newest reloads than can have been created in the relevant time.
+func (s *reconciliation) query() string {
+	query, _ := ListOptions{AppID: s.req.AppID, PageSize: 20, Sort: SortNewestFirst}.query() // these options are valid
 	return query
 }
 
-// unknown is the error of a trigger that cannot be decided.
-func (s *search) unknown(err error) error { return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err) }
+func (s *reconciliation) unknown(err error) error {
+	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+}
 
-func (s *search) log(ctx context.Context, message string, attrs ...slog.Attr) {
+func (s *reconciliation) log(ctx context.Context, message string, attrs ...slog.Attr) {
 	s.client.logger.LogAttrs(ctx, slog.LevelWarn, message, append(attrs, slog.String("app", s.req.AppID))...)
 }

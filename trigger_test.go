@@ -186,13 +186,13 @@ func TestTriggerLogsReconciliation(t *testing.T) {
 			if !strings.Contains(line, "level=WARN") || !strings.Contains(line, "app=app") {
 				t.Errorf("the line is %s", line)
 			}
-			for _, step := range []string{"looking for the reload", "took no effect", "is found"} {
+			for _, step := range []string{"outcome of the trigger is unknown", "had no effect", "was found"} {
 				if strings.Contains(line, step) {
 					steps = append(steps, step)
 				}
 			}
 		}
-		if got, want := strings.Join(steps, ", "), "looking for the reload, took no effect, looking for the reload, is found"; got != want {
+		if got, want := strings.Join(steps, ", "), "outcome of the trigger is unknown, had no effect, outcome of the trigger is unknown, was found"; got != want {
 			t.Errorf("logged: %s\nwant: %s", got, want)
 		}
 	})

@@ -6,70 +6,68 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 )
 
-// Watch returns an iterator over the states of a reload: as it is now, then at every change of its status, the
-// last one ended. That a reload failed is no error of Watch.
+// Watch returns an iterator over the states of a reload: the current one, then one at every change of its status, up to
+// a terminal one. A reload that failed is not an error of Watch.
 //
-// Nothing is sent before the iterator is ranged over; ranging again starts again. ctx is the only time limit. A
-// failed look at the reload is no failed reload: it is logged, and the watch goes on. It ends with an error, which
-// comes once and with a nil reload, if ctx ends, the token is refused (401, 403), or the service answers 404
-// though 10 seconds have passed, or otherwise refuses to tell.
+// Nothing is sent until the iterator is ranged over. Ranging again starts again. ctx is the only time limit. A failed
+// poll is logged and does not end the watch. These errors do, and are yielded once, with a nil reload: ctx ended; the
+// token was refused (401, 403); a 404 later than 10 seconds after the start; another 4xx.
 func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Reload, error] {
 	return c.watch(ctx, id, nil)
 }
 
-// Wait waits for the end of a reload. It returns the reload, and nil if it SUCCEEDED or a [*ReloadError] if it ended
-// otherwise. With any other error, those of [Client.Watch], it returns the reload as it was last known, nil if
-// it was never seen.
+// Wait blocks until a reload has finished. It returns the reload, with a nil error if it SUCCEEDED and a
+// [*ReloadError] if it did not. With any other error, those of [Client.Watch], it returns the most recent state, nil
+// if there is none.
 func (c *Client) Wait(ctx context.Context, id string) (*Reload, error) {
-	return wait(c.watch(ctx, id, nil), nil, func(*Reload) {})
+	return waitFor(c.watch(ctx, id, nil), nil, func(*Reload) {})
 }
 
-// wait ranges over a watch to its end and passes each state on.
-func wait(states iter.Seq2[*Reload, error], last *Reload, change func(*Reload)) (*Reload, error) {
+// waitFor ranges over the states of a reload and reports each to onChange. last is the most recent state so far.
+func waitFor(states iter.Seq2[*Reload, error], last *Reload, onChange func(*Reload)) (*Reload, error) {
 	for r, err := range states {
 		if err != nil {
 			return last, err
 		}
 		last = r
-		change(r)
+		onChange(r)
 	}
 	return last, last.Err()
 }
 
-// watch looks at a reload again and again. known is the reload as the service has just described it, or nil.
+// watch polls a reload. known is its current state if that was just received, or nil.
 func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[*Reload, error] {
 	return func(yield func(*Reload, error) bool) {
 		began := time.Now()
-		last, age := known, time.Duration(0) // the reload's age when the watch began, by the service's clock
+		last, age := known, time.Duration(0) // the age of the reload when the watch began, by the server clock
 		if known != nil && (!yield(known, nil) || known.Ended()) {
 			return
 		}
-		var failure error // of the latest look
+		var failed error // the error of the most recent poll
 		for first := known == nil; ; first = false {
-			if !first {
-				if sleep(ctx, c.polling.interval(age+time.Since(began))) != nil {
-					yield(nil, gaveUpWaiting(ctx, id, last, failure))
-					return
-				}
+			if !first && sleep(ctx, c.polling.interval(age+time.Since(began))) != nil {
+				yield(nil, waitError(ctx, id, last, failed))
+				return
 			}
-			r, clock, err := c.look(ctx, id)
-			failure = err
+			r, date, err := c.poll(ctx, id)
+			failed = err
 			switch {
 			case err != nil && ctx.Err() != nil:
-				yield(nil, gaveUpWaiting(ctx, id, last, nil))
+				yield(nil, waitError(ctx, id, last, nil))
 				return
-			case err != nil && c.endsWatch(err, last != nil && last != known, time.Since(began)):
+			case err != nil && endsWait(err, last != nil && last != known, time.Since(began)):
 				yield(nil, err)
 				return
 			case err != nil:
-				c.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: poll failed, going on", slog.String("reload", id), slog.String("error", withoutBody(err)))
+				c.logFailedPoll(ctx, id, err)
 				continue
 			}
 			if last == nil {
-				age = between(r.CreationTime, clock.now()) - time.Since(began)
+				age = between(r.CreationTime, date.now()) - time.Since(began)
 			}
 			changed := last == nil || r.Status != last.Status || r.Ended()
 			last = r
@@ -80,33 +78,45 @@ func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[
 	}
 }
 
-// look gets a reload whose state matters. A record of another reload, as a connection that has come out of step may
-// bring, is a look that failed: nobody may take it for the end of this one.
-func (c *Client) look(ctx context.Context, id string) (*Reload, reading, error) {
-	r, clock, err := c.get(ctx, id)
-	if err == nil && r.ID != id {
-		return nil, clock, fmt.Errorf("reloads: asked for reload %s, the service answered with %s", id, r.ID)
-	}
-	return r, clock, err
+// interval returns the time until the next poll of a reload of the given age.
+func (p PollPolicy) interval(age time.Duration) time.Duration {
+	d := min(age/10, p.MaxInterval)
+	d -= rand.N(max(0, d/10) + 1)
+	return max(d, p.MinInterval)
 }
 
-// gaveUpWaiting is the error of a wait whose ctx has ended.
-func gaveUpWaiting(ctx context.Context, id string, last *Reload, failure error) error {
+// poll gets a reload. The record of another reload, for example from a confused proxy, is an error: it must not end
+// the wait for this one.
+func (c *Client) poll(ctx context.Context, id string) (*Reload, serverDate, error) {
+	r, date, err := c.get(ctx, id)
+	if err == nil && r.ID != id {
+		return nil, date, fmt.Errorf("reloads: GET of reload %s: expected its record, got that of %s", id, r.ID)
+	}
+	return r, date, err
+}
+
+func (c *Client) logFailedPoll(ctx context.Context, id string, err error) {
+	c.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: poll failed, continuing",
+		slog.String("reload", id), slog.String("error", withoutBody(err)))
+}
+
+// waitError returns the error of a wait whose ctx has ended. failed is the error of the most recent poll, if any.
+func waitError(ctx context.Context, id string, last *Reload, failed error) error {
 	state := "never seen"
 	if last != nil && last.Status != "" {
 		state = string(last.Status)
 	}
-	if failure != nil {
-		return fmt.Errorf("reloads: waiting for reload %s (%s): %w; the latest poll: %w", id, state, ctx.Err(), failure)
+	if failed != nil {
+		return fmt.Errorf("reloads: waiting for reload %s (%s): %w; the most recent poll: %w", id, state, ctx.Err(), failed)
 	}
 	return fmt.Errorf("reloads: waiting for reload %s (%s): %w", id, state, ctx.Err())
 }
 
-// abortTimeout is the time that a reload may take to be cancelled after ctx has ended.
+// abortTimeout limits a cancel after ctx has ended.
 const abortTimeout = 10 * time.Second
 
-// abort cancels a reload whose caller has given up for the reason err. It returns the reload as it is then, and what
-// went wrong with the cancel, too. A reload that was over already has its own end.
+// abort cancels a reload because of err. It returns the reload's most recent state, and err together with the outcome
+// of the cancel.
 func (c *Client) abort(ctx context.Context, r *Reload, err error) (*Reload, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer cancel()
@@ -115,11 +125,11 @@ func (c *Client) abort(ctx context.Context, r *Reload, err error) (*Reload, erro
 	case cancelErr == nil:
 		canceled := *r
 		canceled.Status = status
-		return &canceled, fmt.Errorf("%w; the reload is cancelled", err)
+		return &canceled, fmt.Errorf("%w; the reload was canceled", err)
 	case errors.Is(cancelErr, ErrNotCancelable):
 		if ended, getErr := c.Get(ctx, r.ID); getErr == nil {
-			return ended, fmt.Errorf("%w; cancelling it: %w", err, cancelErr)
+			return ended, fmt.Errorf("%w; canceling it: %w", err, cancelErr)
 		}
 	}
-	return r, fmt.Errorf("%w; cancelling it: %w", err, cancelErr)
+	return r, fmt.Errorf("%w; canceling it: %w", err, cancelErr)
 }

@@ -100,7 +100,7 @@ func (w *soakWorker) checkTriggers() {
 func historyID(i int) string { return fmt.Sprintf("history%03d", i) }
 
 func (w *soakWorker) list(ctx context.Context) error {
-	page, err := w.client.List(ctx, reloads.ListOptions{AppID: "history", Limit: 7})
+	page, err := w.client.List(ctx, reloads.ListOptions{AppID: "history", PageSize: 7})
 	if err == nil && (len(page.Reloads) != 7 || page.Reloads[6].ID != historyID(6) || page.Next == "") {
 		return fmt.Errorf("%w: the page is %+v", errWrong, page)
 	}
@@ -119,7 +119,7 @@ func (w *soakWorker) get(ctx context.Context) error {
 // all ranges over the history: what it yields is a prefix of that, and all of it unless it fails.
 func (w *soakWorker) all(ctx context.Context) error {
 	n := 0
-	for r, err := range w.client.All(ctx, reloads.ListOptions{AppID: "history", Limit: 50}) {
+	for r, err := range w.client.All(ctx, reloads.ListOptions{AppID: "history", PageSize: 50}) {
 		if err != nil {
 			return err
 		}

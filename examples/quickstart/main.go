@@ -92,7 +92,7 @@ func show(ctx context.Context, client *reloads.Client, app string, w io.Writer, 
 		fmt.Fprintf(w, "\nlog:\n  %s\n", strings.ReplaceAll(strings.TrimSpace(reload.Log), "\n", "\n  "))
 	}
 	fmt.Fprintln(w, "\nhistory:")
-	page, err := client.List(ctx, reloads.ListOptions{AppID: app, Limit: 5})
+	page, err := client.List(ctx, reloads.ListOptions{AppID: app, PageSize: 5})
 	if err != nil {
 		return err
 	}
