@@ -45,7 +45,7 @@ func TestRunReturnsTerminalStatus(t *testing.T) {
 	}
 }
 
-// maxRequestsPerMinute is the largest number of requests that the tenant received in any minute.
+// maxRequestsPerMinute returns the largest number of requests that the tenant received in any minute.
 func maxRequestsPerMinute(tenant *reloadstest.Tenant, ops ...reloadstest.Operation) int {
 	var all []time.Duration
 	first := tenant.Requests()[0].Time
@@ -57,7 +57,7 @@ func maxRequestsPerMinute(tenant *reloadstest.Tenant, ops ...reloadstest.Operati
 	return maxInWindow(all, time.Minute)
 }
 
-// percentile is the value that p of 100 do not exceed.
+// percentile returns the value that p percent of the values do not exceed.
 func percentile(values []time.Duration, p int) time.Duration {
 	slices.Sort(values)
 	return values[(len(values)*p+99)/100-1]
@@ -83,9 +83,9 @@ func TestRunAllUsesTheWholeRateLimit(t *testing.T) {
 			}
 			results[r.Request.AppID]++
 			lags = append(lags, time.Since(r.Reload.EndTime))
-			// In the order of their ends, but for what one look brings in.
+			// Results come in the order in which the reloads ended, except for those that one poll finds.
 			if r.Reload.EndTime.Before(ended.Add(-15 * time.Second)) {
-				t.Errorf("%s ended at %v, long before the result that came before it, %v", r.Request.AppID, r.Reload.EndTime, ended)
+				t.Errorf("%s ended at %v, long before the reload of the previous result, which ended at %v", r.Request.AppID, r.Reload.EndTime, ended)
 			}
 			ended = r.Reload.EndTime
 		}
@@ -103,9 +103,9 @@ func TestRunAllUsesTheWholeRateLimit(t *testing.T) {
 		}
 		p95, worst := percentile(lags, 95), percentile(lags, 100)
 		if worst > 15*time.Second {
-			t.Errorf("an end was seen after %v", worst)
+			t.Errorf("the end of a reload was seen after %v", worst)
 		}
-		t.Logf("ends were seen within %v (95 %%), %v (all), with %d reads, at most %d a minute", p95, worst,
+		t.Logf("ends were seen within %v (95 %%), %v (all), with %d reads, at most %d per minute", p95, worst,
 			countRequests(tenant, reloadstest.Get)+countRequests(tenant, reloadstest.List), maxRequestsPerMinute(tenant, reloadstest.Get, reloadstest.List))
 	})
 }
@@ -129,7 +129,7 @@ func TestRunAllRunsReloadsOfOneAppInSequence(t *testing.T) {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}
 		if n := countRateLimited(tenant); n > 0 {
-			t.Errorf("%d triggers were refused since a reload was pending", n)
+			t.Errorf("%d triggers were refused because a reload was pending", n)
 		}
 	})
 }
@@ -143,7 +143,7 @@ func TestRunAllWithoutRequests(t *testing.T) {
 
 func TestRunAllStopsOnBreak(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) { // which fails if a goroutine is left
+	synctest.Test(t, func(t *testing.T) { // fails if a goroutine is left
 		tenant := reloadstest.NewTenant()
 		var apps []string
 		for i := range 200 {
@@ -159,15 +159,15 @@ func TestRunAllStopsOnBreak(t *testing.T) {
 		seen := len(tenant.Requests())
 		time.Sleep(time.Hour)
 		if more := len(tenant.Requests()) - seen; more != 0 {
-			t.Errorf("%d requests came after the break", more)
+			t.Errorf("%d requests after the break", more)
 		}
 		if n := countRequests(tenant, reloadstest.Cancel); n != 0 {
-			t.Errorf("%d reloads were cancelled, though the context had not ended", n)
+			t.Errorf("%d reloads were canceled although the context had not ended", n)
 		}
 	})
 }
 
-// Whenever the context ends, every request has exactly one result, and nothing is triggered after it.
+// Every request has exactly one result whenever the context ends. Nothing is triggered after that.
 func TestRunAllReportsEveryRequestWhenContextEnds(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(12) {
@@ -197,7 +197,7 @@ func TestRunAllReportsEveryRequestWhenContextEnds(t *testing.T) {
 				case r.Reload != nil:
 					started++
 				}
-				// One whose turn cannot come before the deadline is told so at once.
+				// A request whose turn cannot come before the deadline has its result at once.
 				if r.Err != nil && ctx.Err() == nil && !errors.Is(r.Err, reloads.ErrNotStarted) {
 					t.Errorf("seed %d: %s: %v before the context ended", seed, r.Request.AppID, r.Err)
 				}
@@ -211,7 +211,7 @@ func TestRunAllReportsEveryRequestWhenContextEnds(t *testing.T) {
 			requests := len(tenant.Requests())
 			time.Sleep(time.Hour)
 			if n := len(tenant.Requests()); n != requests {
-				t.Errorf("seed %d: %d requests came after the end", seed, n-requests)
+				t.Errorf("seed %d: %d requests after the end", seed, n-requests)
 			}
 			deadline, _ := ctx.Deadline()
 			for _, r := range tenant.Requests() {
@@ -223,13 +223,13 @@ func TestRunAllReportsEveryRequestWhenContextEnds(t *testing.T) {
 				t.Errorf("seed %d: the loop ended %v after the deadline", seed, ended.Sub(deadline))
 			}
 			if made := len(tenant.Reloads()); made < started {
-				t.Errorf("seed %d: %d results have a reload, but there are only %d", seed, started, made)
+				t.Errorf("seed %d: %d results have a reload, but the tenant has only %d", seed, started, made)
 			}
 		})
 	}
 }
 
-// A batch ends when its context does, not when it would look next.
+// A batch ends when its context ends. It does not wait until the next poll.
 func TestContextEndsBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -300,7 +300,7 @@ func TestRunAllOverHTTP(t *testing.T) {
 	}
 }
 
-// A result logs which app it is about, what became of its reload, and why.
+// A result logs the app, the status of its reload and the error.
 func TestResultLogValue(t *testing.T) {
 	t.Parallel()
 	var log logBuffer

@@ -79,7 +79,7 @@ func TestCancel(t *testing.T) {
 		want       reloads.Status
 	}{
 		{"202 with a body", `{"status":"CANCELING"}`, http.StatusAccepted, reloads.StatusCanceling},
-		{"202 that is done", `{"status":"CANCELED","more":1}`, http.StatusAccepted, reloads.StatusCanceled},
+		{"202 with the final status", `{"status":"CANCELED","more":1}`, http.StatusAccepted, reloads.StatusCanceled},
 		{"202 without a body", "", http.StatusAccepted, reloads.StatusCanceling},
 		{"202 with another body", "<html>accepted</html>", http.StatusAccepted, reloads.StatusCanceling},
 		{"202 without a status", "{}", http.StatusAccepted, reloads.StatusCanceling},
@@ -113,16 +113,16 @@ func TestCancelWithUnknownOutcome(t *testing.T) {
 	}{
 		{"refused, but canceled", []outcome{fails(errReset), respond(409, ""), record("CANCELED")}, "CANCELED", nil},
 		{"refused, but canceling", []outcome{respond(502, ""), respond(409, ""), record("CANCELING")}, "CANCELING", nil},
-		{"refused, for it succeeded", []outcome{fails(errReset), respond(409, ""), record("SUCCEEDED")}, "", reloads.ErrNotCancelable},
+		{"refused, because it succeeded", []outcome{fails(errReset), respond(409, ""), record("SUCCEEDED")}, "", reloads.ErrNotCancelable},
 		{"not found", []outcome{respond(500, ""), respond(404, ""), respond(404, "")}, "", reloads.ErrNotFound},
-		{"refused, and nobody can tell", []outcome{fails(errReset), respond(409, ""), respond(403, "")}, "", reloads.ErrForbidden},
+		{"refused, and the reload cannot be read", []outcome{fails(errReset), respond(409, ""), respond(403, "")}, "", reloads.ErrForbidden},
 		{"refused after it was never sent", []outcome{fails(errDial), respond(409, "")}, "", reloads.ErrNotCancelable},
-		{"done at last", []outcome{fails(errReset), respond(204, "")}, "CANCELED", nil},
+		{"successful after a retry", []outcome{fails(errReset), respond(204, "")}, "CANCELED", nil},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			wire := scripted(c.outcomes...)
 			got, err := scriptedClient(t, wire).Cancel(t.Context(), reloadID)
-			// What may have been cancelled is not called uncancelable.
+			// A reload that may have been canceled must not be reported as not cancelable.
 			if errors.Is(err, reloads.ErrNotCancelable) != (c.err == reloads.ErrNotCancelable) {
 				t.Errorf("%s: %v", c.name, err)
 			}
@@ -133,7 +133,7 @@ func TestCancelWithUnknownOutcome(t *testing.T) {
 	}
 }
 
-// An id is one segment of the path, whatever it holds.
+// An ID is a single segment of the path, whatever characters it contains.
 func TestIDsAreEscaped(t *testing.T) {
 	t.Parallel()
 	for id, want := range map[string]string{
@@ -214,7 +214,7 @@ func TestNilContextIsAnError(t *testing.T) {
 	}
 }
 
-// respondStream is an answer whose body is not known before it is read.
+// respondStream responds with body, whose length is not known.
 func respondStream(body io.Reader) outcome {
 	return func(r *http.Request) (*http.Response, error) {
 		h := http.Header{"Content-Type": {"text/plain"}}
@@ -222,10 +222,10 @@ func respondStream(body io.Reader) outcome {
 	}
 }
 
-// A line is there before the service has sent the next one, and is what it sent.
+// A line can be read before the service has sent the next one. Line endings are not changed.
 func TestLogIsStreamed(t *testing.T) {
 	t.Parallel()
-	first := make(chan struct{}) // closed when the first line was read
+	first := make(chan struct{}) // closed after the first line was read
 	client, requests := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
 		_, _ = io.WriteString(w, "one\r\n")
@@ -255,7 +255,7 @@ func TestLogIsStreamed(t *testing.T) {
 }
 
 func TestLogIsNotBuffered(t *testing.T) {
-	const size = 65 << 20 // more than is read of any other body
+	const size = 65 << 20 // more than the limit of any other body
 	chunk := strings.NewReader(strings.Repeat("a line of a long log\r\n", 1000))
 	client := scriptedClient(t, scripted(respondStream(io.LimitReader(repeatedReader{chunk}, size))))
 	var before, after runtime.MemStats
@@ -274,7 +274,7 @@ func TestLogIsNotBuffered(t *testing.T) {
 	}
 }
 
-// repeatedReader is its reader again and again.
+// repeatedReader reads its text again and again, without end.
 type repeatedReader struct{ *strings.Reader }
 
 func (e repeatedReader) Read(p []byte) (int, error) {
@@ -324,7 +324,7 @@ func TestClosingLogEarlyFreesConnection(t *testing.T) {
 	if err := log.Close(); err != nil {
 		t.Error(err)
 	}
-	<-freed // the test's own time limit ends it otherwise
+	<-freed // or the time limit of the test ends it
 }
 
 func TestTruncatedLogIsAnError(t *testing.T) {
@@ -344,14 +344,14 @@ func TestTruncatedLogIsAnError(t *testing.T) {
 		t.Errorf("got %q, %v", b, err)
 	}
 	if n := len(requests.requests()); n != 1 {
-		t.Errorf("%d requests, want one: what was read cannot be taken back", n)
+		t.Errorf("%d requests, want 1: a log that was partly read cannot be retried", n)
 	}
 }
 
 func TestLogReadErrorHasNoToken(t *testing.T) {
 	t.Parallel()
-	broken := errors.New("broken: " + testToken)
-	body := io.MultiReader(strings.NewReader("line"), readerFunc(func([]byte) (int, error) { return 0, broken }))
+	cause := errors.New("cause: " + testToken)
+	body := io.MultiReader(strings.NewReader("line"), readerFunc(func([]byte) (int, error) { return 0, cause }))
 	log, err := scriptedClient(t, scripted(respondStream(body))).Log(t.Context(), "app", reloadID)
 	if err != nil {
 		t.Fatal(err)
@@ -359,7 +359,7 @@ func TestLogReadErrorHasNoToken(t *testing.T) {
 	defer log.Close()
 	checkNoSecrets(t, "the log", printAll(log))
 	_, err = io.ReadAll(log)
-	if !errors.Is(err, broken) {
+	if !errors.Is(err, cause) {
 		t.Fatalf("got %v", err)
 	}
 	checkNoSecrets(t, "the error", err.Error())
@@ -369,7 +369,7 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// A log cannot be told from other text, but the page of a gateway can.
+// A log can be any text, but an HTML page of a gateway is recognized.
 func TestHTMLPageIsNotALog(t *testing.T) {
 	t.Parallel()
 	client := scriptedClient(t, scripted(respond(200, "<html>Sign in", "Content-Type", "text/html; charset=utf-8")))

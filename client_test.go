@@ -61,7 +61,7 @@ func TestTenantURLs(t *testing.T) {
 
 func TestInvalidTenantURLs(t *testing.T) {
 	t.Parallel()
-	for tenantURL, says := range map[string]string{
+	for tenantURL, contains := range map[string]string{
 		"":                                           "https://",
 		"t.example.com":                              "https://",
 		"//t.example.com":                            "https://",
@@ -94,14 +94,14 @@ func TestInvalidTenantURLs(t *testing.T) {
 			t.Errorf("%q is accepted", tenantURL)
 			continue
 		}
-		refusedBeforeSending(t, err, "tenant URL", says)
+		refusedBeforeSending(t, err, "tenant URL", contains)
 		checkNoSecrets(t, "the error", err.Error(), "test-secret")
 	}
 }
 
 func TestInvalidOptions(t *testing.T) {
 	t.Parallel()
-	for says, opt := range map[string]reloads.Option{
+	for contains, opt := range map[string]reloads.Option{
 		"opts [0]":                       nil,
 		"WithHTTPClient nil":             reloads.WithHTTPClient(nil),
 		"WithLogger nil":                 reloads.WithLogger(nil),
@@ -120,10 +120,10 @@ func TestInvalidOptions(t *testing.T) {
 	} {
 		client, err := reloads.NewClient("https://t.example.com", reloads.APIKey(testToken), opt)
 		if client != nil {
-			t.Errorf("%s is accepted", says)
+			t.Errorf("%s is accepted", contains)
 			continue
 		}
-		refusedBeforeSending(t, err, says)
+		refusedBeforeSending(t, err, contains)
 	}
 	for _, tokens := range []reloads.TokenSource{nil, reloads.TokenFunc(nil)} {
 		_, err := reloads.NewClient("https://t.example.com", tokens)
@@ -131,7 +131,7 @@ func TestInvalidOptions(t *testing.T) {
 	}
 }
 
-// A thousand goroutines share a client: every call has its own answer.
+// A thousand goroutines share a client. Every call returns its own response.
 func TestClientIsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
 	client, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -164,11 +164,11 @@ func TestClientDoesNotPrintToken(t *testing.T) {
 	checkNoSecrets(t, "a struct", printAll(struct{ Client *reloads.Client }{client}), hexToken)
 }
 
-// secretVariable is the value of a variable of a request: people put passwords in them.
+// secretVariable is the value of a variable of a request. Users put passwords in variables.
 const secretVariable = "test-password-91c7"
 
-// Neither the token nor the value of a variable is in anything that the package or its fake tenant prints, logs or keeps,
-// whatever goes wrong.
+// Neither the token nor the value of a variable is in anything that the package or its fake tenant prints, logs or
+// records, whatever fails.
 func TestSecretsAreNotPrinted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -187,7 +187,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		}
 		req := reloads.Request{AppID: "app", Variables: map[string]string{"Password": secretVariable}}
 		unsendable := reloads.Request{AppID: "app", Variables: map[string]string{"Password": strings.Repeat(secretVariable, 20)}}
-		broken := reloads.Request{AppID: "app", Variables: map[string]string{"Password": secretVariable + "\xff"}}
+		invalid := reloads.Request{AppID: "app", Variables: map[string]string{"Password": secretVariable + "\xff"}}
 		printedValues := []any{client, opts, hc, req, &req, unsendable}
 		for _, fault := range []reloadstest.Fault{
 			{}, {LoseBefore: true}, {LoseAfter: true}, {Status: 500}, {Status: 429}, {Status: 200, Body: "<html>"}, {Status: 403}, {CutBody: 20},
@@ -200,7 +200,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 				r, err := client.Run(ctx, req)
 				printedValues = append(printedValues, r, err)
-				for r := range client.RunAll(ctx, []reloads.Request{req, {AppID: "bad", Variables: req.Variables}, unsendable, broken, {AppID: "no such app", Variables: req.Variables}}) {
+				for r := range client.RunAll(ctx, []reloads.Request{req, {AppID: "bad", Variables: req.Variables}, unsendable, invalid, {AppID: "no such app", Variables: req.Variables}}) {
 					printedValues = append(printedValues, r, &r, r.Err)
 				}
 				cancel()
@@ -226,7 +226,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		}
 		checkNoSecrets(t, "the log", log.String(), secrets...)
 		if n := strings.Count(log.String(), "\n"); n < 100 {
-			t.Errorf("the log has %d lines, too few to tell", n)
+			t.Errorf("the log has %d lines, want at least 100", n)
 		}
 	})
 }
@@ -243,7 +243,7 @@ func (a withToken) RoundTrip(r *http.Request) (*http.Response, error) {
 	return a.base.RoundTrip(r)
 }
 
-// Programs compile against these names and signatures: a change of one of them is a new major version.
+// Programs compile against these names and signatures. A change to one of them needs a new major version.
 var (
 	_ func(string, reloads.TokenSource, ...reloads.Option) (*reloads.Client, error) = reloads.NewClient
 

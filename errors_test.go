@@ -14,7 +14,7 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// errorClasses are all that an error can match.
+// errorClasses are the errors that an *Error or a *ReloadError can match.
 var errorClasses = []error{
 	reloads.ErrBadRequest, reloads.ErrUnauthorized, reloads.ErrForbidden, reloads.ErrNotFound, reloads.ErrNotCancelable,
 	reloads.ErrReloadPending, reloads.ErrQuotaExceeded, reloads.ErrRateLimited, reloads.ErrServer, reloads.ErrCursorLoop,
@@ -43,10 +43,10 @@ func TestErrorClasses(t *testing.T) {
 		{"404", reloads.Error{StatusCode: 404}, reloads.ErrNotFound},
 		{"409", reloads.Error{StatusCode: 409}, reloads.ErrNotCancelable},
 		{"429 without a body", reloads.Error{StatusCode: 429, Method: "POST", Path: reloadsPath}, reloads.ErrRateLimited},
-		{"429 of the limit", reloads.Error{StatusCode: 429, Method: "POST", Path: reloadsPath, Details: codes("HTTP-429")}, reloads.ErrRateLimited},
+		{"429 of the rate limit", reloads.Error{StatusCode: 429, Method: "POST", Path: reloadsPath, Details: codes("HTTP-429")}, reloads.ErrRateLimited},
 		{"429 with another code", reloads.Error{StatusCode: 429, Method: "POST", Path: reloadsPath, Details: codes("X")}, reloads.ErrReloadPending},
-		{"429 to wait for", reloads.Error{StatusCode: 429, Method: "POST", Path: reloadsPath, Details: codes("X"), RetryAfter: 1}, reloads.ErrRateLimited},
-		{"429 with its code", reloads.Error{StatusCode: 429, Method: "POST", Path: reloadsPath, Details: codes("RELOADS-007"), RetryAfter: 1}, reloads.ErrReloadPending},
+		{"429 with Retry-After", reloads.Error{StatusCode: 429, Method: "POST", Path: reloadsPath, Details: codes("X"), RetryAfter: 1}, reloads.ErrRateLimited},
+		{"429 with the code of a pending reload", reloads.Error{StatusCode: 429, Method: "POST", Path: reloadsPath, Details: codes("RELOADS-007"), RetryAfter: 1}, reloads.ErrReloadPending},
 		{"429 of a get", reloads.Error{StatusCode: 429, Method: "GET", Path: reloadsPath, Details: codes("X")}, reloads.ErrRateLimited},
 		{"429 of a cancel", reloads.Error{StatusCode: 429, Method: "POST", Path: cancelPath, Details: codes("X")}, reloads.ErrRateLimited},
 		{"500", reloads.Error{StatusCode: 500}, reloads.ErrServer},
@@ -91,7 +91,7 @@ func TestErrorsMatchTheirCodes(t *testing.T) {
 	}
 }
 
-// One row for each answer that the service documents.
+// The table has a row for each error response that the service documents.
 func TestDocumentedErrorResponses(t *testing.T) {
 	t.Parallel()
 	type row struct {
@@ -100,7 +100,7 @@ func TestDocumentedErrorResponses(t *testing.T) {
 		file     string
 		header   []string
 		class    error
-		want     reloads.Error // besides what the row says anyway
+		want     reloads.Error // without the fields that follow from the row
 	}
 	detail := func(code reloads.Code, title, text string) []reloads.ErrorDetail {
 		return []reloads.ErrorDetail{{Code: code, Title: title, Detail: text}}
@@ -207,7 +207,7 @@ func TestErrorBodyVariants(t *testing.T) {
 	}
 }
 
-// An error that lists thousands of errors has them all, and a text of a few.
+// An error response with thousands of errors keeps all of them, but the message has only the first ones.
 func TestErrorBodyWithManyErrors(t *testing.T) {
 	t.Parallel()
 	body := `{"errors":[` + strings.Repeat(`{"code":"A","title":"B"},`, 9999) + `{"code":"RELOADS-012"}]}`
@@ -253,12 +253,12 @@ func TestErrorMessages(t *testing.T) {
 	}
 }
 
-// reloadFailure is a failed reload that says why.
+// reloadFailure returns the error of a failed reload.
 func reloadFailure(code, message, log string) error {
 	return &reloads.ReloadError{Reload: &reloads.Reload{ID: "1", AppID: "2", Status: "FAILED", ErrorCode: code, ErrorMessage: message, Log: log}}
 }
 
-// What a server writes ends up in logs and terminals: one error, one line.
+// The text of a server ends up in logs and terminals, so it must not contain control characters.
 func TestErrorMessagesAreOneLine(t *testing.T) {
 	t.Parallel()
 	const body = `{"errors":[{"code":"A\nB","title":"C\nlevel=ERROR","detail":"D\r\u001b[2J"}],"traceId":"E\nF"}`
@@ -270,11 +270,11 @@ func TestErrorMessagesAreOneLine(t *testing.T) {
 
 func TestErrorMessagesOmitTheQuery(t *testing.T) {
 	t.Parallel()
-	for name, o := range map[string]outcome{"answer": respond(404, ""), "no answer": fails(errReset)} {
+	for name, o := range map[string]outcome{"response": respond(404, ""), "no response": fails(errReset)} {
 		_, err := scriptedClient(t, scripted(o), noRetries).List(t.Context(), reloads.ListOptions{AppID: "secret-app", Filter: "secret-filter"})
 		checkNoSecrets(t, name, fmt.Sprintf("%v %+v %#v", err, err, err), "secret", "filter")
 		if !strings.Contains(err.Error(), "GET /api/v1/reloads: ") {
-			t.Errorf("%s: %v does not tell the request", name, err)
+			t.Errorf("%s: %v does not name the request", name, err)
 		}
 	}
 }

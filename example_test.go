@@ -399,7 +399,7 @@ func ExampleFilter() {
 	// 2026-11-03 FAILED
 }
 
-// Tell the refusals of a trigger apart: each wants something else.
+// Distinguish the reasons why a trigger was refused. Each needs a different reaction.
 func ExampleError() {
 	tenant := reloadstest.NewTenant()
 	tenant.AddApp("busy", reloadstest.App{QueueFor: time.Hour})
@@ -429,7 +429,7 @@ func ExampleError() {
 	// unknown is refused: 403 RELOADS-003
 }
 
-// Clients that use the same key share the service's limits, so they should share their limiters, too. Anything with a
+// Clients that use the same key share the limits of the service, so they should also share their limiters. Any type with a
 // Wait method is a limiter.
 func ExampleWithLimiters() {
 	limiters := reloads.Limiters{
@@ -445,7 +445,8 @@ func ExampleWithLimiters() {
 	// true <nil>
 }
 
-// A token that expires: the source keeps it, and gets another one when the service answers 401.
+// Use a token that expires. The client gets a token from the source for each attempt. After a 401 it gets another one and
+// retries once.
 func ExampleTokenFunc() {
 	tokens := reloads.TokenFunc(func(ctx context.Context) (string, error) {
 		return os.Getenv("QLIK_ACCESS_TOKEN"), nil
@@ -455,7 +456,7 @@ func ExampleTokenFunc() {
 	// Output: true <nil>
 }
 
-// Triggerer is what the function below needs of a client: a test may give it anything else that has the method.
+// Triggerer is the part of a client that the function below uses. A test can pass any other type with this method.
 type Triggerer interface {
 	Trigger(ctx context.Context, req reloads.Request) (*reloads.Reload, error)
 }
@@ -469,7 +470,7 @@ func (r *recorder) Trigger(_ context.Context, req reloads.Request) (*reloads.Rel
 	return &reloads.Reload{ID: "1", AppID: req.AppID, Status: reloads.StatusQueued}, nil
 }
 
-// Declare the interface where it is used, with the methods that are used there.
+// Declare the interface where it is used, with only the methods that are needed there.
 func ExampleClient_Trigger_consumerSideInterface() {
 	refresh := func(ctx context.Context, t Triggerer, apps ...string) error {
 		for _, app := range apps {
@@ -496,8 +497,7 @@ func Example_testingWithTheFakeTenant() {
 	// Output: true
 }
 
-// Test a program with gock: a client without an http.Client of its own uses the default transport, which gock
-// replaces.
+// Test a program with gock. A client without its own http.Client uses the default transport, which gock replaces.
 func Example_testingWithGock() {
 	defer gock.Off()
 	gock.New("https://your-tenant.us.qlikcloud.com").

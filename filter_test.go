@@ -54,7 +54,7 @@ func TestFilters(t *testing.T) {
 	}
 }
 
-// Whatever the spelling, a filter selects what it says: the fake tenant reads it, by the rule that and binds tighter.
+// The fake tenant evaluates the filters. In its grammar, "and" has precedence over "or".
 func TestFiltersSelectReloads(t *testing.T) {
 	t.Parallel()
 	const odd = reloads.Status(`x" or "a) eq (b`)
@@ -137,8 +137,8 @@ func TestInvalidListOptionsAreNotSent(t *testing.T) {
 	t.Parallel()
 	client, requests := serve(t, always(http.StatusOK, emptyPage))
 	for _, c := range []struct {
-		opts reloads.ListOptions
-		says []string
+		opts     reloads.ListOptions
+		contains []string
 	}{
 		{reloads.ListOptions{PageSize: -1}, []string{"PageSize", "-1", "1 to 100"}},
 		{reloads.ListOptions{PageSize: 101}, []string{"PageSize", "101", "1 to 100"}},
@@ -147,9 +147,9 @@ func TestInvalidListOptionsAreNotSent(t *testing.T) {
 		{reloads.ListOptions{Prev: "https://t.example.com/?#a"}, []string{"cursor", "https://t.example.com"}},
 	} {
 		_, err := client.List(t.Context(), c.opts)
-		refusedBeforeSending(t, err, c.says...)
+		refusedBeforeSending(t, err, c.contains...)
 		ids, errs, err := collect(client.All(t.Context(), c.opts))
-		if refusedBeforeSending(t, err, c.says...); errs != 1 || ids != nil {
+		if refusedBeforeSending(t, err, c.contains...); errs != 1 || ids != nil {
 			t.Errorf("%+v: All yields %v and %d errors", c.opts, ids, errs)
 		}
 		n := 0

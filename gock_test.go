@@ -13,16 +13,16 @@ import (
 
 const tenantURL = "https://your-tenant.us.qlikcloud.com"
 
-// gockClient is a client whose transport is the default one, which gock replaces. gock is global: its tests do not run
-// in parallel.
+// gockClient returns a client with the default transport, which gock replaces. gock is global, so tests that use it do
+// not run in parallel.
 func gockClient(t *testing.T) *reloads.Client {
 	t.Helper()
 	t.Cleanup(func() {
 		if !gock.IsDone() {
-			t.Errorf("%d of the mocks were not asked for", len(gock.Pending()))
+			t.Errorf("%d mocks were not used", len(gock.Pending()))
 		}
 		if gock.HasUnmatchedRequest() {
-			t.Errorf("there was a request that no mock fits: %s", gock.GetUnmatchedRequests()[0].URL)
+			t.Errorf("a request does not match any mock: %s", gock.GetUnmatchedRequests()[0].URL)
 		}
 		gock.Off()
 	})
@@ -56,7 +56,7 @@ func TestGockTriggerGetCancel(t *testing.T) {
 		t.Errorf("cancel: %s, %v", status, err)
 	}
 	if _, err := client.Cancel(t.Context(), triggered.ID); !errors.Is(err, reloads.ErrNotCancelable) {
-		t.Errorf("cancel again: %v", err)
+		t.Errorf("second cancel: %v", err)
 	}
 }
 

@@ -25,25 +25,25 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// testToken is what the tests authenticate with; it must never be seen outside of the Authorization header.
+// testToken is the token of the tests. It must not appear outside of the Authorization header.
 const testToken = "test-token-5f3a"
 
 const reloadID = "5be59decca62aa00097268a4"
 
-// sentRequest is one request as it went over the wire.
+// sentRequest is one request as it was sent.
 type sentRequest struct {
 	Method, URI, Body string
 	Header            http.Header
 	At                time.Time
 }
 
-// requestLog keeps the requests that arrive, in order.
+// requestLog records requests in the order of their arrival.
 type requestLog struct {
 	mu   sync.Mutex
 	kept []sentRequest
 }
 
-// record returns how many requests came before.
+// record adds a request and returns how many there were before.
 func (tp *requestLog) record(r *http.Request) int {
 	var body []byte
 	if r.Body != nil {
@@ -61,7 +61,7 @@ func (tp *requestLog) requests() []sentRequest {
 	return append([]sentRequest(nil), tp.kept...)
 }
 
-// count is how many requests came with the method.
+// count returns the number of requests with the method.
 func (tp *requestLog) count(method string) (n int) {
 	for _, r := range tp.requests() {
 		if r.Method == method {
@@ -71,7 +71,7 @@ func (tp *requestLog) count(method string) (n int) {
 	return n
 }
 
-// gaps are the times between the requests.
+// gaps returns the times between the requests.
 func (tp *requestLog) gaps() (gaps []time.Duration) {
 	all := tp.requests()
 	for i := range len(all) - 1 {
@@ -80,10 +80,10 @@ func (tp *requestLog) gaps() (gaps []time.Duration) {
 	return gaps
 }
 
-// outcome is what becomes of one attempt.
+// outcome is the outcome of one attempt.
 type outcome func(*http.Request) (*http.Response, error)
 
-// respond is a response; headers are names and values in turn.
+// respond returns the outcome of an attempt with this response. The headers are pairs of name and value.
 func respond(status int, body string, headers ...string) outcome {
 	return func(r *http.Request) (*http.Response, error) {
 		h := http.Header{"Content-Type": {"application/json"}}
@@ -96,12 +96,12 @@ func respond(status int, body string, headers ...string) outcome {
 	}
 }
 
-// fails is an attempt that the transport gives up on.
+// fails returns the outcome of an attempt that fails in the transport.
 func fails(err error) outcome {
 	return func(*http.Request) (*http.Response, error) { return nil, err }
 }
 
-// hangs is an attempt that nobody answers.
+// hangs is the outcome of an attempt without a response.
 func hangs(r *http.Request) (*http.Response, error) {
 	<-r.Context().Done()
 	return nil, r.Context().Err()
@@ -113,8 +113,8 @@ var (
 	errReset = &net.OpError{Op: "read", Net: "tcp", Err: errors.New("connection reset by peer")}
 )
 
-// scriptedTransport is a transport without a network: attempt n gets outcome n, those beyond the last one the last. It works in
-// a synctest bubble, where the waits between attempts take no time and can be measured exactly.
+// scriptedTransport is a transport without a network. Attempt n has outcome n, and all further attempts have the last
+// outcome. It works in a synctest bubble, where waits between attempts take no time and can be measured exactly.
 type scriptedTransport struct {
 	requestLog
 	outcomes []outcome
@@ -125,9 +125,10 @@ func (s *scriptedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return s.outcomes[min(n, len(s.outcomes)-1)](r)
 }
 
+// scripted returns a transport with these outcomes.
 func scripted(outcomes ...outcome) *scriptedTransport { return &scriptedTransport{outcomes: outcomes} }
 
-// scriptedClient is a client that talks to the script.
+// scriptedClient returns a client that uses the transport.
 func scriptedClient(t testing.TB, s http.RoundTripper, opts ...reloads.Option) *reloads.Client {
 	t.Helper()
 	opts = append([]reloads.Option{reloads.WithHTTPClient(&http.Client{Transport: s})}, opts...)
@@ -138,11 +139,11 @@ func scriptedClient(t testing.TB, s http.RoundTripper, opts ...reloads.Option) *
 	return client
 }
 
-// prefix is the path of the gateway that the test servers are behind.
+// prefix is the path of the test servers, as behind a gateway.
 const prefix = "/gw"
 
-// gateway serves handler on a real socket under the prefix, and keeps every request. What arrives beside the API's
-// paths fails the test.
+// gateway starts a server that runs handler under the prefix and records every request. A request for another path than
+// those of the API fails the test.
 func gateway(t testing.TB, handler http.HandlerFunc) (url string, requests *requestLog) {
 	t.Helper()
 	requests = &requestLog{}
@@ -158,7 +159,7 @@ func gateway(t testing.TB, handler http.HandlerFunc) (url string, requests *requ
 	return server.URL + prefix, requests
 }
 
-// serve is a gateway and its client.
+// serve returns a client of a new gateway, and the requests that it sends.
 func serve(t testing.TB, handler http.HandlerFunc, opts ...reloads.Option) (*reloads.Client, *requestLog) {
 	t.Helper()
 	url, requests := gateway(t, handler)
@@ -169,7 +170,7 @@ func serve(t testing.TB, handler http.HandlerFunc, opts ...reloads.Option) (*rel
 	return client, requests
 }
 
-// always answers every request alike.
+// always returns a handler that always sends the same response.
 func always(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
@@ -177,7 +178,7 @@ func always(status int, body string) http.HandlerFunc {
 	}
 }
 
-// testdata is a body as the service sends it.
+// testdata returns the content of a file in testdata.
 func testdata(t testing.TB, name string) string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("testdata", name))
@@ -189,14 +190,14 @@ func testdata(t testing.TB, name string) string {
 
 const emptyPage = `{"data":[],"links":{"self":{"href":"x"}}}`
 
-// queued is the least that a record of the API has.
+// queued is a record with the required fields only.
 const queued = `{"id":"` + reloadID + `","appId":"app","tenantId":"t","userId":"u","type":"external","status":"QUEUED","creationTime":"2026-11-04T03:00:00Z"}`
 
-// endpoint is one of the operations.
+// endpoint is one operation of the API.
 type endpoint struct {
 	name        string
 	method, uri string
-	ok          outcome // the least that is a success
+	ok          outcome // a minimal successful response
 	call        func(context.Context, *reloads.Client) error
 }
 
@@ -228,20 +229,20 @@ var endpoints = []endpoint{
 	}},
 }
 
-// noRetries switches retries off, where a test is about one answer.
+// noRetries disables retries.
 var noRetries = reloads.WithRetry(reloads.RetryPolicy{})
 
-// unlimited lets every request start at once: the benchmarks measure the client, not the rate.
+// unlimited are limiters without a limit.
 var unlimited = reloads.Limiters{
 	Read:    reloads.NewLimiter(1, 0),
 	Trigger: reloads.NewLimiter(1, 0),
 	Cancel:  reloads.NewLimiter(1, 0),
 }
 
-// unmetered is for tests of many triggers at once.
+// unmetered disables the rate limits.
 var unmetered = reloads.WithLimiters(unlimited)
 
-// pageJSON is the JSON of a page with records of these ids, and the links, which are JSON.
+// pageJSON returns the JSON of a page with records of these IDs. The links are JSON, too.
 func pageJSON(links string, ids ...string) string {
 	records := make([]string, len(ids))
 	for i, id := range ids {
@@ -250,7 +251,7 @@ func pageJSON(links string, ids ...string) string {
 	return `{"data":[` + strings.Join(records, ",") + `],"links":` + links + `}`
 }
 
-// servePages serves pages by their query.
+// servePages returns a client of a server with the pages, by query.
 func servePages(t testing.TB, pages map[string]string, opts ...reloads.Option) (*reloads.Client, *requestLog) {
 	t.Helper()
 	return serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -262,7 +263,7 @@ func servePages(t testing.TB, pages map[string]string, opts ...reloads.Option) (
 	}, opts...)
 }
 
-// threePages pages, with links of every form.
+// threePages is a list of three pages, with various forms of links.
 var threePages = map[string]string{
 	"":                  pageJSON(`{"self":{"href":"/1"},"next":{"href":"https://elsewhere.example.com/api/v1/reloads?appId=a&next=2"}}`, "a", "b"),
 	"appId=a&next=2":    pageJSON(`{"next":{"href":"/api/v1/reloads?next=3%3D%3D#top"},"prev":{"href":"?prev=1"}}`),
@@ -272,7 +273,7 @@ var threePages = map[string]string{
 	"limit=2&prev=last": pageJSON(`{"prev":{"href":"?prev=2"}}`, "c", "d"),
 }
 
-// collect ranges to the end: the ids, the number of errors, and the last one.
+// collect ranges to the end. It returns the IDs, the number of errors and the last error.
 func collect(seq iter.Seq2[*reloads.Reload, error]) (ids []string, errs int, last error) {
 	for r, err := range seq {
 		if err != nil {
@@ -287,6 +288,7 @@ func collect(seq iter.Seq2[*reloads.Reload, error]) (ids []string, errs int, las
 	return ids, errs, last
 }
 
+// queries returns the queries of the requests.
 func queries(requests *requestLog) (queries []string) {
 	for _, r := range requests.requests() {
 		_, query, _ := strings.Cut(r.URI, "?")
@@ -295,9 +297,10 @@ func queries(requests *requestLog) (queries []string) {
 	return queries
 }
 
+// responseHead is the beginning of a successful response of rawServer.
 const responseHead = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
-// rawServer answers each request with what respond writes to the connection, and closes it.
+// rawServer starts a server that calls respond for each request and then closes the connection.
 func rawServer(t testing.TB, respond func(io.Writer)) (url string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -325,12 +328,12 @@ func rawServer(t testing.TB, respond func(io.Writer)) (url string) {
 	return "http://" + listener.Addr().String()
 }
 
-// writeText is a response of so many bytes as there are.
+// writeText returns a response of rawServer that consists of the text.
 func writeText(text string) func(io.Writer) {
 	return func(w io.Writer) { _, _ = io.WriteString(w, text) }
 }
 
-// rawClient gives up on an attempt after some seconds and does not try again.
+// rawClient returns a client of a rawServer. It does not retry.
 func rawClient(t testing.TB, url string, opts ...reloads.Option) *reloads.Client {
 	t.Helper()
 	client, err := reloads.NewClient(url, reloads.APIKey(testToken), append([]reloads.Option{noRetries, reloads.WithLimiters(unlimited)}, opts...)...)
@@ -340,17 +343,17 @@ func rawClient(t testing.TB, url string, opts ...reloads.Option) *reloads.Client
 	return client
 }
 
-// newTenant is a tenant with one app, "app", that runs by the script.
+// newTenant returns a tenant with one app, "app", that follows the script.
 func newTenant(script reloadstest.App, opts ...reloadstest.Option) *reloadstest.Tenant {
 	tenant := reloadstest.NewTenant(opts...)
 	tenant.AddApp("app", script)
 	return tenant
 }
 
-// defaultPolling is what a client has that is not a fake tenant's own.
+// defaultPolling is the default of NewClient. The clients of a fake tenant poll more often.
 var defaultPolling = reloads.WithPolling(reloads.PollPolicy{})
 
-// countRequests is the number of requests of an operation that the tenant has seen.
+// countRequests returns the number of requests of an operation that the tenant received.
 func countRequests(tenant *reloadstest.Tenant, op reloadstest.Operation) (n int) {
 	for _, r := range tenant.Requests() {
 		if r.Operation == op {
@@ -360,7 +363,7 @@ func countRequests(tenant *reloadstest.Tenant, op reloadstest.Operation) (n int)
 	return n
 }
 
-// countRateLimited is how many requests the tenant answered with 429.
+// countRateLimited returns the number of requests that the tenant refused with 429.
 func countRateLimited(tenant *reloadstest.Tenant) (n int) {
 	for _, r := range tenant.Requests() {
 		if r.Status == http.StatusTooManyRequests {
@@ -370,7 +373,7 @@ func countRateLimited(tenant *reloadstest.Tenant) (n int) {
 	return n
 }
 
-// requestsFor asks for one reload of each app.
+// requestsFor returns one request for each app.
 func requestsFor(apps ...string) (reqs []reloads.Request) {
 	for _, app := range apps {
 		reqs = append(reqs, reloads.Request{AppID: app})
@@ -378,7 +381,7 @@ func requestsFor(apps ...string) (reqs []reloads.Request) {
 	return reqs
 }
 
-// logBuffer is what a client logs.
+// logBuffer contains the log of a client.
 type logBuffer struct{ bytes.Buffer }
 
 func (j *logBuffer) option(level slog.Level) reloads.Option {
@@ -390,7 +393,7 @@ func (j *logBuffer) option(level slog.Level) reloads.Option {
 	}})))
 }
 
-// lines are the log's, without their messages and errors, which are texts.
+// lines returns the lines of the log without messages and errors, which are free text.
 func (j *logBuffer) lines(t *testing.T) (lines []map[string]any) {
 	t.Helper()
 	for dec := json.NewDecoder(&j.Buffer); dec.More(); {
@@ -405,7 +408,7 @@ func (j *logBuffer) lines(t *testing.T) (lines []map[string]any) {
 	return lines
 }
 
-// printAll is a value as everything prints it that a program may have.
+// printAll returns the value as fmt and slog print it, in all ways that a program may use.
 func printAll(value any) string {
 	var b strings.Builder
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X"} {
@@ -416,7 +419,7 @@ func printAll(value any) string {
 	return b.String()
 }
 
-// asError is the *Error in err; the test fails if there is none.
+// asError returns the *Error in err. The test fails if there is none.
 func asError(t testing.TB, err error) *reloads.Error {
 	t.Helper()
 	var e *reloads.Error
@@ -426,33 +429,34 @@ func asError(t testing.TB, err error) *reloads.Error {
 	return e
 }
 
-// refusedBeforeSending checks an argument's error: its class, that it is no answer, and its text.
+// refusedBeforeSending checks the error of an invalid argument: it matches ErrBadRequest, is not an *Error, and contains
+// the texts.
 func refusedBeforeSending(t testing.TB, err error, texts ...string) {
 	t.Helper()
 	var e *reloads.Error
 	if !errors.Is(err, reloads.ErrBadRequest) || errors.As(err, &e) {
-		t.Fatalf("got %v (%T), want an ErrBadRequest that is no *Error", err, err)
+		t.Fatalf("got %v (%T), want an error that matches ErrBadRequest and is not an *Error", err, err)
 	}
 	for _, text := range texts {
 		if !strings.Contains(err.Error(), text) {
-			t.Errorf("the error %q does not say %q", err, text)
+			t.Errorf("the error %q does not contain %q", err, text)
 		}
 	}
 }
 
-// checkNoSecrets checks that a text holds no token.
+// checkNoSecrets checks that a text contains neither the token nor one of the secrets.
 func checkNoSecrets(t testing.TB, what, text string, secrets ...string) {
 	t.Helper()
 	for _, secret := range append(secrets, testToken) {
 		if at := strings.Index(text, secret); at >= 0 {
-			t.Errorf("%s shows the secret %q: …%s", what, secret, text[max(0, at-60):at+len(secret)])
+			t.Errorf("%s contains the secret %q: …%s", what, secret, text[max(0, at-60):at+len(secret)])
 		}
 	}
 }
 
-// Whatever the tests do to it, the client leaves nothing behind: no goroutine and no descriptor.
+// TestMain checks that the tests leave no goroutine and no file descriptor behind.
 func TestMain(m *testing.M) {
-	// The runtime's own descriptors come with the first socket.
+	// The runtime opens descriptors of its own with the first socket.
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		_ = l.Close()
 	}
@@ -465,7 +469,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// leaks is what still runs or is open, some seconds after the tests have ended; "" if nothing is.
+// leaks describes what is still running or open a few seconds after the tests. It returns "" if there is nothing.
 func leaks(descriptorsBefore int) (left string) {
 	for range 100 {
 		http.DefaultClient.CloseIdleConnections()
@@ -486,19 +490,19 @@ func leaks(descriptorsBefore int) (left string) {
 	return left
 }
 
-// otherStacks are those of all goroutines but this one.
+// otherStacks returns the stacks of all other goroutines.
 func otherStacks() []string {
 	buf := make([]byte, 4<<20)
 	return strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")[1:]
 }
 
-// openDescriptors is how many files and sockets the process has open; 0 where the system does not tell.
+// openDescriptors returns the number of open files and sockets of the process, or 0 if the system does not provide it.
 func openDescriptors() int {
 	entries, _ := os.ReadDir("/dev/fd")
 	return len(entries)
 }
 
-// The names that decode_test.go still uses.
+// decode_test.go still uses these names.
 var (
 	answer = respond
 	plays  = scripted

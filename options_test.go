@@ -21,7 +21,7 @@ func TestAttachToPending(t *testing.T) {
 		tenant := newTenant(reloadstest.App{QueueFor: time.Second, RunFor: time.Minute})
 		ids := make([]string, 5)
 		var wg sync.WaitGroup
-		for i := range ids { // as many processes
+		for i := range ids { // each is a process of its own
 			wg.Go(func() {
 				reload, err := tenant.NewClient().Run(t.Context(), reloads.Request{AppID: "app"}, reloads.AttachToPending())
 				if err != nil {
@@ -34,7 +34,7 @@ func TestAttachToPending(t *testing.T) {
 		wg.Wait()
 		for _, id := range ids {
 			if id != ids[0] {
-				t.Fatalf("they ended with the reloads %q, want one", ids)
+				t.Fatalf("got the reloads %q, want one", ids)
 			}
 		}
 		if n := len(tenant.Reloads()); n != 1 {
@@ -52,7 +52,7 @@ func TestRunWithoutAttachToPending(t *testing.T) {
 	}
 }
 
-// The reload that was in the way is over when it is looked for: then there is nothing to attach to, but the app is free.
+// The pending reload has finished before the client lists it. There is nothing to attach to, and the app can be triggered.
 func TestAttachToPendingThatHasFinished(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestAttachToPendingThatHasFinished(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		reload, err := tenant.NewClient().Run(t.Context(), reloads.Request{AppID: "app"}, reloads.AttachToPending())
 		if err != nil || reload.UserID == "SomebodyElse" || len(tenant.Reloads()) != 2 {
-			t.Errorf("got %+v, %v with %d reloads, want one of its own", reload, err, len(tenant.Reloads()))
+			t.Errorf("got %+v, %v with %d reloads, want a new reload", reload, err, len(tenant.Reloads()))
 		}
 	})
 }
@@ -86,19 +86,19 @@ func TestCancelOnAbort(t *testing.T) {
 		script reloadstest.App
 		faults []reloadstest.Fault
 		opts   []reloads.RunOption
-		status reloads.Status // of the reload that is returned
+		status reloads.Status // of the returned reload
 		also   error
-		inside reloads.Status // what the tenant has
+		inside reloads.Status // in the tenant
 	}{
 		"queued":  {reloadstest.App{QueueFor: time.Hour}, nil, []reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusCanceled, nil, reloads.StatusCanceled},
 		"running": {reloadstest.App{RunFor: time.Hour, CancelFor: time.Minute}, nil, []reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusCanceling, nil, reloads.StatusCanceling},
-		"over by then": {reloadstest.App{RunFor: 61 * time.Second}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Delay: 5 * time.Second}},
+		"finished before the cancel": {reloadstest.App{RunFor: 61 * time.Second}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Delay: 5 * time.Second}},
 			[]reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusSucceeded, reloads.ErrNotCancelable, reloads.StatusSucceeded},
-		"gone": {reloadstest.App{RunFor: time.Hour}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Status: 404, Times: -1}},
+		"not found": {reloadstest.App{RunFor: time.Hour}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Status: 404, Times: -1}},
 			[]reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusReloading, reloads.ErrNotFound, reloads.StatusReloading},
-		"the tenant does not answer": {reloadstest.App{RunFor: time.Hour}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Delay: time.Hour, Times: -1}},
+		"no response": {reloadstest.App{RunFor: time.Hour}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Delay: time.Hour, Times: -1}},
 			[]reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusReloading, context.DeadlineExceeded, reloads.StatusReloading},
-		"not asked for": {reloadstest.App{RunFor: time.Hour}, nil, nil, reloads.StatusReloading, nil, reloads.StatusReloading},
+		"without CancelOnAbort": {reloadstest.App{RunFor: time.Hour}, nil, nil, reloads.StatusReloading, nil, reloads.StatusReloading},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -118,14 +118,14 @@ func TestCancelOnAbort(t *testing.T) {
 					t.Errorf("it took %v, want at most 10 s after the context ended", took)
 				}
 				if got := tenant.Reloads()[0].Status; got != c.inside {
-					t.Errorf("in the tenant it is %s, want %s", got, c.inside)
+					t.Errorf("the tenant has the status %s, want %s", got, c.inside)
 				}
 			})
 		})
 	}
 }
 
-// What somebody else triggered is not cancelled.
+// A reload that somebody else triggered is not canceled.
 func TestCancelOnAbortSparesAttachedReload(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -155,7 +155,7 @@ func TestRunAllAttachesAndCancels(t *testing.T) {
 			if r.Request.AppID == "app" {
 				want = reloads.StatusReloading
 				if r.Reload.ID != theirs.ID {
-					t.Errorf("it is not attached to the pending reload, but to %s", r.Reload.ID)
+					t.Errorf("attached to %s, want the pending reload", r.Reload.ID)
 				}
 			}
 			if !errors.Is(r.Err, context.DeadlineExceeded) || r.Reload.Status != want {

@@ -32,7 +32,7 @@ func TestList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The page's example links have no query; that is an error only for who follows them.
+	// The links of the documented example have no query. This is an error only when they are used as cursors.
 	want := &reloads.Page{Reloads: []reloads.Reload{documented}, Next: "?", Prev: "?", Self: "http://example.com"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the page (-want +got):\n%s", diff)
@@ -42,13 +42,13 @@ func TestList(t *testing.T) {
 	}
 }
 
-// No address in a body is contacted, only the query of a link is used; an empty page is not the end.
+// Only the query of a link is used, and no address in a body is contacted. An empty page is not the end.
 func TestAllForward(t *testing.T) {
 	t.Parallel()
 	client, requests := servePages(t, threePages)
 	all := client.All(t.Context(), reloads.ListOptions{})
 	if n := len(requests.requests()); n != 0 {
-		t.Errorf("%d requests before it was ranged over", n)
+		t.Errorf("%d requests before the range", n)
 	}
 	for _, all := range []iter.Seq2[*reloads.Reload, error]{all, all} { // ranging again starts again
 		ids, _, err := collect(all)
@@ -109,7 +109,7 @@ func TestBreakSendsNoFurtherRequest(t *testing.T) {
 	}
 }
 
-// What the caller does with the options afterwards changes nothing.
+// Changes to the options after the call have no effect.
 func TestListOptionsAreCopied(t *testing.T) {
 	t.Parallel()
 	client, requests := serve(t, always(http.StatusOK, emptyPage))
@@ -140,11 +140,11 @@ func TestErrorEndsIteration(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if ids, errs, err := collect(client.All(ctx, reloads.ListOptions{})); ids != nil || errs != 1 || !errors.Is(err, context.Canceled) {
-		t.Errorf("with an ended context: %v, %d errors, the last %v", ids, errs, err)
+		t.Errorf("with a canceled context: %v, %d errors, the last %v", ids, errs, err)
 	}
 }
 
-// A context that ends ends the iteration, wherever it is.
+// The iteration ends with its context.
 func TestContextEndsIteration(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -162,7 +162,7 @@ func TestContextEndsIteration(t *testing.T) {
 	})
 }
 
-// The same iterator is ranged over by many at once, each from the beginning.
+// Many goroutines range over the same iterator at once. Each starts at the beginning.
 func TestConcurrentIteration(t *testing.T) {
 	t.Parallel()
 	client, _ := servePages(t, threePages)
@@ -189,21 +189,21 @@ func TestEndOfList(t *testing.T) {
 			t.Errorf("%s: %v, %v, %d requests", links, ids, err, len(requests.requests()))
 		}
 	}
-	// A link that leads nowhere is not taken for the end.
+	// A link without a query is an error, not the end.
 	for _, href := range []string{"https://t.example.com/api/v1/reloads", "x", "/?", "?#next=1"} {
 		client, _ := serve(t, always(http.StatusOK, pageJSON(`{"next":{"href":"`+href+`"}}`, "a")))
 		if ids, errs, err := collect(client.All(t.Context(), reloads.ListOptions{})); len(ids) != 1 || errs != 1 || err == nil {
 			t.Errorf("%s: %v and %v, want an error after the page", href, ids, err)
 		}
 	}
-	// A page without links is the last one, too.
+	// A page without links is the last one.
 	client, _ := serve(t, always(http.StatusOK, `{"data":[{"id":"a"}]}`))
 	if ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{})); len(ids) != 1 || err != nil {
 		t.Errorf("without links: %v and %v", ids, err)
 	}
 }
 
-// A list whose pages are empty for ever comes to an end; one with some empty pages is read whole.
+// A list with many empty pages is read completely. A list of nothing but empty pages ends with an error.
 func TestEmptyPages(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -248,11 +248,11 @@ func TestCursorLoop(t *testing.T) {
 	}
 }
 
-// Wherever a link leads, the next request goes to the client's own address, with the link's query, or there is none.
+// The next request goes to the client's own endpoint with the query of the link, whatever host the link names.
 func TestLinksToOtherHosts(t *testing.T) {
 	t.Parallel()
 	elsewhere, hits := gateway(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, emptyPage) })
-	for href, follows := range map[string]string{
+	for href, query := range map[string]string{
 		elsewhere + "/api/v1/reloads?next=2":           "next=2",
 		"http://elsewhere.example.com?next=2":          "next=2",
 		"ftp://127.0.0.1/?next=2":                      "next=2",
@@ -271,19 +271,19 @@ func TestLinksToOtherHosts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pages := map[string]string{"": pageJSON(`{"next":{"href":`+string(link)+`}}`, "a"), follows: pageJSON("{}", "b")}
+		pages := map[string]string{"": pageJSON(`{"next":{"href":`+string(link)+`}}`, "a"), query: pageJSON("{}", "b")}
 		client, requests := servePages(t, pages, noRetries)
 		ids, errs, _ := collect(client.All(t.Context(), reloads.ListOptions{}))
 		want := []string{"a", "b"}
-		if follows == "an error" {
+		if query == "an error" {
 			want = want[:1]
 		}
-		if diff := cmp.Diff(want, ids); diff != "" || (errs > 0) != (follows == "an error") || len(requests.requests()) != len(want) {
+		if diff := cmp.Diff(want, ids); diff != "" || (errs > 0) != (query == "an error") || len(requests.requests()) != len(want) {
 			t.Errorf("%q: %d requests, %d errors (-want +got):\n%s", href, len(requests.requests()), errs, diff)
 		}
 	}
 	if n := len(hits.requests()); n != 0 {
-		t.Errorf("%d requests went elsewhere", n)
+		t.Errorf("%d requests went to another host", n)
 	}
 }
 
@@ -298,7 +298,7 @@ func TestInvalidLinks(t *testing.T) {
 	}
 }
 
-// A link may say anything: requests only ever go to the client's own host.
+// A link can contain anything. Requests go only to the client's own host.
 func FuzzCursor(f *testing.F) {
 	for _, seed := range []string{
 		"", "?", "?next=abc==", "https://evil.example.com/?next=1", "//evil.example.com?a b", "abc", "a?b#c", "?\x00\r\nHost: evil.example.com", "?é%zz", "#?x", "\\\\evil?x",
@@ -322,19 +322,19 @@ func FuzzCursor(f *testing.F) {
 				continue
 			}
 			if sent.Scheme != "https" || sent.Host != "tenant.example.com" || sent.User != nil || sent.Path != "/api/v1/reloads" || sent.Fragment != "" {
-				t.Errorf("%q leads to %v", cursor, sent)
+				t.Errorf("%q: sent to %v", cursor, sent)
 			}
 			if strings.ContainsFunc(sent.RawQuery, func(r rune) bool { return r <= ' ' || r > '~' || r == '#' }) {
-				t.Errorf("%q: the query %q has bytes that it may not hold", cursor, sent.RawQuery)
+				t.Errorf("%q: the query %q has bytes that are not allowed in a query", cursor, sent.RawQuery)
 			}
 			if (cursor != "") != (sent.RawQuery != "") {
-				t.Errorf("%q becomes the query %q", cursor, sent.RawQuery)
+				t.Errorf("%q: the query is %q", cursor, sent.RawQuery)
 			}
 		}
 	})
 }
 
-// A page may hold more than was asked for.
+// A page can have more records than the limit of the request.
 func TestPageLargerThanLimit(t *testing.T) {
 	t.Parallel()
 	ids := make([]string, 10_000)
@@ -352,18 +352,18 @@ func TestPageLargerThanLimit(t *testing.T) {
 // if there was no error.
 func TestAllYieldsPrefixUnderFaults(t *testing.T) {
 	t.Parallel()
-	whole, broken := 0, 0
+	complete, failed := 0, 0
 	for seed := range uint64(300) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 7))
 			tenant := reloadstest.NewTenant()
-			var truth []string
+			var want []string
 			for i := range random.IntN(60) {
 				id := fmt.Sprintf("%024d", i)
 				tenant.AddReload(reloads.Reload{
 					ID: id, AppID: "app", Status: reloads.StatusSucceeded, CreationTime: time.Now().Add(time.Duration(-i) * time.Minute),
 				})
-				truth = append(truth, id)
+				want = append(want, id)
 			}
 			probability := []int{5, 2}[random.IntN(2)]
 			chance := func(*http.Request) bool { return random.IntN(probability) == 0 }
@@ -373,25 +373,25 @@ func TestAllYieldsPrefixUnderFaults(t *testing.T) {
 			client := tenant.NewClient(reloads.WithAttemptTimeout(10*time.Second), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: random.IntN(3)}))
 			opts := reloads.ListOptions{AppID: "app", PageSize: 1 + random.IntN(10)}
 			got, errs, err := collect(client.All(t.Context(), opts))
-			if errs > 1 || len(got) > len(truth) || !slices.Equal(got, truth[:len(got)]) {
-				t.Errorf("seed %d: %d errors, yielded %v of %v", seed, errs, got, truth)
+			if errs > 1 || len(got) > len(want) || !slices.Equal(got, want[:len(got)]) {
+				t.Errorf("seed %d: %d errors, yielded %v of %v", seed, errs, got, want)
 			}
-			if err == nil && len(got) != len(truth) {
-				t.Errorf("seed %d: %d of %d records and no error", seed, len(got), len(truth))
+			if err == nil && len(got) != len(want) {
+				t.Errorf("seed %d: %d of %d records and no error", seed, len(got), len(want))
 			}
 			if err == nil {
-				whole++
+				complete++
 			} else {
-				broken++
+				failed++
 			}
 		})
 	}
-	if whole < 50 || broken < 50 {
-		t.Errorf("%d lists were read whole and %d were not: too few of one kind to tell", whole, broken)
+	if complete < 50 || failed < 50 {
+		t.Errorf("%d lists were complete and %d failed, want at least 50 of each", complete, failed)
 	}
 }
 
-// randomFault is something that goes wrong with a list.
+// randomFault returns a random fault of the list operation.
 func randomFault(random *rand.Rand, match func(*http.Request) bool) reloadstest.Fault {
 	f := reloadstest.Fault{Operation: reloadstest.List, Match: match, Times: 1 + random.IntN(4)}
 	switch random.IntN(9) {
@@ -417,16 +417,16 @@ func randomFault(random *rand.Rand, match func(*http.Request) bool) reloadstest.
 	return f
 }
 
-// skipUnderRace skips a test that counts memory: the race detector multiplies it, and the time that the test takes.
+// skipUnderRace skips a test that measures memory, because the race detector multiplies memory and time.
 func skipUnderRace(t *testing.T) {
 	t.Helper()
 	info, ok := debug.ReadBuildInfo()
 	if ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
-		t.Skip("the race detector multiplies the memory that this test counts")
+		t.Skip("the race detector multiplies the memory that this test measures")
 	}
 }
 
-// heapInUse is what is left after a collection.
+// heapInUse returns the size of the heap after a garbage collection.
 func heapInUse() int64 {
 	var m runtime.MemStats
 	runtime.GC()
@@ -434,7 +434,7 @@ func heapInUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// repeatedPages serves so many pages of the same records, and calls at for each.
+// repeatedPages serves the same records as many pages. It calls at for each page.
 func repeatedPages(pages int, records string, at func()) *scriptedTransport {
 	n := 0
 	return scripted(func(r *http.Request) (*http.Response, error) {
@@ -513,7 +513,7 @@ func TestMemoryOfPagesWithLogs(t *testing.T) {
 	}
 }
 
-// unrecorded keeps no request.
+// unrecorded is a transport that does not record the requests.
 type unrecorded struct{ *scriptedTransport }
 
 func (f unrecorded) RoundTrip(r *http.Request) (*http.Response, error) { return f.outcomes[0](r) }

@@ -15,7 +15,7 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// startTimes lets n requests through the limiter, from so many goroutines, and returns when each of them started.
+// startTimes starts n requests from several goroutines and returns when the limiter let each of them start.
 func startTimes(t *testing.T, l reloads.Limiter, n, goroutines int) []time.Duration {
 	t.Helper()
 	began := time.Now()
@@ -40,7 +40,7 @@ func startTimes(t *testing.T, l reloads.Limiter, n, goroutines int) []time.Durat
 	return all
 }
 
-// maxInWindow is the largest number of starts in any window.
+// maxInWindow returns the largest number of starts in any window.
 func maxInWindow(starts []time.Duration, window time.Duration) int {
 	found, first := 0, 0
 	for i := range starts {
@@ -65,7 +65,7 @@ func TestWindowLimiterIsExactInEveryWindow(t *testing.T) {
 				if idle := got[limit-1]; idle != 0 {
 					t.Errorf("request %d of an idle limiter waited %v", limit, idle)
 				}
-				// Nine minutes' worth after the burst, at 98 % of the rate.
+				// After the burst, the requests of nine minutes start at 98 % of the rate.
 				if last, want := got[len(got)-1], 9*time.Minute*100/98; last > want {
 					t.Errorf("the last request started after %v, want at most %v", last, want)
 				}
@@ -99,7 +99,7 @@ func TestWindowLimiterIsExactForRandomPatterns(t *testing.T) {
 	}
 }
 
-// The guard alone would send a whole burst every minute for ever.
+// Without smoothing, a whole burst would start every minute.
 func TestWindowLimiterSmoothsSustainedLoad(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -134,13 +134,13 @@ func TestWindowLimiterServesInOrder(t *testing.T) {
 	})
 }
 
-// Of many who want to start again and again, none waits much longer than the others.
+// No goroutine waits much longer than the others.
 func TestWindowLimiterIsFair(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const goroutines, requests = 64, 25
 		l := reloads.NewLimiter(100, time.Minute)
-		waits := make([]time.Duration, goroutines) // of each, in all
+		waits := make([]time.Duration, goroutines) // the total of each
 		var wg sync.WaitGroup
 		for i := range goroutines {
 			wg.Go(func() {
@@ -164,7 +164,7 @@ func TestWindowLimiterIsFair(t *testing.T) {
 	})
 }
 
-// One who comes at the moment in which a request may start does not overtake the one who waits for it.
+// A caller that arrives at the moment when a request may start does not overtake a caller that is waiting.
 func TestWindowLimiterPreventsOvertaking(t *testing.T) {
 	t.Parallel()
 	for early := time.Duration(0); early < 2*time.Microsecond; early += 100 * time.Nanosecond {
@@ -180,9 +180,9 @@ func TestWindowLimiterPreventsOvertaking(t *testing.T) {
 			wait()
 			waiter := make(chan time.Duration, 1)
 			go func() { waiter <- wait() }()
-			time.Sleep(time.Minute*1015/1000 + time.Microsecond - early) // about when the waiter's turn comes
+			time.Sleep(time.Minute*1015/1000 + time.Microsecond - early) // about the moment of the waiter's turn
 			if second, first := wait(), <-waiter; second < first {
-				t.Errorf("the waiter started after %v, one who came later after %v", first, second)
+				t.Errorf("the waiter started after %v, a later caller after %v", first, second)
 			}
 		})
 	}
@@ -200,7 +200,7 @@ func TestWindowLimiterReleasesCanceledWaiters(t *testing.T) {
 		for range 100 {
 			wg.Go(func() {
 				if err := l.Wait(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, reloads.ErrRateLimited) {
-					t.Errorf("a cancelled waiter got %v", err)
+					t.Errorf("a canceled waiter got %v", err)
 				}
 			})
 		}
@@ -212,7 +212,7 @@ func TestWindowLimiterReleasesCanceledWaiters(t *testing.T) {
 			t.Fatal(err)
 		}
 		if waited := time.Since(began); waited > 62*time.Second {
-			t.Errorf("after 100 waiters gave up, the next one waited %v", waited)
+			t.Errorf("after 100 canceled waiters, the next one waited %v", waited)
 		}
 	})
 }
@@ -232,7 +232,7 @@ func TestWindowLimiterFailsEarlyWithShortDeadline(t *testing.T) {
 		if !errors.Is(err, reloads.ErrRateLimited) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want an error that is both ErrRateLimited and DeadlineExceeded", err)
 		}
-		// The third in the queue has its turn in the second window after this one.
+		// The third waiter has its turn in the second window after this one.
 		for range 2 {
 			go func() { _ = l.Wait(t.Context()) }()
 		}
@@ -241,7 +241,7 @@ func TestWindowLimiterFailsEarlyWithShortDeadline(t *testing.T) {
 			t.Errorf("behind two waiters: got %v, want ErrRateLimited", err)
 		}
 		if took := time.Since(began); took != 0 {
-			t.Errorf("it took %v to say so", took)
+			t.Errorf("the errors took %v, want none", took)
 		}
 		if err := within(4 * time.Minute); err != nil {
 			t.Errorf("with a deadline that can be met: %v", err)
@@ -259,7 +259,7 @@ func TestWindowLimiterPause(t *testing.T) {
 			t.Errorf("the first request started after %v, want 13s", got[0])
 		}
 
-		// A pause also holds those who wait already, and fails them when it goes beyond their deadline.
+		// A pause also holds waiting callers. It fails those whose deadline is before its end.
 		_ = startTimes(t, l, 7, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
@@ -285,7 +285,7 @@ func TestWindowLimiterWithoutLimit(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			if err := l.Wait(ctx); !errors.Is(err, context.Canceled) {
-				t.Errorf("%s: with an ended context: %v", name, err)
+				t.Errorf("%s: with a canceled context: %v", name, err)
 			}
 		}
 		if got := startTimes(t, reloads.NewLimiter(-5, time.Minute), 2, 1); got[1] < time.Minute {
@@ -305,7 +305,7 @@ func TestTriggersFromColdStart(t *testing.T) {
 	for name, metering := range meterings {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				time.Sleep(17 * time.Second) // a fixed window begins elsewhere
+				time.Sleep(17 * time.Second) // so that the fixed windows do not start with the test
 				tenant := newTenant(reloadstest.App{}, reloadstest.WithMetering(metering, time.Minute))
 				client := tenant.NewClient()
 				began := time.Now()
@@ -362,7 +362,7 @@ func TestConcurrentGetsStayWithinLimit(t *testing.T) {
 	}
 }
 
-// The service counts requests of others, too, so a 429 can come all the same: it makes everybody wait, once.
+// A 429 is possible, because the service also counts the requests of other clients. Then all calls of the tier wait.
 func TestRateLimitResponsePausesTier(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -396,12 +396,12 @@ func TestRateLimitResponsePausesTier(t *testing.T) {
 			t.Errorf("the reads took %v, want 13s", took)
 		}
 		if n := countRateLimited(tenant); n != 1 {
-			t.Errorf("%d requests got a 429, want the first only", n)
+			t.Errorf("%d requests got a 429, want only the first", n)
 		}
 	})
 }
 
-// A cancel does not queue behind triggers, and clients that share a limiter share its budget.
+// A cancel does not wait for triggers. Clients that share a limiter share its budget.
 func TestTiersAndSharedLimiters(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -410,7 +410,7 @@ func TestTiersAndSharedLimiters(t *testing.T) {
 		one, two := tenant.NewClient(shared), tenant.NewClient(shared)
 		trigger := func(c *reloads.Client) time.Duration {
 			began := time.Now()
-			_, _ = c.Trigger(t.Context(), reloads.Request{AppID: "app"}) // the second and third are refused: one is pending
+			_, _ = c.Trigger(t.Context(), reloads.Request{AppID: "app"}) // the second and third are refused, because one is pending
 			return time.Since(began)
 		}
 		if a, b, c := trigger(one), trigger(two), trigger(one); a != 0 || b != 0 || c < time.Minute {

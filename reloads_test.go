@@ -15,7 +15,7 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// The record of the API page, which is also the one of its page.
+// documented is the record in the documentation of the API, which also uses it in its example of a page.
 var documented = reloads.Reload{
 	ID: reloadID, AppID: "116dbfae-7fb9-4983-8e23-5ccd8c508722",
 	TenantID: "efSCcpNYuayTysONkUcE3F80zYQ_LV9w", UserID: "FyPG6xWp6prDU6BXQ3g7LY9gWR_YRkkx",
@@ -29,7 +29,7 @@ var documented = reloads.Reload{
 	Links: reloads.Links{Self: reloads.Link{Href: "http://example.com"}},
 }
 
-// The records that the service sends, by their file.
+// records are the records in testdata, by file name.
 var records = map[string]reloads.Reload{
 	"record.json": documented,
 	"record_succeeded.json": {
@@ -54,9 +54,9 @@ var records = map[string]reloads.Reload{
 func TestEnded(t *testing.T) {
 	t.Parallel()
 	for status, c := range map[reloads.Status]struct {
-		wire         string
-		ended        bool
-		endedAtATime bool // for a record that has an end time
+		wire        string
+		ended       bool
+		withEndTime bool // the same, of a record that has an end time
 	}{
 		reloads.StatusQueued:        {"QUEUED", false, false},
 		reloads.StatusReloading:     {"RELOADING", false, false},
@@ -74,13 +74,13 @@ func TestEnded(t *testing.T) {
 		if status.Ended() != c.ended || status.Active() == c.ended {
 			t.Errorf("%q: Ended %v and Active %v, want Ended %v", status, status.Ended(), status.Active(), c.ended)
 		}
-		for end, want := range map[time.Time]bool{{}: c.ended, time.Unix(1, 0): c.endedAtATime} {
+		for end, want := range map[time.Time]bool{{}: c.ended, time.Unix(1, 0): c.withEndTime} {
 			r := reloads.Reload{Status: status, EndTime: end}
 			if r.Ended() != want {
-				t.Errorf("a reload that is %q, ended at %v: Ended %v, want %v", status, end, r.Ended(), want)
+				t.Errorf("status %q, end time %v: Ended %v, want %v", status, end, r.Ended(), want)
 			}
 			if failed := want && status != reloads.StatusSucceeded; (r.Err() != nil) != failed {
-				t.Errorf("a reload that is %q, ended at %v: Err %v", status, end, r.Err())
+				t.Errorf("status %q, end time %v: Err %v", status, end, r.Err())
 			}
 		}
 	}
@@ -114,9 +114,9 @@ func TestQueueTimeAndRunTime(t *testing.T) {
 		"is running":               {reloads.Reload{CreationTime: at(0), StartTime: at(3)}, 3 * time.Second, 0},
 		"is queued":                {reloads.Reload{CreationTime: at(0)}, 0, 0},
 		"canceled in the queue":    {reloads.Reload{CreationTime: at(0), EndTime: at(4)}, 4 * time.Second, 0},
-		"times the wrong way":      {reloads.Reload{CreationTime: at(5), StartTime: at(3), EndTime: at(1)}, 0, 0},
+		"times in the wrong order": {reloads.Reload{CreationTime: at(5), StartTime: at(3), EndTime: at(1)}, 0, 0},
 		"without a creation time":  {reloads.Reload{StartTime: at(3), EndTime: at(5)}, 0, 2 * time.Second},
-		"nothing but an end, zero": {reloads.Reload{EndTime: at(5)}, 0, 0},
+		"only an end time":         {reloads.Reload{EndTime: at(5)}, 0, 0},
 	} {
 		if q, r := c.reload.QueueTime(), c.reload.RunTime(); q != c.queue || r != c.run {
 			t.Errorf("%s: queued %v and ran %v, want %v and %v", name, q, r, c.queue, c.run)
@@ -147,7 +147,7 @@ func TestReloadLogValue(t *testing.T) {
 	}
 }
 
-// loggedValue is what slog writes of a value.
+// loggedValue returns what slog writes for a value.
 func loggedValue(t *testing.T, value any) any {
 	t.Helper()
 	var b bytes.Buffer
@@ -172,8 +172,8 @@ func TestSummary(t *testing.T) {
 	}{
 		"as the service writes it": {succeeded.Log, reloads.Summary{RowsRead: rows(1200), RowsStored: rows(900), LastLines: []string{"Reload finished successfully"}}},
 		"CRLF":                     {"In total 3 rows read from sources.\r\nIn total 2 rows stored.\r\n", reloads.Summary{RowsRead: rows(3), RowsStored: rows(2)}},
-		"newlines spelled out":     {`ReloadID: 1\nIn total 3 rows read from sources.\n`, reloads.Summary{RowsRead: rows(3)}},
-		"none read is a figure":    {"In total 0 rows read from sources.", reloads.Summary{RowsRead: rows(0)}},
+		"escaped newlines":         {`ReloadID: 1\nIn total 3 rows read from sources.\n`, reloads.Summary{RowsRead: rows(3)}},
+		"zero rows":                {"In total 0 rows read from sources.", reloads.Summary{RowsRead: rows(0)}},
 		"no log":                   {"", reloads.Summary{}},
 		"an older log":             {documented.Log, reloads.Summary{LastLines: []string{"Started loading", "App saved", "Finished successfully"}}},
 		"no number":                {"In total many rows read from sources.\nIn total -1 rows stored.", reloads.Summary{}},

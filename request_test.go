@@ -11,7 +11,7 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// variables makes n of them.
+// variables returns n variables.
 func variables(n int) map[string]string {
 	m := map[string]string{}
 	for i := range n {
@@ -24,8 +24,8 @@ func TestInvalidRequestsAreNotSent(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("é", 257)
 	for name, c := range map[string]struct {
-		req  reloads.Request
-		says []string
+		req      reloads.Request
+		contains []string
 	}{
 		"no app":             {reloads.Request{}, []string{"AppID", `""`}},
 		"weight below":       {reloads.Request{AppID: "app", Weight: -1}, []string{"Weight", "-1", "1 to 10"}},
@@ -34,13 +34,13 @@ func TestInvalidRequestsAreNotSent(t *testing.T) {
 		"unnamed variable":   {reloads.Request{AppID: "app", Variables: map[string]string{"": "secret-value"}}, []string{"Variables", `""`}},
 		"long name":          {reloads.Request{AppID: "app", Variables: map[string]string{long: "secret-value"}}, []string{"Variables", "éé", "257", "256"}},
 		"long value":         {reloads.Request{AppID: "app", Variables: map[string]string{"vKey": "secret-value" + long}}, []string{"Variables", "vKey", "269", "256"}},
-		"broken value":       {reloads.Request{AppID: "app", Variables: map[string]string{"vKey": "secret-value\xff"}}, []string{"UTF-8"}},
-		"broken app":         {reloads.Request{AppID: "app\xff"}, []string{"UTF-8"}},
+		"invalid value":      {reloads.Request{AppID: "app", Variables: map[string]string{"vKey": "secret-value\xff"}}, []string{"UTF-8"}},
+		"invalid app":        {reloads.Request{AppID: "app\xff"}, []string{"UTF-8"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wire := scripted(respond(http.StatusCreated, queued))
 			_, err := scriptedClient(t, wire).Trigger(t.Context(), c.req)
-			refusedBeforeSending(t, err, c.says...)
+			refusedBeforeSending(t, err, c.contains...)
 			checkNoSecrets(t, "the error", err.Error(), "secret-value", long)
 			if n := len(wire.requests()); n != 0 {
 				t.Errorf("%d requests were sent", n)
@@ -68,7 +68,7 @@ func TestRequestsAtTheLimitsAreSent(t *testing.T) {
 	}
 }
 
-// People put passwords in variables.
+// Users put passwords in variables.
 func TestVariablesAreNotPrinted(t *testing.T) {
 	t.Parallel()
 	req := reloads.Request{

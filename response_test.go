@@ -19,27 +19,27 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// compareErrors compares what users see of an *Error.
+// compareErrors compares the exported fields of an *Error.
 var compareErrors = cmp.Options{cmpopts.IgnoreUnexported(reloads.Error{}), cmpopts.EquateErrors()}
 
-// What is no error body in the service's own form is still an *Error, and shows how it began.
+// An error response without an error body of the API is an *Error with the beginning of the body.
 func TestErrorResponsesWithOtherBodies(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("é", 1000)
 	for name, c := range map[string]struct{ body, shows string }{
-		"HTML":              {testdata(t, "gateway_502.html"), testdata(t, "gateway_502.html")},
-		"empty":             {testdata(t, "empty"), ""},
-		"cut off":           {testdata(t, "error_cut_off.json"), testdata(t, "error_cut_off.json")},
-		"null":              {"null", "null"},
-		"array":             {"[]", "[]"},
-		"no errors":         {`{"errors":[],"traceId":"1"}`, `{"errors":[],"traceId":"1"}`},
-		"errors of a type":  {`{"errors":"x"}`, `{"errors":"x"}`},
-		"error of a type":   {`{"errors":["x"]}`, `{"errors":["x"]}`},
-		"more after it":     {`{"errors":[{}]} x`, `{"errors":[{}]} x`},
-		"512 bytes":         {strings.Repeat("x", 512), strings.Repeat("x", 512)},
-		"513 bytes":         {strings.Repeat("x", 513), strings.Repeat("x", 512)},
-		"long, whole runes": {"x" + long, "x" + long[:510]},
-		"not UTF-8":         {"a\xffb", "a\uFFFDb"},
+		"HTML":                {testdata(t, "gateway_502.html"), testdata(t, "gateway_502.html")},
+		"empty":               {testdata(t, "empty"), ""},
+		"cut off":             {testdata(t, "error_cut_off.json"), testdata(t, "error_cut_off.json")},
+		"null":                {"null", "null"},
+		"array":               {"[]", "[]"},
+		"no errors":           {`{"errors":[],"traceId":"1"}`, `{"errors":[],"traceId":"1"}`},
+		"errors of a type":    {`{"errors":"x"}`, `{"errors":"x"}`},
+		"error of a type":     {`{"errors":["x"]}`, `{"errors":["x"]}`},
+		"text after the JSON": {`{"errors":[{}]} x`, `{"errors":[{}]} x`},
+		"512 bytes":           {strings.Repeat("x", 512), strings.Repeat("x", 512)},
+		"513 bytes":           {strings.Repeat("x", 513), strings.Repeat("x", 512)},
+		"long, whole runes":   {"x" + long, "x" + long[:510]},
+		"not UTF-8":           {"a\xffb", "a\uFFFDb"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := scriptedClient(t, scripted(respond(http.StatusNotFound, c.body, "Content-Type", "text/html")))
@@ -51,13 +51,13 @@ func TestErrorResponsesWithOtherBodies(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			if !errors.Is(err, reloads.ErrNotFound) {
-				t.Errorf("%v is no ErrNotFound", err)
+				t.Errorf("%v does not match ErrNotFound", err)
 			}
 		})
 	}
 }
 
-// A 2xx with something else in it than the API promises must not pass for an answer.
+// A 2xx response with an unexpected body is an error.
 func TestInvalidResponses(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{
@@ -67,7 +67,7 @@ func TestInvalidResponses(t *testing.T) {
 	} {
 		for _, e := range endpoints {
 			if e.name == "cancel" {
-				continue // its status says it all
+				continue // the status of a cancel is enough
 			}
 			wire := scripted(respond(http.StatusOK, body, "Content-Type", "text/html"))
 			var err error
@@ -79,7 +79,7 @@ func TestInvalidResponses(t *testing.T) {
 			if diff := cmp.Diff(want, *got, compareErrors); diff != "" || got.Err == nil {
 				t.Errorf("%s %q, %v (-want +got):\n%s", e.name, body, got.Err, diff)
 			}
-			if n := wire.count(e.method); n != 1 { // a trigger is also looked for
+			if n := wire.count(e.method); n != 1 { // the reload of a trigger is also listed
 				t.Errorf("%s %q: sent %d times, want once", e.name, body, n)
 			}
 			if errors.Is(err, reloads.ErrOutcomeUnknown) != (e.name == "trigger") {
@@ -89,7 +89,7 @@ func TestInvalidResponses(t *testing.T) {
 	}
 }
 
-// Every status of every operation is a success or an error that tells the status, and comes to an end.
+// Every call ends with a success or with an error that has the status.
 func TestAllStatusCodes(t *testing.T) {
 	t.Parallel()
 	for status := 100; status <= 599; status++ {
@@ -104,7 +104,7 @@ func TestAllStatusCodes(t *testing.T) {
 					if err != nil {
 						t.Errorf("%s, %d: %v", e.name, status, err)
 					}
-				case err == nil && status >= 200 && status <= 299: // a cancel says more by its status than by its body
+				case err == nil && status >= 200 && status <= 299: // a cancel, whose status is enough
 				case asError(t, err).StatusCode != status && !errors.Is(err, reloads.ErrOutcomeUnknown):
 					t.Errorf("%s, %d: %v", e.name, status, err)
 				}
@@ -119,14 +119,14 @@ func TestAllStatusCodes(t *testing.T) {
 	}
 }
 
-// successOf is the endpoint's success: its status and body.
+// successOf returns the status and the body of the endpoint's successful response.
 func successOf(e endpoint) (status int, body string) {
 	resp, _ := e.ok(nil)
 	b, _ := io.ReadAll(resp.Body)
 	return resp.StatusCode, string(b)
 }
 
-// Answers over a socket that no server should give: each is an error in bounded time, or the record.
+// Each unusual response of a raw server results in an error or in the record.
 func TestMalformedHTTPResponses(t *testing.T) {
 	t.Parallel()
 	chunked := responseHead + "Transfer-Encoding: chunked\r\n\r\n"
@@ -136,21 +136,21 @@ func TestMalformedHTTPResponses(t *testing.T) {
 	}{
 		"no content type":             {"HTTP/1.1 200 OK\r\n\r\n" + queued, true},
 		"another content type":        {"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n" + queued, true},
-		"until the connection closes": {responseHead + "\r\n" + queued, true},
+		"body ends with connection":   {responseHead + "\r\n" + queued, true},
 		"HTTP/1.0":                    {"HTTP/1.0 200 OK\r\n\r\n" + queued, true},
 		"early hints before":          {"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + responseHead + "\r\n" + queued, true},
-		"continue, again and again":   {strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 1000) + responseHead + "\r\n" + queued, true},
+		"many 100 responses":          {strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 1000) + responseHead + "\r\n" + queued, true},
 		"switching protocols":         {"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", false},
-		"nothing":                     {"", false},
+		"empty":                       {"", false},
 		"half a status line":          {"HTTP/1.1 20", false},
-		"no HTTP":                     {"SSH-2.0-OpenSSH\r\n", false},
-		"a status that is none":       {"HTTP/1.1 999999 Ok\r\n\r\n", false},
-		"headers without end":         {responseHead + strings.Repeat("X-Filler: "+strings.Repeat("x", 1000)+"\r\n", 12<<10), false},
-		"less than announced":         {responseHead + "Content-Length: 1000\r\n\r\n" + queued, false},
+		"not HTTP":                    {"SSH-2.0-OpenSSH\r\n", false},
+		"an invalid status":           {"HTTP/1.1 999999 Ok\r\n\r\n", false},
+		"endless headers":             {responseHead + strings.Repeat("X-Filler: "+strings.Repeat("x", 1000)+"\r\n", 12<<10), false},
+		"shorter than its length":     {responseHead + "Content-Length: 1000\r\n\r\n" + queued, false},
 		"a negative length":           {responseHead + "Content-Length: -1\r\n\r\n" + queued, false},
 		"two lengths":                 {responseHead + "Content-Length: 5\r\nContent-Length: 6\r\n\r\n" + queued, false},
-		"chunks that break off":       {chunked + "5\r\n{\"id\"\r\n", false},
-		"a chunk of no size":          {chunked + "x\r\n", false},
+		"truncated chunks":            {chunked + "5\r\n{\"id\"\r\n", false},
+		"an invalid chunk size":       {chunked + "x\r\n", false},
 		"a body that is not gzip":     {responseHead + "Content-Encoding: gzip\r\n\r\n" + queued, false},
 		"a body in an unknown coding": {responseHead + "Content-Encoding: br\r\n\r\n\x0b\x02\x80", false},
 		"10,000 levels":               {responseHead + "\r\n" + strings.Repeat(`{"x":`, 10_000) + "1" + strings.Repeat("}", 10_000), false},
@@ -175,7 +175,7 @@ func TestMalformedHTTPResponses(t *testing.T) {
 
 func TestDefaultBodyLimits(t *testing.T) {
 	t.Parallel()
-	for name, length := range map[string]int64{"announced": 65 << 20, "streamed": -1} {
+	for name, length := range map[string]int64{"with Content-Length": 65 << 20, "streamed": -1} {
 		t.Run(name, func(t *testing.T) {
 			wire := scripted(respondSpaces(http.StatusOK, 65<<20, length))
 			_, err := scriptedClient(t, wire).Get(t.Context(), reloadID)
@@ -185,7 +185,7 @@ func TestDefaultBodyLimits(t *testing.T) {
 			if n := len(wire.requests()); n != 1 {
 				t.Errorf("%d requests, want 1", n)
 			}
-			// Of an error only the beginning is needed.
+			// Only the beginning of an error is read.
 			_, err = scriptedClient(t, scripted(respondSpaces(http.StatusNotFound, 3<<20, min(length, 3<<20)))).Get(t.Context(), reloadID)
 			if e := asError(t, err); e.StatusCode != 404 || e.Body != strings.Repeat(" ", 512) {
 				t.Errorf("an error of 3 MiB: %d with %d bytes of its body, want 512", e.StatusCode, len(e.Body))
@@ -194,7 +194,7 @@ func TestDefaultBodyLimits(t *testing.T) {
 	}
 }
 
-// respondSpaces is a body of n bytes that needs no memory.
+// respondSpaces responds with a body of n spaces that are not held in memory.
 func respondSpaces(status, n int64, length int64) outcome {
 	return func(r *http.Request) (*http.Response, error) {
 		return &http.Response{
@@ -225,7 +225,7 @@ func TestBodyLimits(t *testing.T) {
 			t.Errorf("an error of 1 MiB and %d bytes: %v", over, err)
 		}
 		if n := len(wire.requests()); n != 1 {
-			t.Errorf("sent %d times", n)
+			t.Errorf("%d requests, want 1", n)
 		}
 	}
 }
@@ -237,7 +237,7 @@ func TestEndlessBodies(t *testing.T) { // not in parallel: what is allocated is 
 		t.Fatalf("the bomb has %d bytes", len(bomb))
 	}
 	zeros := make([]byte, 64<<10)
-	pour := func(w io.Writer) { // until the client has enough
+	pour := func(w io.Writer) { // until the client closes the connection
 		for {
 			if _, err := w.Write(zeros); err != nil {
 				return
@@ -276,7 +276,7 @@ func TestEndlessBodies(t *testing.T) { // not in parallel: what is allocated is 
 	}
 }
 
-// gzipped is so many zeros.
+// gzipped returns n zeros, compressed.
 func gzipped(t testing.TB, n int64) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -297,7 +297,7 @@ type zeroReader struct{}
 
 func (zeroReader) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// Two answers of which nobody is to wait for the body: one without end, and one that breaks off.
+// An error is returned even if its body cannot be read: there is none after a 101, and the other one is truncated.
 func TestErrorResponsesWithUnreadableBodies(t *testing.T) {
 	t.Parallel()
 	for name, status := range map[string]int{"switching protocols": http.StatusSwitchingProtocols, "refusal": http.StatusBadRequest} {
@@ -315,7 +315,7 @@ func TestErrorResponsesWithUnreadableBodies(t *testing.T) {
 	}
 }
 
-// truncatedBody ends with a lost connection.
+// truncatedBody is a body that ends with a lost connection.
 type truncatedBody struct{ text string }
 
 func (b *truncatedBody) Read(p []byte) (int, error) {
@@ -327,13 +327,13 @@ func (b *truncatedBody) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// A gateway's error page may show the request's headers.
+// The error page of a gateway can contain the headers of the request.
 func TestEchoedTokenIsRedacted(t *testing.T) {
 	t.Parallel()
-	long := "test-token-" + strings.Repeat("0123456789", 30) // as long as real ones are
+	long := "test-token-" + strings.Repeat("0123456789", 30) // as long as a real token
 	for name, o := range map[string]outcome{
 		"body":           respond(404, "<p>Authorization: Bearer "+long+"</p>"),
-		"at the cut":     respond(404, strings.Repeat("x", 400)+long),
+		"at the cut-off": respond(404, strings.Repeat("x", 400)+long),
 		"twice":          respond(404, long+strings.Repeat("x", 450)+long),
 		"detail":         respond(404, `{"errors":[{"code":"`+long+`","title":"`+long+`","detail":"x`+long+`"}],"traceId":"`+long+`"}`),
 		"content type":   respond(404, "x", "Content-Type", "text/"+long),
@@ -346,12 +346,12 @@ func TestEchoedTokenIsRedacted(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				err := e.call(t.Context(), clientWithTokens(t, reloads.APIKey(long), scripted(o), noRetries))
 				if err == nil {
-					return // a cancel does without a body
+					return // a cancel does not need a body
 				}
 				text := printAll(err) + fmt.Sprintf("%+v", err)
-				var answer *reloads.Error
-				if errors.As(err, &answer) {
-					text += printAll(*answer)
+				var response *reloads.Error
+				if errors.As(err, &response) {
+					text += printAll(*response)
 				}
 				checkNoSecrets(t, name+" "+e.name, text, long[:30], fmt.Sprintf("%x", long[:30]))
 				if !strings.Contains(text, "REDACTED") {
@@ -362,7 +362,7 @@ func TestEchoedTokenIsRedacted(t *testing.T) {
 	}
 }
 
-// The error of net/http quotes an answer that is no HTTP.
+// The error of net/http quotes a response that is not HTTP.
 func TestTokenInMalformedResponseIsRedacted(t *testing.T) {
 	t.Parallel()
 	client := rawClient(t, rawServer(t, writeText("Bearer "+testToken+"\r\n\r\n")))

@@ -14,41 +14,41 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// What happens to a request decides whether it is sent again, by operation.
+// The failure and the operation decide whether a request is retried.
 func TestRetriesByFailureAndOperation(t *testing.T) {
 	t.Parallel()
 	rate := testdata(t, "error_429_rate.json")
 	type want int
 	const (
-		again  want = iota // it is sent again, and that succeeds
-		looks              // a trigger looks for its reload before it is sent again; the others are sent again
-		stands             // it is sent once
+		retried    want = iota // the request is retried, which succeeds
+		reconciled             // a trigger lists the reloads before it is retried; other requests are retried
+		final                  // the request is not retried
 	)
 	for _, c := range []struct {
 		name  string
 		first outcome
 		want  want
 	}{
-		{"refused connection", fails(errDial), again},
-		{"unknown host", fails(errDNS), again},
-		{"connection reset", fails(errReset), looks},
-		{"connection closed", fails(io.EOF), looks},
-		{"timeout", hangs, looks},
-		{"500", respond(500, testdata(t, "error_500.json")), looks},
-		{"502", respond(502, testdata(t, "gateway_502.html")), looks},
-		{"504", respond(504, ""), looks},
-		{"503", respond(503, ""), looks},
-		{"503 to wait for", respond(503, "", "Retry-After", "2"), again},
-		{"503 to wait for, not at all", respond(503, "", "Retry-After", "0"), again},
-		{"429 to wait for", respond(429, rate, "Retry-After", "13"), again},
-		{"429 of the limit", respond(429, rate), again},
-		{"429 of a gateway", respond(429, "<html>"), again},
-		{"400", respond(400, testdata(t, "error_400.json")), stands},
-		{"403", respond(403, testdata(t, "error_403_forbidden.json")), stands},
-		{"quota", respond(403, testdata(t, "error_403_quota.json")), stands},
-		{"404", respond(404, testdata(t, "error_404.json")), stands},
-		{"409", respond(409, testdata(t, "error_409.json")), stands},
-		{"pending", respond(429, testdata(t, "error_429_pending.json")), stands},
+		{"refused connection", fails(errDial), retried},
+		{"unknown host", fails(errDNS), retried},
+		{"connection reset", fails(errReset), reconciled},
+		{"connection closed", fails(io.EOF), reconciled},
+		{"timeout", hangs, reconciled},
+		{"500", respond(500, testdata(t, "error_500.json")), reconciled},
+		{"502", respond(502, testdata(t, "gateway_502.html")), reconciled},
+		{"504", respond(504, ""), reconciled},
+		{"503", respond(503, ""), reconciled},
+		{"503 with Retry-After", respond(503, "", "Retry-After", "2"), retried},
+		{"503 with Retry-After of 0", respond(503, "", "Retry-After", "0"), retried},
+		{"429 with Retry-After", respond(429, rate, "Retry-After", "13"), retried},
+		{"429 of the rate limit", respond(429, rate), retried},
+		{"429 of a gateway", respond(429, "<html>"), retried},
+		{"400", respond(400, testdata(t, "error_400.json")), final},
+		{"403", respond(403, testdata(t, "error_403_forbidden.json")), final},
+		{"quota", respond(403, testdata(t, "error_403_quota.json")), final},
+		{"404", respond(404, testdata(t, "error_404.json")), final},
+		{"409", respond(409, testdata(t, "error_409.json")), final},
+		{"pending", respond(429, testdata(t, "error_429_pending.json")), final},
 	} {
 		for _, e := range endpoints {
 			t.Run(c.name+" "+e.name, func(t *testing.T) {
@@ -57,7 +57,7 @@ func TestRetriesByFailureAndOperation(t *testing.T) {
 					wire := scripted(func(r *http.Request) (*http.Response, error) {
 						switch {
 						case e.name == "trigger" && r.Method == http.MethodGet:
-							return respond(200, emptyPage)(r) // a look
+							return respond(200, emptyPage)(r) // no reload was made
 						case first:
 							first = false
 							return c.first(r)
@@ -65,22 +65,22 @@ func TestRetriesByFailureAndOperation(t *testing.T) {
 						return e.ok(r)
 					})
 					err := e.call(t.Context(), scriptedClient(t, wire))
-					sent, lookups := wire.count(e.method), len(wire.requests())-wire.count(e.method)
-					if c.want == stands {
-						if err == nil || sent != 1 || lookups != 0 || errors.Is(err, reloads.ErrOutcomeUnknown) {
-							t.Errorf("sent %d times with %d looks, error %v; want once and the error", sent, lookups, err)
+					sent, lists := wire.count(e.method), len(wire.requests())-wire.count(e.method)
+					if c.want == final {
+						if err == nil || sent != 1 || lists != 0 || errors.Is(err, reloads.ErrOutcomeUnknown) {
+							t.Errorf("sent %d times with %d lists, error %v; want once and the error", sent, lists, err)
 						}
 						return
 					}
 					if err != nil || sent != 2 {
-						t.Errorf("sent %d times, error %v; want twice and none", sent, err)
+						t.Errorf("sent %d times, error %v; want twice and no error", sent, err)
 					}
-					if looked := lookups > 0; looked != (c.want == looks && e.name == "trigger") {
-						t.Errorf("%d looks", lookups)
+					if listed := lists > 0; listed != (c.want == reconciled && e.name == "trigger") {
+						t.Errorf("%d lists", lists)
 					}
-					// A wait lies between the two.
+					// The client waits before the retry.
 					if all := wire.requests(); all[len(all)-1].At.Sub(all[0].At) < 250*time.Millisecond {
-						t.Errorf("sent again after %v", all[len(all)-1].At.Sub(all[0].At))
+						t.Errorf("retried after %v", all[len(all)-1].At.Sub(all[0].At))
 					}
 				})
 			})
@@ -88,7 +88,7 @@ func TestRetriesByFailureAndOperation(t *testing.T) {
 	}
 }
 
-// A refusal by status is never retried, whatever its body.
+// These statuses are never retried, whatever the body is.
 func TestFinalStatusesAreNotRetried(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{400, 402, 403, 404, 405, 406, 409, 410, 413, 415, 418, 422, 451, 501, 505, 511, 300, 304, 399} {
@@ -121,7 +121,7 @@ func TestTruncatedBodyIsRetried(t *testing.T) {
 	})
 }
 
-// truncatedResponse is an answer whose connection is lost in the middle of its body.
+// truncatedResponse responds with a body that ends with a lost connection.
 func truncatedResponse(status int) outcome {
 	return func(r *http.Request) (*http.Response, error) {
 		return &http.Response{
@@ -141,7 +141,7 @@ func TestRetryAfterIsHonored(t *testing.T) {
 		{" 1 ", time.Second, time.Second},
 		{"300", 5 * time.Minute, 5 * time.Minute},
 		{"Wed, 04 Nov 2026 03:00:07 GMT", 7 * time.Second, 7 * time.Second},
-		// The rest say nothing, so that the client chooses.
+		// These values are ignored, and the client uses its backoff.
 		{"0", 250 * time.Millisecond, 500 * time.Millisecond},
 		{"Wed, 04 Nov 2026 02:00:00 GMT", 250 * time.Millisecond, 500 * time.Millisecond},
 		{"-5", 250 * time.Millisecond, 500 * time.Millisecond},
@@ -154,7 +154,7 @@ func TestRetryAfterIsHonored(t *testing.T) {
 				wire := scripted(respond(429, testdata(t, "error_429_rate.json"), "Retry-After", c.value, "Date", date), e.ok)
 				err := e.call(t.Context(), scriptedClient(t, wire, reloads.WithLimiters(unlimited)))
 				if gaps := wire.gaps(); err != nil || len(gaps) != 1 || gaps[0] < c.min || gaps[0] > c.max {
-					t.Errorf("%s, Retry-After %q: sent again after %v, want %v to %v; %v", e.name, c.value, gaps, c.min, c.max, err)
+					t.Errorf("%s, Retry-After %q: retried after %v, want %v to %v; %v", e.name, c.value, gaps, c.min, c.max, err)
 				}
 			})
 		}
@@ -180,7 +180,7 @@ func TestRetryAfterAboveMaximumEndsRetries(t *testing.T) {
 	}
 }
 
-// What a server asks to wait for is bounded, whatever it writes.
+// The time that a server can make the client wait is bounded.
 func TestWaitForRetryAfterIsBounded(t *testing.T) {
 	t.Parallel()
 	for _, value := range []string{
@@ -228,7 +228,7 @@ func TestBackoffDoublesWithJitter(t *testing.T) {
 			seen[wire.gaps()[0]] = true
 		}
 		if len(seen) < 10 {
-			t.Errorf("of 20 waits %d are different: no jitter", len(seen))
+			t.Errorf("%d of 20 waits differ: no jitter", len(seen))
 		}
 	})
 }
@@ -256,7 +256,7 @@ func TestRetryPolicy(t *testing.T) {
 			}
 		})
 	}
-	// As many as one likes, until it passes.
+	// The largest MaxRetries does not overflow.
 	synctest.Test(t, func(t *testing.T) {
 		wire := scripted(append(slices.Repeat([]outcome{fails(errDial)}, 100), respond(200, queued))...)
 		client := scriptedClient(t, wire, reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 1<<63 - 1}))

@@ -65,22 +65,22 @@ func TestContextEndsAttempt(t *testing.T) {
 			if got := errors.Is(err, reloads.ErrOutcomeUnknown); got != (e.name == "trigger") {
 				t.Errorf("%s: ErrOutcomeUnknown is %v", e.name, got)
 			}
-			// A context that has ended sends nothing, so nothing is unknown.
+			// Nothing is sent if the context has already ended, so the outcome is known.
 			for name, opt := range map[string]reloads.Option{
-				"client's limiter":          reloads.WithLimiters(reloads.Limiters{}),
-				"limiter that does not ask": reloads.WithLimiters(reloads.Limiters{Read: &countingLimiter{}, Trigger: &countingLimiter{}, Cancel: &countingLimiter{}}),
+				"client's limiter":         reloads.WithLimiters(reloads.Limiters{}),
+				"limiter that ignores ctx": reloads.WithLimiters(reloads.Limiters{Read: &countingLimiter{}, Trigger: &countingLimiter{}, Cancel: &countingLimiter{}}),
 			} {
 				wire = scripted(e.ok)
 				err = e.call(ctx, scriptedClient(t, wire, opt))
 				if !errors.Is(err, context.DeadlineExceeded) || len(wire.requests()) != 0 || errors.Is(err, reloads.ErrOutcomeUnknown) {
-					t.Errorf("%s, ended before, %s: %d requests, %v", e.name, name, len(wire.requests()), err)
+					t.Errorf("%s, already ended, %s: %d requests, %v", e.name, name, len(wire.requests()), err)
 				}
 			}
 		})
 	}
 }
 
-// A context ends a call wherever it is, at once, and what was sent by then is known.
+// The end of the context ends a call at once, whatever the call is doing.
 func TestContextEndsCallAtAnyStage(t *testing.T) {
 	t.Parallel()
 	paused := func() reloads.Limiters {
@@ -91,12 +91,12 @@ func TestContextEndsCallAtAnyStage(t *testing.T) {
 	for name, c := range map[string]struct {
 		first outcome
 		opts  func() []reloads.Option
-		after time.Duration // the context ends
+		after time.Duration // until the context ends
 		sent  int
 	}{
-		"before":                {respond(200, queued), nil, 0, 0},
-		"waiting for the limit": {respond(200, queued), func() []reloads.Option { return []reloads.Option{reloads.WithLimiters(paused())} }, time.Second, 0},
-		"waiting for an answer": {hangs, nil, time.Second, 1},
+		"before":                  {respond(200, queued), nil, 0, 0},
+		"waiting for the limiter": {respond(200, queued), func() []reloads.Option { return []reloads.Option{reloads.WithLimiters(paused())} }, time.Second, 0},
+		"waiting for a response":  {hangs, nil, time.Second, 1},
 		"during backoff": {fails(errDial), func() []reloads.Option {
 			return []reloads.Option{reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 9, MinBackoff: time.Hour, MaxBackoff: time.Hour})}
 		}, time.Second, 1},
@@ -105,7 +105,7 @@ func TestContextEndsCallAtAnyStage(t *testing.T) {
 		for _, e := range endpoints {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
-				because := errors.New("the user went home")
+				because := errors.New("the user gave up")
 				if c.after == 0 {
 					cancel(because)
 				}
@@ -123,8 +123,8 @@ func TestContextEndsCallAtAnyStage(t *testing.T) {
 				if took := time.Since(began); took != c.after {
 					t.Errorf("%s, %s: returned after %v, want %v", name, e.name, took, c.after)
 				}
-				unclear := e.name == "trigger" && (name == "waiting for an answer" || name == "during the body")
-				if errors.Is(err, reloads.ErrOutcomeUnknown) != unclear {
+				unknown := e.name == "trigger" && (name == "waiting for a response" || name == "during the body")
+				if errors.Is(err, reloads.ErrOutcomeUnknown) != unknown {
 					t.Errorf("%s, %s: %v", name, e.name, err)
 				}
 			})
@@ -132,7 +132,7 @@ func TestContextEndsCallAtAnyStage(t *testing.T) {
 	}
 }
 
-// slowResponse is a body that comes a byte a second, for ever.
+// slowResponse responds with an endless body, one byte per second.
 func slowResponse(r *http.Request) (*http.Response, error) {
 	return &http.Response{
 		StatusCode: 200, Header: http.Header{}, ContentLength: -1, Body: io.NopCloser(slowBody{r.Context()}), Request: r,
@@ -165,9 +165,9 @@ func TestEveryAttemptWaitsForItsLimiter(t *testing.T) {
 			}
 			// An error of the limiter ends the call: before the first attempt, and before a retry.
 			for at := 1; at <= 2; at++ {
-				broken := func() reloads.Limiter { return &countingLimiter{failAt: at} }
+				failing := func() reloads.Limiter { return &countingLimiter{failAt: at} }
 				wire := scripted(fails(errDial))
-				with := reloads.WithLimiters(reloads.Limiters{Read: broken(), Trigger: broken(), Cancel: broken()})
+				with := reloads.WithLimiters(reloads.Limiters{Read: failing(), Trigger: failing(), Cancel: failing()})
 				err := e.call(t.Context(), scriptedClient(t, wire, with))
 				if !errors.Is(err, errLimiter) || errors.Is(err, errDial) != (at == 2) || len(wire.requests()) != at-1 {
 					t.Errorf("%s, failing at call %d: %d requests, %v", e.name, at, len(wire.requests()), err)
@@ -177,7 +177,7 @@ func TestEveryAttemptWaitsForItsLimiter(t *testing.T) {
 	}
 }
 
-// countingLimiter is a limiter that lets everything through, or fails at its nth call.
+// countingLimiter is a limiter that does not wait. It fails at call number failAt.
 type countingLimiter struct{ calls, failAt int }
 
 func (c *countingLimiter) Wait(context.Context) error {
@@ -187,9 +187,9 @@ func (c *countingLimiter) Wait(context.Context) error {
 	return nil
 }
 
-var errLimiter = errors.New("the limiter is broken")
+var errLimiter = errors.New("the limiter failed")
 
-// A panic of a transport, or of a source, passes through with a trace that shows no token.
+// A panic of a transport or a body is not recovered. Its stack trace does not contain the token.
 func TestPanicShowsNoToken(t *testing.T) {
 	t.Parallel()
 	boom := errors.New("boom")
@@ -271,11 +271,11 @@ func TestRenewedTokenIsLogged(t *testing.T) {
 	}
 }
 
-// Neither what was sent nor what came back is logged, whatever goes wrong.
+// The bodies of requests and responses are never logged.
 func TestBodiesAreNotLogged(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]outcome{
-		"gateway's page": respond(502, "<html>secret-page</html>", "Content-Type", "text/html"), "no JSON": respond(200, "secret-page"),
+		"gateway page": respond(502, "<html>secret-page</html>", "Content-Type", "text/html"), "not JSON": respond(200, "secret-page"),
 		"lost": fails(errReset), "success": respond(200, `{"id":"1","log":"secret-page"}`), "echo": respond(404, testToken),
 	} {
 		for _, e := range endpoints {

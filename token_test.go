@@ -36,27 +36,27 @@ func TestAPIKeyDoesNotPrintItself(t *testing.T) {
 	} {
 		checkNoSecrets(t, what, text, fmt.Sprintf("%x", testToken), fmt.Sprintf("%X", testToken))
 		if what != "pointer" && !strings.Contains(text, "REDACTED") {
-			t.Errorf("%s does not say REDACTED: %s", what, text)
+			t.Errorf("%s does not contain REDACTED: %s", what, text)
 		}
 	}
 	if got, err := key.Token(t.Context()); got != testToken || err != nil {
-		t.Errorf("the key's token is another one, or %v", err)
+		t.Errorf("the key has another token, or %v", err)
 	}
 }
 
-// tokenList is a source that gives one after the other, the last one for ever.
+// tokenList is a source that returns its tokens in order, and then the last one again and again.
 type tokenList struct {
-	list  []string
-	asked int
+	list    []string
+	fetched int
 }
 
 func (s *tokenList) Token(context.Context) (string, error) {
-	token := s.list[min(s.asked, len(s.list)-1)]
-	s.asked++
+	token := s.list[min(s.fetched, len(s.list)-1)]
+	s.fetched++
 	return token, nil
 }
 
-// clientWithTokens is a client of the source.
+// clientWithTokens returns a client that uses the source.
 func clientWithTokens(t testing.TB, source reloads.TokenSource, wire http.RoundTripper, opts ...reloads.Option) *reloads.Client {
 	t.Helper()
 	client, err := reloads.NewClient("https://t.example.com", source, append(opts, reloads.WithHTTPClient(&http.Client{Transport: wire}))...)
@@ -73,19 +73,19 @@ func TestTokenIsFetchedForEveryAttempt(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		tokens   []string
-		outcomes []outcome // the endpoint's success follows
+		outcomes []outcome // before the successful response
 		opt      reloads.Option
 		sent     []string
-		asked    int
+		fetched  int
 		err      error
 	}{
-		{"asked for each attempt", []string{"a", "b", "c"}, []outcome{fails(errDial), fails(errDNS)}, retries, []string{"a", "b", "c"}, 3, nil},
+		{"fetched for each attempt", []string{"a", "b", "c"}, []outcome{fails(errDial), fails(errDNS)}, retries, []string{"a", "b", "c"}, 3, nil},
 		{"renewed after a 401", []string{"a", "b"}, []outcome{unauthorized}, retries, []string{"a", "b"}, 2, nil},
-		{"renewed without retries, too", []string{"a", "b"}, []outcome{unauthorized}, noRetries, []string{"a", "b"}, 2, nil},
-		{"the same token is not sent again", []string{"a"}, []outcome{unauthorized}, retries, []string{"a"}, 2, reloads.ErrUnauthorized},
-		{"a second 401 stands", []string{"a", "b", "c"}, []outcome{unauthorized, unauthorized}, retries, []string{"a", "b"}, 2, reloads.ErrUnauthorized},
-		{"the renewal is no retry", []string{"a", "b", "c"}, []outcome{unauthorized, fails(errDial)}, reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 1}), []string{"a", "b", "c"}, 3, nil},
-		{"the renewed token is broken", []string{"a", "b c"}, []outcome{unauthorized}, retries, []string{"a"}, 2, reloads.ErrUnauthorized},
+		{"renewed even without retries", []string{"a", "b"}, []outcome{unauthorized}, noRetries, []string{"a", "b"}, 2, nil},
+		{"the same token is not retried", []string{"a"}, []outcome{unauthorized}, retries, []string{"a"}, 2, reloads.ErrUnauthorized},
+		{"a second 401 is final", []string{"a", "b", "c"}, []outcome{unauthorized, unauthorized}, retries, []string{"a", "b"}, 2, reloads.ErrUnauthorized},
+		{"the renewal is not a retry", []string{"a", "b", "c"}, []outcome{unauthorized, fails(errDial)}, reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 1}), []string{"a", "b", "c"}, 3, nil},
+		{"the renewed token is invalid", []string{"a", "b c"}, []outcome{unauthorized}, retries, []string{"a"}, 2, reloads.ErrUnauthorized},
 	} {
 		for _, e := range endpoints {
 			synctest.Test(t, func(t *testing.T) {
@@ -102,15 +102,15 @@ func TestTokenIsFetchedForEveryAttempt(t *testing.T) {
 				for _, r := range wire.requests() {
 					sent = append(sent, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer test-token-"))
 				}
-				if diff := cmp.Diff(c.sent, sent); diff != "" || source.asked != c.asked {
-					t.Errorf("%s, %s: asked %d times, want %d; sent (-want +got):\n%s", c.name, e.name, source.asked, c.asked, diff)
+				if diff := cmp.Diff(c.sent, sent); diff != "" || source.fetched != c.fetched {
+					t.Errorf("%s, %s: fetched %d times, want %d; sent (-want +got):\n%s", c.name, e.name, source.fetched, c.fetched, diff)
 				}
 			})
 		}
 	}
 }
 
-// renewableSource is a source whose tokens are refused from time to time.
+// renewableSource is a source whose token can be renewed.
 type renewableSource struct {
 	mu      sync.Mutex
 	n       int
@@ -133,7 +133,7 @@ func (s *renewableSource) Renew(ctx context.Context, refused string) (string, er
 	return s.Token(ctx)
 }
 
-// A source that can renew is told which token was refused: many calls at once lead to one renewal.
+// Renew receives the refused token, so that many concurrent calls cause one renewal only.
 func TestRenewReceivesRefusedToken(t *testing.T) {
 	t.Parallel()
 	source := &renewableSource{}
@@ -153,7 +153,7 @@ func TestRenewReceivesRefusedToken(t *testing.T) {
 	}
 }
 
-// refuseToken refuses one token.
+// refuseToken is a transport that responds with 401 to one token.
 type refuseToken struct{ refused string }
 
 func (a refuseToken) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -179,15 +179,15 @@ func TestInvalidTokens(t *testing.T) {
 		}
 		checkNoSecrets(t, "the error", fmt.Sprint(err), "test-b")
 	}
-	broken := errors.New("the identity provider is down")
+	down := errors.New("the identity provider is down")
 	wire := scripted(respond(200, queued))
-	source := reloads.TokenFunc(func(context.Context) (string, error) { return testToken, broken })
-	if _, err := clientWithTokens(t, source, wire).Get(t.Context(), reloadID); !errors.Is(err, broken) || len(wire.requests()) != 0 {
+	source := reloads.TokenFunc(func(context.Context) (string, error) { return testToken, down })
+	if _, err := clientWithTokens(t, source, wire).Get(t.Context(), reloadID); !errors.Is(err, down) || len(wire.requests()) != 0 {
 		t.Errorf("%d requests, %v", len(wire.requests()), err)
 	}
 }
 
-// A token may take its time: what ends meanwhile is not sent, so its outcome is known.
+// If the context ends while the token is fetched, nothing is sent and the outcome is known.
 func TestContextEndsDuringTokenFetch(t *testing.T) {
 	t.Parallel()
 	for _, e := range endpoints {
@@ -205,14 +205,14 @@ func TestContextEndsDuringTokenFetch(t *testing.T) {
 	}
 }
 
-// A source that blocks holds up its own call alone, until the context ends.
+// A source that blocks delays only its own call, until the context ends.
 func TestBlockingTokenSource(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var asked atomic.Int32
+		var fetched atomic.Int32
 		wire := scripted(respond(200, queued))
 		client := clientWithTokens(t, reloads.TokenFunc(func(ctx context.Context) (string, error) {
-			if asked.Add(1) == 1 {
+			if fetched.Add(1) == 1 {
 				<-ctx.Done()
 				return "", ctx.Err()
 			}
@@ -235,7 +235,7 @@ func TestBlockingTokenSource(t *testing.T) {
 	})
 }
 
-// recordingTransport remembers the requests themselves: a transport may still read one when the next is sent.
+// recordingTransport keeps the requests. A transport may still read a request when the next one is sent.
 type recordingTransport struct {
 	*scriptedTransport
 	requests []*http.Request
@@ -262,7 +262,7 @@ func TestSentRequestIsNotModified(t *testing.T) {
 	}
 	for i, r := range wire.requests {
 		if got, want := r.Header.Get("Authorization"), fmt.Sprint("Bearer ", testToken, i+1); got != want {
-			t.Errorf("request %d has the header %q now, want %q", i, got, want)
+			t.Errorf("request %d now has the header %q, want %q", i, got, want)
 		}
 	}
 	if len(wire.requests) != 2 {

@@ -23,7 +23,7 @@ func TestAttemptTimeout(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		opts []reloads.Option
-		user time.Duration // of the user's http.Client
+		user time.Duration // the timeout of the user's http.Client
 		want time.Duration
 	}{
 		"default":       {nil, 0, time.Minute},
@@ -31,7 +31,7 @@ func TestAttemptTimeout(t *testing.T) {
 		"user's":        {nil, 7 * time.Second, 7 * time.Second},
 		"both":          {[]reloads.Option{reloads.WithAttemptTimeout(5 * time.Second)}, 7 * time.Second, 5 * time.Second},
 		"none but user": {[]reloads.Option{reloads.WithAttemptTimeout(0)}, 7 * time.Second, 7 * time.Second},
-		"none":          {[]reloads.Option{reloads.WithAttemptTimeout(0)}, 0, time.Hour}, // the context's
+		"none":          {[]reloads.Option{reloads.WithAttemptTimeout(0)}, 0, time.Hour}, // the deadline of the context
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -46,12 +46,12 @@ func TestAttemptTimeout(t *testing.T) {
 	}
 }
 
-// The caller's deadline and that of an attempt are told apart.
+// The timeout of an attempt is not reported as the deadline of the caller.
 func TestAttemptTimeoutIsNotDeadlineExceeded(t *testing.T) {
 	t.Parallel()
 	for name, outcome := range map[string]outcome{
-		"the answer": hangs,
-		"its body": func(r *http.Request) (*http.Response, error) {
+		"the response": hangs,
+		"the body": func(r *http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(blockedBody{r.Context()}), ContentLength: -1, Request: r}, nil
 		},
 	} {
@@ -62,7 +62,7 @@ func TestAttemptTimeoutIsNotDeadlineExceeded(t *testing.T) {
 				_, err := client.Get(t.Context(), reloadID)
 				var timeout net.Error
 				if !errors.As(err, &timeout) || !timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 7*time.Second {
-					t.Errorf("got %v after %v, want a timeout that is no DeadlineExceeded, after 7s", err, time.Since(began))
+					t.Errorf("got %v after %v, want a timeout that is not DeadlineExceeded, after 7s", err, time.Since(began))
 				}
 
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -75,7 +75,7 @@ func TestAttemptTimeoutIsNotDeadlineExceeded(t *testing.T) {
 	}
 }
 
-// blockedBody is a body that never comes.
+// blockedBody is a body that blocks until the context ends.
 type blockedBody struct{ ctx context.Context }
 
 func (s blockedBody) Read([]byte) (int, error) {
@@ -83,7 +83,7 @@ func (s blockedBody) Read([]byte) (int, error) {
 	return 0, s.ctx.Err()
 }
 
-// A body that comes too slowly ends with its attempt, not with the caller's patience.
+// The timeout of an attempt includes reading the body.
 func TestSlowBodyTimesOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestAttemptTimeoutExcludesLogBody(t *testing.T) {
 	})
 }
 
-// delayedBody has a byte every ten seconds.
+// delayedBody is a body of one byte every ten seconds.
 type delayedBody struct{ left int }
 
 func (s *delayedBody) Read(p []byte) (int, error) {
@@ -134,7 +134,7 @@ func (s *delayedBody) Read(p []byte) (int, error) {
 	return copy(p, "."), nil
 }
 
-// A redirect is an answer: whoever it leads to is not contacted, and does not get the token.
+// A redirect is an error. Nothing is sent to its target.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	elsewhere, hits := gateway(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, queued) })
@@ -142,7 +142,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		for name, target := range map[string]string{
 			"a subdomain": "https://sub.localhost/api/v1/reloads", "plain http": "http://elsewhere.example.com/api/v1/reloads",
 			"other port": elsewhere + "/api/v1/reloads", "other host": "https://elsewhere.example.com/", "same host": prefix + "/api/v1/reloads/2",
-			"no place": "", "a broken place": "https://%zz/?" + testToken,
+			"no target": "", "an invalid target": "https://%zz/?" + testToken,
 		} {
 			for _, e := range endpoints {
 				client, requests := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -166,7 +166,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// An http.Client works as it is, with its jar and its transport or none.
+// The client works with any http.Client, with or without a jar, a timeout and a transport.
 func TestUserHTTPClients(t *testing.T) {
 	t.Parallel()
 	jar, err := cookiejar.New(nil)
@@ -212,7 +212,7 @@ func TestUserHTTPClientIsNotModified(t *testing.T) {
 		}
 	}
 	if hc.Transport != transport || hc.Timeout != time.Hour || hc.Jar != nil || checked {
-		t.Errorf("the http.Client is now %+v, its CheckRedirect was called: %v", hc, checked)
+		t.Errorf("the http.Client is now %+v; its CheckRedirect was called: %v", hc, checked)
 	}
 	if _ = hc.CheckRedirect(nil, nil); !checked {
 		t.Error("the http.Client has another CheckRedirect")
@@ -222,7 +222,7 @@ func TestUserHTTPClientIsNotModified(t *testing.T) {
 	}
 }
 
-// idleCountingTransport is a transport that counts how often its idle connections are closed.
+// idleCountingTransport counts how often its idle connections are closed.
 type idleCountingTransport struct {
 	*scriptedTransport
 	closed int
@@ -230,7 +230,7 @@ type idleCountingTransport struct {
 
 func (s *idleCountingTransport) CloseIdleConnections() { s.closed++ }
 
-// After an attempt that nobody answered, the connection of the next one is used no more: it may be the same, and dead.
+// After an attempt without a response, the next attempt closes its connection, because it may use the same dead one.
 func TestDeadConnectionIsNotReused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -251,7 +251,7 @@ func TestDeadConnectionIsNotReused(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // the caller's time, shorter than that of an attempt
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // shorter than the timeout of an attempt
 		defer cancel()
 		if _, err := client.Get(ctx, reloadID); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatal(err)
@@ -268,7 +268,7 @@ func TestDeadConnectionIsNotReused(t *testing.T) {
 	})
 }
 
-// A connection that the server closed between two calls is not noticed: the next call takes another.
+// If the server closed the connection between two calls, the next call uses another one.
 func TestConnectionClosedByServer(t *testing.T) {
 	t.Parallel()
 	response := fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", responseHead, len(queued), queued)
@@ -280,14 +280,14 @@ func TestConnectionClosedByServer(t *testing.T) {
 	}
 }
 
-// A server that does not talk TLS never will: it is not asked again.
+// A server without TLS is not retried.
 func TestServerWithoutTLS(t *testing.T) {
 	t.Parallel()
-	var asked atomic.Int32
+	var dialed atomic.Int32
 	url, _ := gateway(t, always(http.StatusOK, queued))
 	dialer := &net.Dialer{}
 	transport := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		asked.Add(1)
+		dialed.Add(1)
 		return dialer.DialContext(ctx, network, addr)
 	}}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -295,7 +295,7 @@ func TestServerWithoutTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Get(t.Context(), reloadID); err == nil || asked.Load() != 1 {
-		t.Errorf("%d connections, %v", asked.Load(), err)
+	if _, err := client.Get(t.Context(), reloadID); err == nil || dialed.Load() != 1 {
+		t.Errorf("%d connections, %v", dialed.Load(), err)
 	}
 }

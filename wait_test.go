@@ -26,11 +26,11 @@ func TestWatch(t *testing.T) {
 		}
 		states := client.Watch(t.Context(), reload.ID)
 		if n := countRequests(tenant, "get"); n != 0 {
-			t.Errorf("%d requests before it was ranged over", n)
+			t.Errorf("%d requests before the range", n)
 		}
 		for _, want := range [][]reloads.Status{
 			{reloads.StatusQueued, reloads.StatusReloading, reloads.StatusFailed},
-			{reloads.StatusFailed}, // ranged over again, when it has ended
+			{reloads.StatusFailed}, // the second range, after the end
 		} {
 			var got []reloads.Status
 			for r, err := range states {
@@ -48,7 +48,7 @@ func TestWatch(t *testing.T) {
 			break
 		}
 		if n := countRequests(tenant, "get") - polls; n != 1 {
-			t.Errorf("%d requests for a range that was broken off at once, want 1", n)
+			t.Errorf("%d requests for a range with a break, want 1", n)
 		}
 	})
 }
@@ -88,10 +88,10 @@ func TestPollingLagAndCount(t *testing.T) {
 
 func TestPollingIntervalDependsOnAge(t *testing.T) {
 	t.Parallel()
-	for name, skew := range map[string]time.Duration{"clocks agree": 0, "tenant is ahead": 5 * time.Minute, "tenant is behind": -5 * time.Minute} {
+	for name, offset := range map[string]time.Duration{"clocks agree": 0, "tenant is ahead": 5 * time.Minute, "tenant is behind": -5 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tenant := newTenant(reloadstest.App{RunFor: 2 * time.Hour}, reloadstest.WithClockSkew(skew))
+				tenant := newTenant(reloadstest.App{RunFor: 2 * time.Hour}, reloadstest.WithClockSkew(offset))
 				client := tenant.NewClient(defaultPolling)
 				reload, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"})
 				if err != nil {
@@ -101,7 +101,7 @@ func TestPollingIntervalDependsOnAge(t *testing.T) {
 				if _, err := client.Wait(t.Context(), reload.ID); err != nil {
 					t.Fatal(err)
 				}
-				// An hour in steps of at most 15 s and at least 13.5 s: there is no slow start.
+				// An hour with intervals of 13.5 s to 15 s: the intervals do not start short.
 				if n := countRequests(tenant, "get"); n < 240 || n > 270 {
 					t.Errorf("%d polls for the second hour, want 240 to 270", n)
 				}
@@ -148,7 +148,7 @@ func TestWaitEndsOnPermanentFailure(t *testing.T) {
 				t.Errorf("got %v, want %v", err, want)
 			}
 			if reload == nil || reload.Status != reloads.StatusReloading {
-				t.Errorf("got the reload %v, want it as it was last known, RELOADING", reload)
+				t.Errorf("got the reload %v, want the most recent state, RELOADING", reload)
 			}
 		})
 	}
@@ -180,26 +180,25 @@ func TestContextEndsWait(t *testing.T) {
 			t.Errorf("got %v after %v, want DeadlineExceeded after 20m", err, time.Since(began))
 		}
 		if reload == nil || reload.Status != reloads.StatusReloading {
-			t.Errorf("got the reload %v, want it as it was last known, RELOADING", reload)
+			t.Errorf("got the reload %v, want the most recent state, RELOADING", reload)
 		}
 		ended, end := context.WithCancel(t.Context())
 		end()
 		if _, err := client.Wait(ended, reload.ID); !errors.Is(err, context.Canceled) {
-			t.Errorf("with an ended context: got %v, want Canceled", err)
+			t.Errorf("with a canceled context: got %v, want Canceled", err)
 		}
 	})
 }
 
-// A token source that fails for a while, in the middle of a long wait, does not lose the reload; one that never
-// worked ends the wait.
+// A token source that fails for a while does not end a wait. One that fails from the beginning does.
 func TestWaitWithFailingTokenSource(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: 10 * time.Minute})
-		began, broken := time.Now(), errors.New("the identity provider is down")
+		began, down := time.Now(), errors.New("the identity provider is down")
 		client, err := reloads.NewClient("https://tenant.example.com", reloads.TokenFunc(func(context.Context) (string, error) {
 			if d := time.Since(began); d > 3*time.Minute && d < 5*time.Minute {
-				return "", broken
+				return "", down
 			}
 			return tenant.Token(), nil
 		}), reloads.WithHTTPClient(&http.Client{Transport: tenant}))
@@ -210,13 +209,13 @@ func TestWaitWithFailingTokenSource(t *testing.T) {
 			t.Errorf("got %v, want a reload that succeeded", err)
 		}
 		began = time.Now().Add(-4 * time.Minute)
-		if _, err := client.Wait(t.Context(), tenant.Reloads()[0].ID); !errors.Is(err, broken) {
+		if _, err := client.Wait(t.Context(), tenant.Reloads()[0].ID); !errors.Is(err, down) {
 			t.Errorf("got %v, want the error of the token source", err)
 		}
 	})
 }
 
-// The record of another reload is not taken for the end of the one that is waited for.
+// The record of another reload does not end the wait.
 func TestWaitIgnoresRecordsOfOtherReloads(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
