@@ -67,8 +67,8 @@ func ExampleTenant_Inject() {
 }
 
 // A trigger takes effect, but its response is lost. The client does not trigger the app again. It lists the reloads of the
-// app and finds the one with the ResourceID of the request. Without a ResourceID, it compares creation times, which takes
-// more requests and up to a few seconds.
+// app and finds the one with the ResourceID of the request. Without a ResourceID, it has to compare creation times, which
+// can take several requests.
 func ExampleTenant_Inject_lostConnection() {
 	tenant := reloadstest.NewTenant()
 	tenant.AddApp("sales", reloadstest.App{})
@@ -106,7 +106,7 @@ func ExampleWithMetering() {
 	// Output: true
 }
 
-// A Tenant is an http.Handler. This tests the whole client, including its connections, and programs in other processes.
+// A Tenant is an http.Handler. Behind a server, it can test the connections of a client, and programs in other processes.
 func ExampleTenant_ServeHTTP() {
 	tenant := reloadstest.NewTenant()
 	tenant.AddApp("sales", reloadstest.App{})

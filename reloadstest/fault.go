@@ -40,7 +40,7 @@ type Fault struct {
 	// Body is the body of the response if Status is not 0. "" means an error body of the API if Status is 300 or more.
 	Body string
 	// DelayAnswer is the time between handling the request and sending the response. If the client cancels the request
-	// during this time, the request has taken effect.
+	// during this time, the request has taken effect nevertheless.
 	DelayAnswer time.Duration
 	// LoseAfter closes the connection instead of sending the response, after the request took effect.
 	LoseAfter bool

@@ -11,7 +11,7 @@ import (
 )
 
 // filter reports whether a filter expression selects a reload. Expressions are a subset of SCIM filters (RFC 7644, section
-// 3.4.2.2): the attributes status, partial and type, the operators eq, and, or, and parentheses.
+// 3.4.2.2): the attributes status, partial and type, the operators "eq", "and" and "or", and parentheses.
 type filter func(*reloads.Reload) bool
 
 // parseFilter parses a filter expression.
@@ -24,7 +24,8 @@ func parseFilter(s string) (filter, error) {
 	return f, err
 }
 
-// filterParser is a recursive descent parser of filter expressions. The operator and has a higher precedence than or.
+// filterParser is a recursive descent parser of filter expressions. The operator "and" has a higher
+// precedence than "or".
 type filterParser struct{ rest string }
 
 // peek returns the next token without consuming it: a word, a parenthesis or a quoted string. It returns "" at the end.
@@ -68,7 +69,7 @@ func (p *filterParser) accept(word string) bool {
 	return true
 }
 
-// or parses comparisons that are combined with or and and.
+// or parses one or more operands of the operator "or".
 func (p *filterParser) or(depth int) (filter, error) {
 	left, err := p.and(depth)
 	for err == nil && p.accept("or") {
@@ -81,7 +82,7 @@ func (p *filterParser) or(depth int) (filter, error) {
 	return left, err
 }
 
-// and parses comparisons that are combined with and.
+// and parses one or more operands of the operator "and".
 func (p *filterParser) and(depth int) (filter, error) {
 	left, err := p.comparison(depth)
 	for err == nil && p.accept("and") {

@@ -121,7 +121,7 @@ func (c cursor) compare(other cursor) int {
 	return cmp.Or(strings.Compare(c.Key, other.Key), strings.Compare(c.ID, other.ID))
 }
 
-// matches reports whether the record is selected by partial and filter. The records of an app are selected in sorted.
+// matches reports whether the record is selected by partial and filter. It ignores appID; see sorted.
 func (l *listQuery) matches(r *reloads.Reload) bool {
 	return (l.partial == nil || r.Partial == *l.partial) &&
 		(l.filter == nil || l.filter(r))

@@ -18,7 +18,7 @@ var summaries = map[string]func(io.Writer, []reloads.Result, time.Duration) erro
 	"text": writeText, "json": writeJSON, "junit": writeJUnit,
 }
 
-// entry is the result of one app. A status of NOT_TRIGGERED means that there is no reload.
+// entry is the result of one app. Its status is NOT_TRIGGERED if the app was not reloaded.
 type entry struct {
 	App       string  `json:"app"`
 	Reload    string  `json:"reload,omitempty"`
