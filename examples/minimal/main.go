@@ -13,9 +13,12 @@ import (
 )
 
 func main() {
+	if len(os.Args) != 2 {
+		log.Fatal("usage: minimal APP_ID")
+	}
 	client, err := reloads.NewClient(os.Getenv("QLIK_TENANT_URL"), reloads.APIKey(os.Getenv("QLIK_API_KEY")))
 	if err != nil {
-		log.Fatal(err)
+		log.Fatal("QLIK_TENANT_URL, QLIK_API_KEY: ", err)
 	}
 	reload, err := client.Run(context.Background(), reloads.Request{AppID: os.Args[1]})
 	if err != nil {

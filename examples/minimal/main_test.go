@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/reloads-go/reloads"
@@ -19,6 +20,23 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Exit(m.Run())
+}
+
+func TestInvalidUse(t *testing.T) {
+	for _, c := range []struct {
+		args   []string
+		prints string
+	}{
+		{nil, "usage: minimal APP_ID\n"},
+		{[]string{"sales"}, "QLIK_TENANT_URL, QLIK_API_KEY: reloads: tenant URL"},
+	} {
+		cmd := exec.Command(os.Args[0], c.args...)
+		cmd.Env = append(os.Environ(), "RUN_MINIMAL=1", "QLIK_TENANT_URL=", "QLIK_API_KEY=")
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), c.prints) {
+			t.Errorf("%q: %v, %q, want %q", c.args, err, out, c.prints)
+		}
+	}
 }
 
 func TestMinimal(t *testing.T) {

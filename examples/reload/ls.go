@@ -23,7 +23,7 @@ func newList(a *app) *cobra.Command {
 	flags.SortFlags = false
 	flags.StringVar(&opts.AppID, "appId", "", "list the reloads of the app with this `ID`; required unless the user is a TenantAdmin")
 	flags.StringVar((*string)(&opts.Filter), "filter", "", "SCIM `expression` over status, partial and type, with eq, and, or")
-	flags.IntVar(&opts.Limit, "limit", 0, "number of reloads per page, 1 to 100 (service default 10)")
+	flags.IntVar(&opts.PageSize, "limit", 0, "number of reloads per page, 1 to 100 (service default 10)")
 	flags.BoolVar(&all, "all", false, "list all pages instead of one")
 	flags.BoolVar(&opts.Log, "log", false, "add the rows read and stored, from the summary of the log")
 	flags.BoolVar(&partial, "partial", false, "list only partial reloads; with --partial=false, only full reloads")
@@ -36,8 +36,8 @@ func newList(a *app) *cobra.Command {
 		if flags.Changed("partial") {
 			opts.Partial = &partial
 		}
-		if all && opts.Limit == 0 {
-			opts.Limit = 100
+		if all && opts.PageSize == 0 {
+			opts.PageSize = 100
 		}
 		a.withRows = opts.Log
 		defer a.flush() // also writes the rows before an error
