@@ -1,156 +1,161 @@
 package reloads
 
 import (
+	"cmp"
+	stdjson "encoding/json"
+	"errors"
+	"maps"
+	"math"
+	"reflect"
 	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
-// UnmarshalJSON decodes a record of the API. Members that are not known go to Extra.
+// lenient accepts what most decoders accept: duplicate names, and invalid UTF-8. Neither may make a whole page
+// unreadable.
+var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+
+// decoding is lenient, and has the decoders of the types that need their own.
+var decoding = json.JoinOptions(lenient, json.WithUnmarshalers(json.JoinUnmarshalers(
+	json.UnmarshalFromFunc(decodeRecord), json.UnmarshalFromFunc(makeRoom), json.UnmarshalFunc(decodeTime), json.UnmarshalFunc(decodeWeight),
+	json.UnmarshalFromFunc(reset[Links]), json.UnmarshalFromFunc(reset[Link]), json.UnmarshalFromFunc(reset[pageLinks]),
+)))
+
+// plainReload is a Reload without its methods, which would call themselves.
+type plainReload Reload
+
+// UnmarshalJSON decodes a record of the API and replaces r with it. Unknown members go to Extra. A JSON null does not
+// change r.
 func (r *Reload) UnmarshalJSON(data []byte) error {
-	var d decoder
-	d.reset(data)
-	decoded, err := d.reload()
-	if err == nil {
+	var decoded *Reload // nil after a null
+	err := json.Unmarshal(data, &decoded, decoding)
+	if err == nil && decoded != nil {
 		*r = *decoded
 	}
 	return err
 }
 
-// MarshalJSON encodes the reload as the API does, with the members of Extra.
+// MarshalJSON encodes the reload as the API does, with the members of Extra. If a member of Extra has the name of a
+// known field, only the field is encoded.
 func (r Reload) MarshalJSON() ([]byte, error) {
-	type plain Reload // without its methods, which would call themselves
-	return json.Marshal((*plain)(&r), lenient, json.Deterministic(true))
+	r.Extra = unknown[Reload](r.Extra)
+	r.Links.Extra = unknown[Links](r.Links.Extra)
+	r.Links.Self.Extra = unknown[Link](r.Links.Self.Extra)
+	return json.Marshal((*plainReload)(&r), lenient, json.Deterministic(true))
 }
 
-// reload decodes a body that is one record.
-func (d *decoder) reload() (*Reload, error) {
+// unknown returns the members of extra for which T has no field. Their names are valid UTF-8, so that they stay distinct
+// when they are encoded.
+func unknown[T any](extra map[string]stdjson.RawMessage) map[string]stdjson.RawMessage {
+	if len(extra) == 0 {
+		return nil
+	}
+	members := make(map[string]stdjson.RawMessage, len(extra))
+	for _, name := range slices.Sorted(maps.Keys(extra)) {
+		members[strings.ToValidUTF8(name, "\uFFFD")] = extra[name]
+	}
+	for field := range reflect.TypeFor[T]().Fields() {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" {
+			delete(members, name)
+		}
+	}
+	return members
+}
+
+// decodeReload decodes a response that is one record. The record has no ID if the response is a JSON null.
+func decodeReload(data []byte) (*Reload, error) {
 	r := new(Reload)
-	if err := d.record(r, r); err != nil {
-		return nil, err
-	}
-	return r, d.end()
+	return r, json.Unmarshal(data, r, decoding)
 }
 
-// page decodes a body that is a page of a list.
-func (d *decoder) page() (p pageBody, err error) {
-	err = d.object(func(name []byte) (err error) {
-		switch string(name) {
-		case `"data"`:
-			p.Data, err = d.records()
-		case `"links"`:
-			err = json.UnmarshalDecode(&d.json, &p.Links)
-		default:
-			err = d.json.SkipValue()
-		}
-		return err
-	})
-	if err != nil {
-		return p, err
-	}
-	return p, d.end()
-}
-
-// pageBody is a page as the service sends it.
+// pageBody is a page of a list as the service sends it.
 type pageBody struct {
-	Data  []Reload // nil if there is none
-	Links struct {
-		Self Link `json:"self"`
-		Next Link `json:"next"`
-		Prev Link `json:"prev"`
-	}
+	Data  []Reload  `json:"data"` // nil if absent or null
+	Links pageLinks `json:"links"`
 }
 
-func (d *decoder) records() ([]Reload, error) {
-	if d.null() {
-		return nil, nil
-	}
-	rs := []Reload{}
-	start := d.json.InputOffset()
-	err := d.array(func() error {
-		rs = append(rs, Reload{})
-		r := &rs[len(rs)-1]
-		if err := d.record(r, &rs[max(0, len(rs)-2)]); err != nil {
-			return err
-		}
-		if len(rs) == 1 { // the records of a page are of about one size: make room for all of them at once
-			length := d.json.InputOffset() - start
-			rs = slices.Grow(rs, int(min(maxLimit, int64(d.size)/length)))
-		}
-		return nil
-	})
-	return rs, err
+type pageLinks struct {
+	Self Link `json:"self"`
+	Next Link `json:"next"`
+	Prev Link `json:"prev"`
 }
 
-// record decodes a record; before is one whose texts may be shared, which may be the record itself.
-func (d *decoder) record(r, before *Reload) error {
-	err := d.object(func(name []byte) error {
-		switch string(name) {
-		case `"id"`:
-			return d.text(&r.ID, before.ID)
-		case `"appId"`:
-			return d.text(&r.AppID, before.AppID)
-		case `"tenantId"`:
-			return d.text(&r.TenantID, before.TenantID)
-		case `"userId"`:
-			return d.text(&r.UserID, before.UserID)
-		case `"type"`:
-			return d.text((*string)(&r.Type), string(before.Type))
-		case `"status"`:
-			return d.text((*string)(&r.Status), string(before.Status))
-		case `"partial"`:
-			return json.UnmarshalDecode(&d.json, &r.Partial)
-		case `"weight"`:
-			return json.UnmarshalDecode(&d.json, &r.Weight)
-		case `"resourceId"`:
-			return d.text(&r.ResourceID, before.ResourceID)
-		case `"resourceType"`:
-			return d.text(&r.ResourceType, before.ResourceType)
-		case `"creationTime"`:
-			return d.time(&r.CreationTime)
-		case `"startTime"`:
-			return d.time(&r.StartTime)
-		case `"endTime"`:
-			return d.time(&r.EndTime)
-		case `"engineTime"`:
-			return d.time(&r.EngineTime)
-		case `"errorCode"`:
-			return d.text(&r.ErrorCode, before.ErrorCode)
-		case `"errorMessage"`:
-			return d.text(&r.ErrorMessage, before.ErrorMessage)
-		case `"log"`:
-			return d.text(&r.Log, before.Log)
-		case `"links"`:
-			return d.links(&r.Links)
-		}
-		return d.extra(&r.Extra, name)
-	})
-	d.settle()
-	return err
+// decodePage decodes a response that is a page of a list.
+func decodePage(data []byte) (page pageBody, err error) {
+	err = json.Unmarshal(data, &page, decoding)
+	return page, err
 }
 
-func (d *decoder) links(l *Links) error {
-	*l = Links{}
-	if d.null() {
+// decodeRecord bypasses UnmarshalJSON, which would read each record of a page twice.
+func decodeRecord(d *jsontext.Decoder, r *Reload) error {
+	return json.UnmarshalDecode(d, (*plainReload)(r))
+}
+
+// makeRoom allocates the records of a page at once. A record without a log has about 500 bytes of JSON.
+func makeRoom(d *jsontext.Decoder, records *[]Reload) error {
+	*records = make([]Reload, 0, min(maxPageSize, len(d.UnreadBuffer())/500))
+	return errors.ErrUnsupported // the JSON package decodes them
+}
+
+// reset makes the last of duplicate members replace the others. The JSON package would merge them.
+func reset[T any](_ *jsontext.Decoder, v *T) error {
+	*v = *new(T)
+	return errors.ErrUnsupported // the JSON package decodes v
+}
+
+// decodeTime also accepts "", which is the zero time, as null is.
+func decodeTime(value []byte, t *time.Time) error {
+	if *t = (time.Time{}); string(value) == `""` || string(value) == "null" {
 		return nil
 	}
-	return d.object(func(name []byte) error {
-		if string(name) == `"self"` {
-			return d.link(&l.Self)
-		}
-		return d.extra(&l.Extra, name)
-	})
+	text, err := jsontext.AppendUnquote(make([]byte, 0, len(time.RFC3339Nano)), value)
+	if err != nil {
+		return err
+	}
+	return t.UnmarshalText(text)
 }
 
-func (d *decoder) link(l *Link) error {
-	*l = Link{}
-	if d.null() {
-		return nil
-	}
-	return d.object(func(name []byte) error {
-		if string(name) == `"href"` {
-			return d.text(&l.Href, "")
+// decodeWeight also accepts an integer that is written as a decimal number, such as 1.0 and 5e0.
+func decodeWeight(value []byte, weight *int) error {
+	n, err := strconv.Atoi(string(value))
+	if err != nil && string(value) != "null" {
+		f, err := strconv.ParseFloat(string(value), 64)
+		if n = int(f); err != nil || math.Abs(f) >= 1<<53 || float64(n) != f { // a larger float64 is not exact
+			return errors.New("expected an integer")
 		}
-		return d.extra(&l.Extra, name)
-	})
+	}
+	*weight = n
+	return nil
+}
+
+// decodeErrorBody decodes the body of an error, in all known spellings. ok is false if data is not such a body.
+func decodeErrorBody(data []byte) (details []ErrorDetail, traceID string, ok bool) {
+	var body struct {
+		Errors  []struct{ Code, Title, Detail, Details, TraceID anyText }
+		TraceID anyText
+	}
+	if err := json.Unmarshal(data, &body, lenient, json.MatchCaseInsensitiveNames(true)); err != nil || len(body.Errors) == 0 {
+		return nil, "", false
+	}
+	for _, e := range body.Errors {
+		details = append(details, ErrorDetail{Code: Code(e.Code), Title: string(e.Title), Detail: string(cmp.Or(e.Detail, e.Details))})
+		body.TraceID = cmp.Or(body.TraceID, e.TraceID)
+	}
+	return details, string(body.TraceID), true
+}
+
+// anyText is a string, or the JSON of another value. An error must not be lost because a member has an unexpected type.
+type anyText string
+
+// UnmarshalJSON never fails. A null is "".
+func (t *anyText) UnmarshalJSON(value []byte) error {
+	if json.Unmarshal(value, (*string)(t), lenient) != nil {
+		*t = anyText(strings.ToValidUTF8(string(value), "\uFFFD"))
+	}
+	return nil
 }

@@ -501,9 +501,3 @@ func openDescriptors() int {
 	entries, _ := os.ReadDir("/dev/fd")
 	return len(entries)
 }
-
-// decode_test.go still uses these names.
-var (
-	answer = respond
-	plays  = scripted
-)

@@ -3,16 +3,19 @@ package reloads
 import (
 	"errors"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // responseDate is the Date header of the responses.
+// The decoders of responses, for the tests of the codec.
+var (
+	DecodePage      = decodePage
+	DecodeErrorBody = decodeErrorBody
+	CursorOf        = cursor
+)
+
 var responseDate = time.Date(2026, 11, 4, 3, 0, 0, 0, time.UTC)
 
 func TestParseRetryAfter(t *testing.T) {
@@ -90,74 +93,6 @@ func FuzzTenantURL(f *testing.F) {
 		}
 		if again, err := parseTenantURL(endpoint); again != endpoint || err != nil {
 			t.Errorf("%q becomes %q, which becomes %q, %v", tenantURL, endpoint, again, err)
-		}
-	})
-}
-
-func FuzzPage(f *testing.F) {
-	for _, file := range []string{"page.json", "record.json", "error_400.json", "error_cut_off.json"} {
-		b, err := os.ReadFile("testdata/" + file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b)
-	}
-	f.Add([]byte(`{"data":[],"links":{"next":{"href":"?a"}},"data":[{"id":"1"},{"id":"1","x":1}]}`))
-	f.Add([]byte(`{"d\u0061ta":null,"links":null}`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		var d decoder
-		d.reset(text)
-		page, err := d.page()
-		if err != nil {
-			return
-		}
-		// Each record of a page is what it would be alone: texts are shared, never mixed up.
-		for _, r := range page.Data {
-			encoded, err := r.MarshalJSON()
-			if err != nil {
-				t.Fatal(err)
-			}
-			var alone Reload
-			if err := alone.UnmarshalJSON(encoded); err != nil {
-				t.Fatalf("%s: %v", encoded, err)
-			}
-			if again, err := alone.MarshalJSON(); err != nil || cmp.Diff(string(encoded), string(again)) != "" {
-				t.Errorf("%s\nbecame\n%s, %v", encoded, again, err)
-			}
-		}
-		if c := cursor(page.Links.Next); c != "" && !strings.HasPrefix(c, "?") {
-			t.Errorf("the cursor is %q", c)
-		}
-	})
-}
-
-func FuzzErrorBody(f *testing.F) {
-	entries, err := os.ReadDir("testdata")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, entry := range entries {
-		if entry.IsDir() {
-			continue
-		}
-		b, err := os.ReadFile("testdata/" + entry.Name())
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b)
-	}
-	f.Add([]byte(`{"errors":[{"code":1,"title":{},"detail":null},null],"traceId":[]}`))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		var d decoder
-		d.reset(body)
-		b, ok := d.errors()
-		if ok != (len(b.details) > 0) || !ok && b.traceID != "" {
-			t.Errorf("%q: %+v, %v", body, b, ok)
-		}
-		for _, d := range b.details {
-			if !utf8.ValidString(d.String()) {
-				t.Errorf("%q: %q is not valid UTF-8", body, d)
-			}
 		}
 	})
 }

@@ -56,8 +56,6 @@ type Page struct {
 	Self string
 }
 
-const maxPageSize = 100
-
 // query returns the query string of the first page.
 func (o ListOptions) query() (string, error) {
 	if o.Next != "" && o.Prev != "" {

@@ -20,6 +20,7 @@ const (
 	defaultMinInterval = time.Second
 	defaultMaxInterval = 15 * time.Second
 
+	maxPageSize  = 100      // of a list (API page)
 	maxBody      = 64 << 20 // bytes of a record or a page; 100 reloads with long logs fit
 	maxErrorBody = 1 << 20  // bytes of a response outside 2xx
 )

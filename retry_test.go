@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -259,7 +260,7 @@ func TestRetryPolicy(t *testing.T) {
 	// The largest MaxRetries does not overflow.
 	synctest.Test(t, func(t *testing.T) {
 		wire := scripted(append(slices.Repeat([]outcome{fails(errDial)}, 100), respond(200, queued))...)
-		client := scriptedClient(t, wire, reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 1<<63 - 1}))
+		client := scriptedClient(t, wire, reloads.WithRetry(reloads.RetryPolicy{MaxRetries: math.MaxInt}))
 		if _, err := client.Get(t.Context(), reloadID); err != nil {
 			t.Errorf("with the largest MaxRetries: %d requests, %v", len(wire.requests()), err)
 		}
