@@ -6,28 +6,28 @@ import (
 	"sync"
 )
 
-// lines writes the lines of several processes, one at a time.
-type lines struct {
-	mu   sync.Mutex
-	w    io.Writer
-	when int
-	then func()
+// lineWriter is a writer that several processes can share. It writes one chunk of output at a time.
+type lineWriter struct {
+	mu        sync.Mutex
+	w         io.Writer
+	remaining int
+	callback  func()
 }
 
-// after calls then, once, after so many more apps that succeeded.
-func (l *lines) after(apps int, then func()) {
+// afterSuccesses arranges for callback to be called once, after that number of further apps have succeeded.
+func (l *lineWriter) afterSuccesses(apps int, callback func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.when, l.then = apps, then
+	l.remaining, l.callback = apps, callback
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *lineWriter) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.when -= bytes.Count(p, []byte(" SUCCEEDED\n"))
-	if l.then != nil && l.when <= 0 {
-		l.then()
-		l.then = nil
+	l.remaining -= bytes.Count(p, []byte(" SUCCEEDED\n"))
+	if l.callback != nil && l.remaining <= 0 {
+		l.callback()
+		l.callback = nil
 	}
 	return l.w.Write(p)
 }
