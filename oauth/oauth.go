@@ -8,8 +8,8 @@
 //	client, err := reloads.NewClient(url, tokens)
 //
 // The service limits how many tokens of an OAuth client are active at the same time. A token source therefore keeps its
-// token until shortly before the token expires. It requests another one earlier if the service rejects the token. Use one
-// token source for all clients of a process.
+// token until shortly before the token expires. It requests another one earlier if the service rejects the token. Use
+// one token source for all clients of a process.
 package oauth
 
 import (

@@ -116,8 +116,8 @@ func TestARenewalThatFails(t *testing.T) {
 	})
 }
 
-// Many callers share one renewal. A caller stops waiting when its context ends. If the caller that renews gives up, another
-// caller renews.
+// Many callers share one renewal. A caller stops waiting when its context ends. If the caller that renews gives up,
+// another caller renews.
 func TestOneRenewalAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tenant, cfg := world(reloadstest.OAuthClient{})

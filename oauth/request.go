@@ -91,9 +91,9 @@ func (r tokenRequester) impersonate(ctx context.Context) (token, error) {
 	return token{fields.AccessToken, expires}, nil
 }
 
-// parseExpiresAt parses the field expires_at of a response without expires_in. The value is a string in RFC 3339 format,
-// or a number of seconds or milliseconds since the Unix epoch. Any other value, and a response without the field, returns
-// the zero time.
+// parseExpiresAt parses the field expires_at of a response without expires_in. The value is a string in RFC 3339
+// format, or a number of seconds or milliseconds since the Unix epoch. Any other value, and a response without the
+// field, returns the zero time.
 func parseExpiresAt(value any) time.Time {
 	switch at := value.(type) {
 	case string:
