@@ -5,49 +5,63 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
 	"slices"
 	"sync"
 )
 
-// Result is what became of one reload of a batch.
-type Result struct {
-	// Request is what [Client.RunAll] was asked for. In a result of [Client.WaitAll] it names only the app.
-	Request Request
-	// Reload is the reload as it was last known, nil if none was triggered.
-	Reload *Reload
-	// Err is nil if the reload SUCCEEDED, a [*ReloadError] if it ended otherwise, [ErrNotStarted] if it was not
-	// triggered since ctx had ended, and otherwise what [Client.Run] returns.
-	Err error
+// Run triggers a reload and waits until it has finished, like [Client.Trigger] and [Client.Wait]. If the reload is nil,
+// the error is that of the trigger.
+func (c *Client) Run(ctx context.Context, req Request, opts ...RunOption) (*Reload, error) {
+	o := newRunOptions(opts)
+	r, own, err := c.start(ctx, req, o)
+	if err != nil {
+		return nil, err
+	}
+	last, err := waitFor(c.watch(ctx, r.ID, r), r, func(r *Reload) { o.onChange(req, r) })
+	if err != nil && ctx.Err() != nil && own && o.cancel && !last.Ended() {
+		return c.abort(ctx, last, err)
+	}
+	return last, err
 }
 
-// LogValue logs the result as a group: the app that was asked for, the reload as far as there is one, and the error.
-func (r Result) LogValue() slog.Value {
-	attrs := []slog.Attr{slog.Any("request", r.Request)}
-	if r.Reload != nil {
-		attrs = append(attrs, slog.Any("reload", r.Reload))
+// maxAttachTries is how often a trigger may be refused because of a reload that has finished when it is listed.
+const maxAttachTries = 5
+
+// start triggers a reload or attaches to the pending one; own tells which.
+func (c *Client) start(ctx context.Context, req Request, o runOptions) (r *Reload, own bool, err error) {
+	for range maxAttachTries {
+		r, err = c.Trigger(ctx, req)
+		if !o.attach || !errors.Is(err, ErrReloadPending) {
+			return r, true, err
+		}
+		active := ListOptions{AppID: req.AppID, Filter: activeOnly, Sort: SortNewestFirst}
+		for r, listErr := range c.All(ctx, active) {
+			if listErr != nil {
+				return nil, false, fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr)
+			}
+			if !r.Ended() {
+				return r, false, nil
+			}
+		}
 	}
-	if r.Err != nil {
-		attrs = append(attrs, slog.String("error", r.Err.Error()))
-	}
-	return slog.GroupValue(attrs...)
+	return nil, false, err
 }
 
-// triggers is how many of a batch are under way at once: as many as the rate limit needs at any latency, and some that
-// look whether they took effect.
-const triggers = 16
+// concurrentTriggers is how many triggers of a batch are in progress at once: enough to reach the rate limit at any
+// latency, even if some of them wait to learn their outcome.
+const concurrentTriggers = 16
 
-// RunAll runs many reloads: it triggers them as fast as the rate limit allows, in the order of reqs, follows all that
-// are in flight, and yields the result of each as it ends. Requests for the same app run one after the other. One that
-// fails does no harm to the others.
+// RunAll runs many reloads. It triggers them as fast as the rate limit allows, in the order of reqs, tracks all of them,
+// and yields the result of each when it has finished. Requests for the same app run one after another. A failed one does
+// not affect the others.
 //
-// When ctx ends nothing more is triggered, and every request that has no result yet gets one: [ErrNotStarted] if it was
-// not triggered. A break ends everything at once. Either way nothing runs on after the loop; a reload in the service
-// does, unless [CancelOnAbort] is given and ctx ended. Nothing is sent before the iterator is ranged over; ranging
-// again triggers again.
+// When ctx ends, nothing more is triggered, and every request without a result gets one, which matches [ErrNotStarted]
+// if the request was not triggered. Breaking out of the loop stops all work. No goroutine remains after the loop. A
+// reload goes on in the service, unless [CancelOnAbort] is given and ctx ended. Nothing is sent until the iterator is
+// ranged over. Ranging again triggers again.
 //
-// Following takes few requests for many reloads if the token may list the tenant's reloads, as a TenantAdmin's may. With
-// one that may not, each reload is fetched by itself, and less often the more there are.
+// Tracking many reloads takes few requests if the token may list the tenant's reloads, like that of a TenantAdmin. With
+// another token, each reload is polled by itself, and less often the more there are.
 func (c *Client) RunAll(ctx context.Context, reqs []Request, opts ...RunOption) iter.Seq[Result] {
 	reqs = slices.Clone(reqs)
 	return func(yield func(Result) bool) {
@@ -55,32 +69,32 @@ func (c *Client) RunAll(ctx context.Context, reqs []Request, opts ...RunOption) 
 		q := newQueue(reqs)
 		b.report = func(r Result) {
 			q.done(r.Request.AppID)
-			b.send(r)
+			b.deliver(r)
 		}
-		b.run(ctx, yield, func(ctx context.Context) {
+		b.yieldResults(ctx, yield, func(ctx context.Context) {
 			var workers sync.WaitGroup
-			for range min(triggers, len(reqs)) {
-				workers.Go(func() { b.trigger(ctx, q) })
+			for range min(concurrentTriggers, len(reqs)) {
+				workers.Go(func() { b.startAll(ctx, q) })
 			}
 			workers.Wait()
 		})
 	}
 }
 
-// WaitAll follows reloads that exist and yields the result of each as it ends; those that have ended already come
-// first. It is as [Client.RunAll] in everything else.
+// WaitAll waits for existing reloads and yields the result of each when it has finished. Those that have already
+// finished come first. Otherwise it is like [Client.RunAll].
 func (c *Client) WaitAll(ctx context.Context, rs []*Reload) iter.Seq[Result] {
 	rs = slices.Clone(rs)
 	return func(yield func(Result) bool) {
 		b := newBatch(c, newRunOptions(nil))
-		b.report = b.send
-		b.run(ctx, yield, func(context.Context) {
+		b.report = b.deliver
+		b.yieldResults(ctx, yield, func(context.Context) {
 			for i, r := range rs {
 				switch {
 				case r == nil || r.ID == "":
-					b.send(Result{Reload: r, Err: invalid("rs", fmt.Sprintf("[%d]", i), "must be a reload with an id")})
+					b.deliver(Result{Reload: r, Err: invalid("rs", fmt.Sprintf("[%d]", i), "must be a reload with an ID")})
 				case r.Ended():
-					b.send(Result{Request: Request{AppID: r.AppID}, Reload: r, Err: r.Err()})
+					b.deliver(Result{Request: Request{AppID: r.AppID}, Reload: r, Err: r.Err()})
 				default:
 					b.add(Request{AppID: r.AppID}, r, false)
 				}
@@ -91,41 +105,40 @@ func (c *Client) WaitAll(ctx context.Context, rs []*Reload) iter.Seq[Result] {
 
 // batch is one loop over the results of RunAll or WaitAll.
 type batch struct {
-	follower
+	tracker
 	results chan Result
-	broken  chan struct{} // closed when nobody wants more results
+	stopped chan struct{} // closed when the loop has ended
 }
 
 func newBatch(c *Client, o runOptions) *batch {
 	return &batch{
-		follower: follower{
-			client: c, options: o, flights: map[string]*flight{}, changed: make(chan struct{}, 1),
+		tracker: tracker{
+			client: c, options: o, tracked: map[string]*trackedReload{}, changed: make(chan struct{}, 1),
 			sweeps: true, pages: 1,
 		},
 		results: make(chan Result),
-		broken:  make(chan struct{}),
+		stopped: make(chan struct{}),
 	}
 }
 
-var errBroken = errors.New("the loop was broken off")
-
-// run starts the batch's reloads, follows them, and yields the results. Nothing runs on when it returns.
-func (b *batch) run(ctx context.Context, yield func(Result) bool, start func(context.Context)) {
+// yieldResults starts the reloads of the batch, tracks them, and yields the results. No goroutine remains when it
+// returns.
+func (b *batch) yieldResults(ctx context.Context, yield func(Result) bool, start func(context.Context)) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var running sync.WaitGroup
 	running.Go(func() {
 		start(ctx)
 		b.close()
 	})
-	running.Go(func() { b.follow(ctx) })
+	running.Go(func() { b.track(ctx) })
 	go func() {
 		running.Wait()
 		close(b.results)
 	}()
 	defer func() {
-		cancel(errBroken)
-		close(b.broken)
-		for range b.results { // until it is closed, since all have ended
+		cancel(errStopped)
+		close(b.stopped)
+		for range b.results { // until it is closed, because all goroutines have ended then
 		}
 	}()
 	for r := range b.results {
@@ -135,16 +148,16 @@ func (b *batch) run(ctx context.Context, yield func(Result) bool, start func(con
 	}
 }
 
-// send hands a result to the loop, if it still goes on.
-func (b *batch) send(r Result) {
+// deliver passes a result to the loop, unless the loop has ended.
+func (b *batch) deliver(r Result) {
 	select {
 	case b.results <- r:
-	case <-b.broken:
+	case <-b.stopped:
 	}
 }
 
-// trigger takes requests from the queue until that is closed, and follows the reloads.
-func (b *batch) trigger(ctx context.Context, q *queue) {
+// startAll starts the reloads of the queue until that is closed.
+func (b *batch) startAll(ctx context.Context, q *queue) {
 	for i := range q.ready {
 		req := q.reqs[i]
 		if err := ctx.Err(); err != nil {
@@ -158,7 +171,7 @@ func (b *batch) trigger(ctx context.Context, q *queue) {
 			b.add(req, r, own)
 			continue
 		case err == nil:
-			b.options.change(req, r)
+			b.options.onChange(req, r)
 			err = r.Err()
 		case late && !errors.Is(err, ErrOutcomeUnknown):
 			err = fmt.Errorf("%w: %w", ErrNotStarted, err)
@@ -167,13 +180,13 @@ func (b *batch) trigger(ctx context.Context, q *queue) {
 	}
 }
 
-// queue gives out requests in order, of each app one at a time.
+// queue hands out requests in order, one at a time for each app.
 type queue struct {
 	reqs  []Request
 	ready chan int // requests whose app is free; closed when all have their result
 
 	mu      sync.Mutex
-	waiting map[string][]int // by app that is not free: the requests that come after
+	waiting map[string][]int // the next requests of each app that is not free
 	left    int              // without a result
 }
 
@@ -194,7 +207,7 @@ func newQueue(reqs []Request) *queue {
 	return q
 }
 
-// done says that the request under way for the app has its result.
+// done records that the active request of an app has its result.
 func (q *queue) done(app string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -1,11 +1,11 @@
 package reloads_test
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -14,20 +14,39 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// requests asks for one reload of each app.
-func requests(apps ...string) (reqs []reloads.Request) {
-	for _, app := range apps {
-		reqs = append(reqs, reloads.Request{AppID: app})
+func TestRunReturnsTerminalStatus(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[reloads.Status]error{
+		reloads.StatusSucceeded:     nil,
+		reloads.StatusFailed:        reloads.ErrReloadFailed,
+		reloads.StatusCanceled:      reloads.ErrReloadCanceled,
+		reloads.StatusExceededLimit: reloads.ErrReloadExceededLimit,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tenant := newTenant(reloadstest.App{RunFor: time.Minute, Outcome: status, ErrorMessage: "no such table"})
+			reload, err := tenant.NewClient().Run(t.Context(), reloads.Request{AppID: "app"})
+			if reload == nil || reload.Status != status {
+				t.Errorf("got the reload %v, want %s", reload, status)
+			}
+			if !errors.Is(err, want) {
+				t.Errorf("%s: got %v, want %v", status, err, want)
+			}
+			var failed *reloads.ReloadError
+			if errors.As(err, &failed) != (want != nil) || failed != nil && failed.Reload != reload {
+				t.Errorf("%s: the error is %#v, want a ReloadError with the reload", status, err)
+			}
+		})
 	}
-	return reqs
 }
 
-// mostRequests is the largest number of requests that the tenant received in any minute.
-func mostRequests(tenant *reloadstest.Tenant, ops ...reloadstest.Operation) int {
+// maxRequestsPerMinute returns the largest number of requests that the tenant received in any minute.
+func maxRequestsPerMinute(tenant *reloadstest.Tenant, ops ...reloadstest.Operation) int {
 	var all []time.Duration
 	first := tenant.Requests()[0].Time
 	for _, r := range tenant.Requests() {
@@ -35,16 +54,16 @@ func mostRequests(tenant *reloadstest.Tenant, ops ...reloadstest.Operation) int 
 			all = append(all, r.Time.Sub(first))
 		}
 	}
-	return most(all, time.Minute)
+	return maxInWindow(all, time.Minute)
 }
 
-// percentile is the value that p of 100 do not exceed.
+// percentile returns the value that p percent of the values do not exceed.
 func percentile(values []time.Duration, p int) time.Duration {
 	slices.Sort(values)
 	return values[(len(values)*p+99)/100-1]
 }
 
-func TestRunAllTriggersAsFastAsTheLimitAllows(t *testing.T) {
+func TestRunAllUsesTheWholeRateLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		random := rand.New(rand.NewPCG(3, 0))
@@ -58,15 +77,15 @@ func TestRunAllTriggersAsFastAsTheLimitAllows(t *testing.T) {
 		var ended time.Time
 		var lags []time.Duration
 		results := map[string]int{}
-		for r := range tenant.NewClient(realPolling).RunAll(t.Context(), requests(apps...)) {
+		for r := range tenant.NewClient(defaultPolling).RunAll(t.Context(), requestsFor(apps...)) {
 			if r.Err != nil {
 				t.Errorf("%s: %v", r.Request.AppID, r.Err)
 			}
 			results[r.Request.AppID]++
 			lags = append(lags, time.Since(r.Reload.EndTime))
-			// In the order of their ends, but for what one look brings in.
+			// Results come in the order in which the reloads ended, except for those that one poll finds.
 			if r.Reload.EndTime.Before(ended.Add(-15 * time.Second)) {
-				t.Errorf("%s ended at %v, long before the result that came before it, %v", r.Request.AppID, r.Reload.EndTime, ended)
+				t.Errorf("%s ended at %v, long before the reload of the previous result, which ended at %v", r.Request.AppID, r.Reload.EndTime, ended)
 			}
 			ended = r.Reload.EndTime
 		}
@@ -79,19 +98,19 @@ func TestRunAllTriggersAsFastAsTheLimitAllows(t *testing.T) {
 		} else {
 			t.Logf("the last trigger started after %v", at)
 		}
-		if n := refused(tenant); n > 0 {
+		if n := countRateLimited(tenant); n > 0 {
 			t.Errorf("%d requests got a 429", n)
 		}
 		p95, worst := percentile(lags, 95), percentile(lags, 100)
 		if worst > 15*time.Second {
-			t.Errorf("an end was seen after %v", worst)
+			t.Errorf("the end of a reload was seen after %v", worst)
 		}
-		t.Logf("ends were seen within %v (95 %%), %v (all), with %d reads, at most %d a minute", p95, worst,
-			count(tenant, reloadstest.Get)+count(tenant, reloadstest.List), mostRequests(tenant, reloadstest.Get, reloadstest.List))
+		t.Logf("ends were seen within %v (95 %%), %v (all), with %d reads, at most %d per minute", p95, worst,
+			countRequests(tenant, reloadstest.Get)+countRequests(tenant, reloadstest.List), maxRequestsPerMinute(tenant, reloadstest.Get, reloadstest.List))
 	})
 }
 
-func TestRunAllRunsAnAppOneAfterTheOther(t *testing.T) {
+func TestRunAllRunsReloadsOfOneAppInSequence(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := reloadstest.NewTenant()
@@ -99,7 +118,7 @@ func TestRunAllRunsAnAppOneAfterTheOther(t *testing.T) {
 		tenant.AddApp("bad", reloadstest.App{RunFor: time.Second, Outcome: reloads.StatusFailed})
 		tenant.AddApp("fast", reloadstest.App{RunFor: time.Second})
 		var got []string
-		for r := range tenant.NewClient().RunAll(t.Context(), requests("slow", "slow", "bad", "unknown", "fast", "slow", "bad", "")) {
+		for r := range tenant.NewClient().RunAll(t.Context(), requestsFor("slow", "slow", "bad", "unknown", "fast", "slow", "bad", "")) {
 			got = append(got, fmt.Sprint(r.Request.AppID, errors.Is(r.Err, reloads.ErrReloadFailed), errors.Is(r.Err, reloads.ErrForbidden), errors.Is(r.Err, reloads.ErrBadRequest)))
 		}
 		slices.Sort(got)
@@ -109,22 +128,22 @@ func TestRunAllRunsAnAppOneAfterTheOther(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}
-		if n := refused(tenant); n > 0 {
-			t.Errorf("%d triggers were refused since a reload was pending", n)
+		if n := countRateLimited(tenant); n > 0 {
+			t.Errorf("%d triggers were refused because a reload was pending", n)
 		}
 	})
 }
 
-func TestRunAllOfNothing(t *testing.T) {
+func TestRunAllWithoutRequests(t *testing.T) {
 	t.Parallel()
 	for r := range reloadstest.NewTenant().NewClient().RunAll(t.Context(), nil) {
 		t.Errorf("got %v", r)
 	}
 }
 
-func TestRunAllStopsWithABreak(t *testing.T) {
+func TestRunAllStopsOnBreak(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) { // which fails if a goroutine is left
+	synctest.Test(t, func(t *testing.T) { // fails if a goroutine is left
 		tenant := reloadstest.NewTenant()
 		var apps []string
 		for i := range 200 {
@@ -132,7 +151,7 @@ func TestRunAllStopsWithABreak(t *testing.T) {
 			tenant.AddApp(apps[i], reloadstest.App{RunFor: time.Duration(i+1) * time.Second})
 		}
 		n := 0
-		for range tenant.NewClient().RunAll(t.Context(), requests(apps...), reloads.CancelOnAbort()) {
+		for range tenant.NewClient().RunAll(t.Context(), requestsFor(apps...), reloads.CancelOnAbort()) {
 			if n++; n == 10 {
 				break
 			}
@@ -140,16 +159,16 @@ func TestRunAllStopsWithABreak(t *testing.T) {
 		seen := len(tenant.Requests())
 		time.Sleep(time.Hour)
 		if more := len(tenant.Requests()) - seen; more != 0 {
-			t.Errorf("%d requests came after the break", more)
+			t.Errorf("%d requests after the break", more)
 		}
-		if n := count(tenant, reloadstest.Cancel); n != 0 {
-			t.Errorf("%d reloads were cancelled, though the context had not ended", n)
+		if n := countRequests(tenant, reloadstest.Cancel); n != 0 {
+			t.Errorf("%d reloads were canceled although the context had not ended", n)
 		}
 	})
 }
 
-// Whenever the context ends, every request has exactly one result, and nothing is triggered after it.
-func TestRunAllAccountsForEveryRequestWhenItsContextEnds(t *testing.T) {
+// Every request has exactly one result whenever the context ends. Nothing is triggered after that.
+func TestRunAllReportsEveryRequestWhenContextEnds(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(12) {
 		synctest.Test(t, func(t *testing.T) {
@@ -178,7 +197,7 @@ func TestRunAllAccountsForEveryRequestWhenItsContextEnds(t *testing.T) {
 				case r.Reload != nil:
 					started++
 				}
-				// One whose turn cannot come before the deadline is told so at once.
+				// A request whose turn cannot come before the deadline has its result at once.
 				if r.Err != nil && ctx.Err() == nil && !errors.Is(r.Err, reloads.ErrNotStarted) {
 					t.Errorf("seed %d: %s: %v before the context ended", seed, r.Request.AppID, r.Err)
 				}
@@ -192,7 +211,7 @@ func TestRunAllAccountsForEveryRequestWhenItsContextEnds(t *testing.T) {
 			requests := len(tenant.Requests())
 			time.Sleep(time.Hour)
 			if n := len(tenant.Requests()); n != requests {
-				t.Errorf("seed %d: %d requests came after the end", seed, n-requests)
+				t.Errorf("seed %d: %d requests after the end", seed, n-requests)
 			}
 			deadline, _ := ctx.Deadline()
 			for _, r := range tenant.Requests() {
@@ -204,14 +223,14 @@ func TestRunAllAccountsForEveryRequestWhenItsContextEnds(t *testing.T) {
 				t.Errorf("seed %d: the loop ended %v after the deadline", seed, ended.Sub(deadline))
 			}
 			if made := len(tenant.Reloads()); made < started {
-				t.Errorf("seed %d: %d results have a reload, but there are only %d", seed, started, made)
+				t.Errorf("seed %d: %d results have a reload, but the tenant has only %d", seed, started, made)
 			}
 		})
 	}
 }
 
-// A batch ends when its context does, not when it would look next.
-func TestBatchesEndWithTheirContext(t *testing.T) {
+// A batch ends when its context ends. It does not wait until the next poll.
+func TestContextEndsBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{QueueFor: 2 * time.Hour})
@@ -222,18 +241,23 @@ func TestBatchesEndWithTheirContext(t *testing.T) {
 			r, _ := tenant.Trigger(app, reloads.Reload{})
 			rs = append(rs, &r)
 		}
-		for name, batch := range map[string]func(context.Context) iter.Seq[reloads.Result]{
-			"WaitAll": func(ctx context.Context) iter.Seq[reloads.Result] { return client.WaitAll(ctx, rs) },
-			"WaitAll of one that was never seen": func(ctx context.Context) iter.Seq[reloads.Result] {
+		for name, c := range map[string]struct {
+			batch   func(context.Context) iter.Seq[reloads.Result]
+			results int
+		}{
+			"WaitAll": {func(ctx context.Context) iter.Seq[reloads.Result] { return client.WaitAll(ctx, rs) }, 2},
+			"WaitAll of an ID": {func(ctx context.Context) iter.Seq[reloads.Result] {
 				return client.WaitAll(ctx, []*reloads.Reload{{ID: rs[0].ID}})
-			},
-			"RunAll": func(ctx context.Context) iter.Seq[reloads.Result] {
+			}, 1},
+			"RunAll": {func(ctx context.Context) iter.Seq[reloads.Result] {
 				return client.RunAll(ctx, []reloads.Request{{AppID: "app"}})
-			},
+			}, 1},
 		} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			began := time.Now()
-			for r := range batch(ctx) {
+			results := 0
+			for r := range c.batch(ctx) {
+				results++
 				if !errors.Is(r.Err, context.DeadlineExceeded) {
 					t.Errorf("%s: %v", name, r.Err)
 				}
@@ -242,11 +266,14 @@ func TestBatchesEndWithTheirContext(t *testing.T) {
 			if took := time.Since(began); took != time.Minute {
 				t.Errorf("%s: it took %v, want 1m", name, took)
 			}
+			if results != c.results {
+				t.Errorf("%s: got %d results, want %d", name, results, c.results)
+			}
 		}
 	})
 }
 
-func TestRunAllOverSockets(t *testing.T) {
+func TestRunAllOverHTTP(t *testing.T) {
 	t.Parallel()
 	tenant := reloadstest.NewTenant(reloadstest.WithMetering(reloadstest.SlidingWindow, 0))
 	server := httptest.NewServer(tenant)
@@ -262,13 +289,46 @@ func TestRunAllOverSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	results := map[string]int{}
-	for r := range client.RunAll(t.Context(), requests(apps...)) {
+	for r := range client.RunAll(t.Context(), requestsFor(apps...)) {
 		if r.Err != nil {
 			t.Errorf("%s: %v", r.Request.AppID, r.Err)
 		}
-		results[cmp.Or(r.Request.AppID, "none")]++
+		results[r.Request.AppID]++
 	}
 	if len(results) != 200 || len(tenant.Reloads()) != 200 {
 		t.Errorf("%d apps have a result, %d reloads were made, want 200", len(results), len(tenant.Reloads()))
+	}
+}
+
+// A result logs the app, the status of its reload and the error.
+func TestResultLogValue(t *testing.T) {
+	t.Parallel()
+	var log logBuffer
+	logger := slog.New(slog.NewJSONHandler(&log, nil))
+	failed := &reloads.Reload{ID: "1", AppID: "app", Status: reloads.StatusFailed}
+	for _, r := range []reloads.Result{
+		{Request: reloads.Request{AppID: "app", Variables: map[string]string{"a": secretVariable}}, Reload: failed, Err: failed.Err()},
+		{Request: reloads.Request{AppID: "app"}, Err: reloads.ErrNotStarted},
+	} {
+		logger.Info("", "result", r)
+	}
+	checkNoSecrets(t, "the log", log.String(), secretVariable)
+	request := func(variables float64) map[string]any {
+		return map[string]any{"app": "app", "partial": false, "variables": variables}
+	}
+	var got []any
+	for _, line := range log.lines(t) {
+		result := line["result"].(map[string]any)
+		if reload, ok := result["reload"].(map[string]any); ok {
+			result["reload"] = reload["status"]
+		}
+		got = append(got, result)
+	}
+	want := []any{
+		map[string]any{"request": request(1), "reload": "FAILED", "error": failed.Err().Error()},
+		map[string]any{"request": request(0), "error": reloads.ErrNotStarted.Error()},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

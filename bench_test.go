@@ -16,19 +16,12 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// The benchmarks measure the client beside its floor, in one run: what a user would write by hand with net/http and
-// encoding/json. Run them with
+// The benchmarks compare the client with a floor: the code that a user would write with net/http and encoding/json.
+// Run them with
 //
 //	go test -run '^$' -bench . -count 10
 //
 // and compare the ns/op of client and floor.
-
-// unlimited lets every request start at once: the benchmarks measure the client, not the rate.
-var unlimited = reloads.Limiters{
-	Read:    reloads.NewLimiter(1, 0),
-	Trigger: reloads.NewLimiter(1, 0),
-	Cancel:  reloads.NewLimiter(1, 0),
-}
 
 // floorReload is the struct that a user would write.
 type floorReload struct {
@@ -63,7 +56,7 @@ type floorPage struct {
 	} `json:"links"`
 }
 
-// benchRecord is a record as the service sends it, with a short log.
+// benchRecord returns a record as the service sends it, with a short log.
 func benchRecord(i int) string {
 	return fmt.Sprintf(`{"id":"5be59decca62aa%010x","log":"ReloadID: 5be59decca62aa%010x\nReload finished successfully\nIn total %d rows read from sources.\nIn total %d rows stored.\n",`+
 		`"type":"chronos","appId":"116dbfae-7fb9-4983-8e23-5ccd8c508722","links":{"self":{"href":"https://your-tenant.us.qlikcloud.com/api/v1/reloads/5be59decca62aa%010x"}},`+
@@ -88,7 +81,7 @@ func benchClient(b *testing.B, url string) *reloads.Client {
 	return client
 }
 
-// floorGet is the call that a user would write.
+// floorGet is the function that a user would write.
 func floorGet(b *testing.B, url string, into any) {
 	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
 	if err != nil {
@@ -152,7 +145,7 @@ func BenchmarkList100(b *testing.B) {
 		client := benchClient(b, url)
 		b.ReportAllocs()
 		for b.Loop() {
-			p, err := client.List(b.Context(), reloads.ListOptions{Limit: 100})
+			p, err := client.List(b.Context(), reloads.ListOptions{PageSize: 100})
 			if err != nil || len(p.Reloads) != 100 {
 				b.Fatal(err)
 			}
@@ -160,7 +153,7 @@ func BenchmarkList100(b *testing.B) {
 	})
 }
 
-// The floor of the limiter is the token bucket that it has inside.
+// The floor of the limiter is the token bucket that it uses.
 func BenchmarkLimiter(b *testing.B) {
 	for name, limiter := range map[string]reloads.Limiter{
 		"floor":  rate.NewLimiter(rate.Inf, 1000),
@@ -177,7 +170,7 @@ func BenchmarkLimiter(b *testing.B) {
 	}
 }
 
-// Many goroutines ask one limiter.
+// Many goroutines use one limiter.
 func BenchmarkLimiterContended(b *testing.B) {
 	for name, limiter := range map[string]reloads.Limiter{
 		"floor":  rate.NewLimiter(rate.Inf, 1000),
@@ -197,7 +190,7 @@ func BenchmarkLimiterContended(b *testing.B) {
 	}
 }
 
-// NewClient sends nothing and starts nothing: the floor is its limiters.
+// NewClient only allocates. The floor is its limiters.
 func BenchmarkNewClient(b *testing.B) {
 	b.Run("floor", func(b *testing.B) {
 		b.ReportAllocs()

@@ -1,7 +1,6 @@
 package reloads
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -9,59 +8,53 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
-// Client calls the Reloads API of one tenant. It is safe for concurrent use, and meant to be shared: its rate
-// limits hold for all its callers together. It has nothing to close.
+// Client calls the Reloads API of one tenant. It is safe for concurrent use and meant to be shared: its rate limits
+// apply to all its callers together. It does not need to be closed.
 type Client struct {
-	endpoint       string // of the API, without a slash at its end: https://tenant/api/v1
-	token          func(ctx context.Context) (string, error)
-	renew          func(ctx context.Context, refused string) (string, error)
+	endpoint       string // of the API, without a trailing slash: https://tenant/api/v1
+	tokens         tokens
 	http           *http.Client
 	logger         *slog.Logger
 	userAgent      string
-	header         http.Header // of every request; not modified
+	header         http.Header // of every request; read only
 	retry          RetryPolicy
 	attemptTimeout time.Duration
 	limiters       Limiters
 	polling        PollPolicy
-	bodyLimits     BodyLimits
-	bodies         bodies
+	buffers        sync.Pool // of *bytes.Buffer, for the bodies of responses
 }
 
-const (
-	version               = "0.1.0"
-	defaultAttemptTimeout = time.Minute
-)
+const version = "0.1.0"
 
-// NewClient returns a client for the tenant at tenantURL, such as https://your-tenant.us.qlikcloud.com, that
-// authenticates with tokens of the given source. A path is the prefix of a gateway; a slash or /api/v1 at its end
-// changes nothing. http is for loopback hosts only.
+// NewClient returns a client for the tenant at tenantURL, such as https://your-tenant.us.qlikcloud.com. It
+// authenticates with the tokens of source.
 //
-// It sends nothing. The errors tell which argument is wrong, and match [ErrBadRequest].
-func NewClient(tenantURL string, tokens TokenSource, opts ...Option) (*Client, error) {
+// tenantURL may have a path, the prefix of a gateway. A slash or /api/v1 at its end is ignored. The scheme http is
+// allowed for loopback hosts only.
+//
+// NewClient sends nothing. Its errors name the invalid argument, and match [ErrBadRequest].
+func NewClient(tenantURL string, source TokenSource, opts ...Option) (*Client, error) {
 	endpoint, err := parseTenantURL(tenantURL)
 	if err != nil {
 		return nil, err
 	}
-	if f, ok := tokens.(TokenFunc); tokens == nil || ok && f == nil {
-		return nil, invalid("tokens", "nil", "a TokenSource is needed, such as an APIKey")
-	}
-	if key, ok := tokens.(APIKey); ok {
-		if err := checkToken(string(key)); err != nil {
-			return nil, fmt.Errorf("%w (%w)", err, ErrBadRequest)
-		}
+	tokens, err := newTokens(source)
+	if err != nil {
+		return nil, err
 	}
 	c := &Client{
 		endpoint:       endpoint,
+		tokens:         tokens,
 		http:           &http.Client{},
 		logger:         slog.New(slog.DiscardHandler),
 		userAgent:      "reloads-go/" + version,
 		retry:          RetryPolicy{MaxRetries: defaultMaxRetries},
 		attemptTimeout: defaultAttemptTimeout,
 	}
-	c.useTokens(tokens)
 	for i, opt := range opts {
 		if opt == nil {
 			return nil, invalid("opts", fmt.Sprintf("[%d]", i), "an option must not be nil")
@@ -70,69 +63,48 @@ func NewClient(tenantURL string, tokens TokenSource, opts ...Option) (*Client, e
 			return nil, err
 		}
 	}
-	c.complete()
+	c.retry = c.retry.withDefaults()
+	c.polling = c.polling.withDefaults()
+	c.limiters = c.limiters.withDefaults()
+	c.http = withTransport(c.http, c.attemptTimeout)
+	c.header = http.Header{"Accept": {"application/json"}, "User-Agent": {c.userAgent}}
 	return c, nil
 }
 
-// complete sets what the options left out, and makes the http.Client ours.
-func (c *Client) complete() {
-	c.retry = c.retry.withDefaults()
-	c.polling = c.polling.withDefaults()
-	c.bodyLimits = c.bodyLimits.withDefaults()
-	if c.limiters.Read == nil {
-		c.limiters.Read = NewLimiter(Tier1PerMinute, time.Minute)
-	}
-	if c.limiters.Trigger == nil {
-		c.limiters.Trigger = NewLimiter(SpecialPerMinute, time.Minute)
-	}
-	if c.limiters.Cancel == nil {
-		c.limiters.Cancel = NewLimiter(SpecialPerMinute, time.Minute)
-	}
-	own := *c.http
-	timeout := c.attemptTimeout
-	if own.Timeout > 0 && (timeout == 0 || own.Timeout < timeout) {
-		timeout = own.Timeout
-	}
-	own.Timeout = 0 // the transport sees to it, without a goroutine for each request
-	own.Transport = newTransport(own.Transport, timeout)
-	c.http = &own
-	c.header = http.Header{"Accept": {"application/json"}, "User-Agent": {c.userAgent}}
-}
-
-// parseTenantURL returns the address that all paths of the API follow.
+// parseTenantURL returns the endpoint: the address in front of the paths of the API.
 func parseTenantURL(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil {
 		u = &url.URL{}
 	}
-	// What else there is may hold a password or a token: it is not repeated.
+	// The other parts may contain a password or a token, so the error does not show them.
 	shown := (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 	refuse := func(reason string) (string, error) {
-		return "", invalid("tenantURL", strconv.Quote(shown), reason)
+		return "", invalid("tenant URL", strconv.Quote(shown), reason)
 	}
 	switch {
 	case err != nil:
-		return refuse("it is no URL")
+		return refuse("is not a valid URL")
 	case u.User != nil:
-		return refuse("it must not hold user info; pass a TokenSource")
+		return refuse("must not contain user info; pass a TokenSource")
 	case u.Scheme == "" || u.Opaque != "":
-		return refuse("it must begin with https://")
+		return refuse("must begin with https://")
 	case u.Scheme != "https" && u.Scheme != "http":
-		return refuse("its scheme must be https")
+		return refuse("the scheme must be https")
 	case u.Hostname() == "":
-		return refuse("it has no host")
+		return refuse("must have a host")
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return refuse("http is for loopback hosts only; use https")
+		return refuse("http is allowed for loopback hosts only; use https")
 	case u.RawQuery != "" || u.ForceQuery:
-		return refuse("it must not have a query")
+		return refuse("must not have a query")
 	case u.Fragment != "" || strings.Contains(s, "#"):
-		return refuse("it must not have a fragment")
+		return refuse("must not have a fragment")
 	}
 	path := strings.TrimRight(u.EscapedPath(), "/")
 	path = strings.TrimRight(strings.TrimSuffix(path, "/api/v1"), "/")
 	endpoint := (&url.URL{Scheme: u.Scheme, Host: u.Host}).String() + path + "/api/v1"
-	if _, err := url.Parse(endpoint); err != nil { // of a zone of an IPv6 address that is not UTF-8, say
-		return refuse("its host is none")
+	if _, err := url.Parse(endpoint); err != nil { // for example an IPv6 zone that is not UTF-8
+		return refuse("the host is not valid")
 	}
 	return endpoint, nil
 }
@@ -145,74 +117,74 @@ func isLoopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// Option changes a client that is being made. The order of options does not matter; of the same option given
-// twice the later one counts. The functions say which values they refuse: NewClient returns that error.
+// Option configures a client. The order of options does not matter. If an option is given twice, the later one
+// counts. Each option documents which values it refuses; NewClient returns the error.
 type Option func(*Client) error
 
-// WithHTTPClient sends requests with a copy of hc, which is itself not modified. Its Transport and Jar are used as
-// they are, its Timeout holds for each attempt if it is shorter than [WithAttemptTimeout]'s, and its CheckRedirect is
-// not: redirects are not followed. Nil is refused. The default has a nil Transport, so [http.DefaultTransport].
+// WithHTTPClient sends requests with a copy of hc. hc itself is not modified. Its Transport and Jar are used. Its
+// Timeout applies to each attempt if it is shorter than that of [WithAttemptTimeout]. Its CheckRedirect is ignored,
+// because redirects are not followed. Nil is refused. The default uses [http.DefaultTransport].
 func WithHTTPClient(hc *http.Client) Option {
 	return func(c *Client) error {
 		if hc == nil {
-			return invalid("WithHTTPClient", "nil", "an *http.Client is needed")
+			return invalid("WithHTTPClient", "nil", "an *http.Client is required")
 		}
 		c.http = hc
 		return nil
 	}
 }
 
-// WithLogger logs to logger: a line at debug for each attempt, one at warn for each retry, pause and failed poll.
-// No line has a token, a query or a body. Nil is refused. The default logs nothing.
+// WithLogger logs to logger: each attempt at level debug; each retry, pause and failed poll at level warn. No record
+// contains a token, a query or a body. Nil is refused. By default nothing is logged.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *Client) error {
 		if logger == nil {
-			return invalid("WithLogger", "nil", "a *slog.Logger is needed")
+			return invalid("WithLogger", "nil", "a *slog.Logger is required")
 		}
 		c.logger = logger
 		return nil
 	}
 }
 
-// WithUserAgent puts product, such as "nightly/1.4", before the client's own product in the User-Agent header.
-// An empty product, and one with control characters, is refused.
+// WithUserAgent prefixes the User-Agent header with product, such as "nightly/1.4". An empty product is refused, and
+// so is one with characters other than printable ASCII.
 func WithUserAgent(product string) Option {
 	return func(c *Client) error {
 		if product == "" || strings.ContainsFunc(product, func(r rune) bool { return r < ' ' || r > '~' }) {
-			return invalid("WithUserAgent", fmt.Sprintf("%q", product), "it must be printable ASCII, and not empty")
+			return invalid("WithUserAgent", strconv.Quote(product), "must be printable ASCII and not empty")
 		}
 		c.userAgent = product + " reloads-go/" + version
 		return nil
 	}
 }
 
-// WithRetry sets how often and when a request is sent again; see [RetryPolicy], which also tells the default.
+// WithRetry sets how often and when a request is retried. See [RetryPolicy] for the default. Negative values are
+// refused, and so is a MinBackoff above MaxBackoff.
 func WithRetry(p RetryPolicy) Option {
 	return func(c *Client) error {
-		if err := p.validate(); err != nil {
-			return err
-		}
 		c.retry = p
-		return nil
+		return p.validate()
 	}
 }
 
-// WithAttemptTimeout limits the time of each attempt, from dialling to the last byte of the answer; waiting for
-// the rate limit and between attempts does not count, and neither does reading what [Client.Log] returns. 0 means no
-// limit, the default is one minute; a negative one is refused. The error of an attempt that took longer is a
-// [net.Error] whose Timeout method returns true; it is no [context.DeadlineExceeded], which is the caller's own deadline.
+// WithAttemptTimeout limits the duration of each attempt, from dialing to the last byte of the response. It does not
+// limit waiting for the rate limit, waiting between attempts, or reading the result of [Client.Log]. 0 means no limit.
+// The default is one minute. A negative duration is refused.
+//
+// The error of an attempt that took too long is a [net.Error] whose Timeout method returns true. It does not match
+// [context.DeadlineExceeded], which means the caller's own deadline.
 func WithAttemptTimeout(d time.Duration) Option {
 	return func(c *Client) error {
 		if d < 0 {
-			return invalid("WithAttemptTimeout", d.String(), "it must not be negative")
+			return invalid("WithAttemptTimeout", d.String(), mustNotBeNegative)
 		}
 		c.attemptTimeout = d
 		return nil
 	}
 }
 
-// WithLimiters replaces the client's limiters; one that is nil keeps its default. To share them between clients,
-// give the same ones to each.
+// WithLimiters replaces the client's limiters. A nil limiter means the default. Give several clients the same limiters
+// to share them.
 func WithLimiters(l Limiters) Option {
 	return func(c *Client) error {
 		c.limiters = l
@@ -220,25 +192,11 @@ func WithLimiters(l Limiters) Option {
 	}
 }
 
-// WithPolling sets how often Watch, Wait, Run and the batches look at a reload; see [PollPolicy], which also tells the default.
+// WithPolling sets how often Watch, Wait, Run and the batches poll a reload. See [PollPolicy] for the default.
+// Negative values are refused, and so is a MinInterval above MaxInterval.
 func WithPolling(p PollPolicy) Option {
 	return func(c *Client) error {
-		if err := p.validate(); err != nil {
-			return err
-		}
 		c.polling = p
-		return nil
-	}
-}
-
-// WithBodyLimits sets how much is read of an answer; see [BodyLimits], which also tells the default. A negative limit
-// is refused.
-func WithBodyLimits(l BodyLimits) Option {
-	return func(c *Client) error {
-		if l.Answer < 0 || l.Error < 0 {
-			return invalid("WithBodyLimits", fmt.Sprintf("%+v", l), "a limit must not be negative")
-		}
-		c.bodyLimits = l
-		return nil
+		return p.validate()
 	}
 }

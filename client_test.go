@@ -1,18 +1,24 @@
 package reloads_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"golang.org/x/time/rate"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
 )
 
 func TestTenantURLs(t *testing.T) {
@@ -38,9 +44,9 @@ func TestTenantURLs(t *testing.T) {
 		"http://[::1]:8080":                "http://[::1]:8080/api/v1/reloads",
 	} {
 		var got string
-		wire := plays(func(r *http.Request) (*http.Response, error) {
+		wire := scripted(func(r *http.Request) (*http.Response, error) {
 			got = r.URL.String()
-			return answer(200, emptyPage)(r)
+			return respond(200, emptyPage)(r)
 		})
 		client, err := reloads.NewClient(tenantURL, reloads.APIKey(testToken), reloads.WithHTTPClient(&http.Client{Transport: wire}))
 		if err != nil {
@@ -53,17 +59,17 @@ func TestTenantURLs(t *testing.T) {
 	}
 }
 
-func TestTenantURLsThatAreRefused(t *testing.T) {
+func TestInvalidTenantURLs(t *testing.T) {
 	t.Parallel()
-	for tenantURL, says := range map[string]string{
+	for tenantURL, contains := range map[string]string{
 		"":                                           "https://",
 		"t.example.com":                              "https://",
 		"//t.example.com":                            "https://",
 		"t.example.com:443":                          "https",
 		"/api/v1":                                    "https://",
-		"https://":                                   "no host",
-		"https:///api/v1":                            "no host",
-		"https://:443":                               "no host",
+		"https://":                                   "have a host",
+		"https:///api/v1":                            "have a host",
+		"https://:443":                               "have a host",
 		"https:t.example.com":                        "https://",
 		"ftp://t.example.com":                        "scheme",
 		"http://t.example.com":                       "loopback",
@@ -73,13 +79,13 @@ func TestTenantURLsThatAreRefused(t *testing.T) {
 		"https://t.example.com/?a=b":                 "query",
 		"https://t.example.com#":                     "fragment",
 		"https://t.example.com/#a":                   "fragment",
-		"https://t.example.com/%zz":                  "no URL",
-		"https://t.example.com:port":                 "no URL",
+		"https://t.example.com/%zz":                  "not a valid URL",
+		"https://t.example.com:port":                 "not a valid URL",
 		"https://admin:test-secret@t.example.com":    "user info",
 		"https://admin@t.example.com":                "user info",
 		"//admin:test-secret@t.example.com":          "user info",
-		"https://admin:test-secret%zz@t.example.com": "no URL",
-		"https://admin:test-secret@t.example.com:x":  "no URL",
+		"https://admin:test-secret%zz@t.example.com": "not a valid URL",
+		"https://admin:test-secret@t.example.com:x":  "not a valid URL",
 		"admin:test-secret@t.example.com":            "https://",
 		"https:admin:test-secret@t.example.com":      "https://",
 	} {
@@ -88,14 +94,14 @@ func TestTenantURLsThatAreRefused(t *testing.T) {
 			t.Errorf("%q is accepted", tenantURL)
 			continue
 		}
-		refusedBeforeSending(t, err, "tenantURL", says)
-		silent(t, "the error", err.Error(), "test-secret")
+		refusedBeforeSending(t, err, "tenant URL", contains)
+		checkNoSecrets(t, "the error", err.Error(), "test-secret")
 	}
 }
 
-func TestOptionsThatAreRefused(t *testing.T) {
+func TestInvalidOptions(t *testing.T) {
 	t.Parallel()
-	for says, opt := range map[string]reloads.Option{
+	for contains, opt := range map[string]reloads.Option{
 		"opts [0]":                       nil,
 		"WithHTTPClient nil":             reloads.WithHTTPClient(nil),
 		"WithLogger nil":                 reloads.WithLogger(nil),
@@ -108,167 +114,183 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		"RetryPolicy.MaxRetryAfter -1ns": reloads.WithRetry(reloads.RetryPolicy{MaxRetryAfter: -1}),
 		"RetryPolicy.MinBackoff 2s":      reloads.WithRetry(reloads.RetryPolicy{MinBackoff: 2 * time.Second, MaxBackoff: time.Second}),
 		"RetryPolicy.MinBackoff 500ms":   reloads.WithRetry(reloads.RetryPolicy{MaxBackoff: time.Millisecond}),
-		"WithBodyLimits":                 reloads.WithBodyLimits(reloads.BodyLimits{Answer: -1}),
-		"Error:-1":                       reloads.WithBodyLimits(reloads.BodyLimits{Error: -1}),
 		"PollPolicy.MinInterval -1ns":    reloads.WithPolling(reloads.PollPolicy{MinInterval: -1}),
 		"PollPolicy.MaxInterval -1ns":    reloads.WithPolling(reloads.PollPolicy{MaxInterval: -1}),
 		"PollPolicy.MinInterval 2s":      reloads.WithPolling(reloads.PollPolicy{MinInterval: 2 * time.Second, MaxInterval: time.Second}),
 	} {
 		client, err := reloads.NewClient("https://t.example.com", reloads.APIKey(testToken), opt)
 		if client != nil {
-			t.Errorf("%s is accepted", says)
+			t.Errorf("%s is accepted", contains)
 			continue
 		}
-		refusedBeforeSending(t, err, says)
+		refusedBeforeSending(t, err, contains)
 	}
 	for _, tokens := range []reloads.TokenSource{nil, reloads.TokenFunc(nil)} {
 		_, err := reloads.NewClient("https://t.example.com", tokens)
-		refusedBeforeSending(t, err, "tokens nil")
+		refusedBeforeSending(t, err, "token source nil")
 	}
 }
 
-// sticky is a transport that counts how often its idle connections are closed.
-type sticky struct {
-	*script
-	closed int
-}
-
-func (s *sticky) CloseIdleConnections() { s.closed++ }
-
-func TestTheUsersHTTPClientIsLeftAlone(t *testing.T) {
+// A thousand goroutines share a client. Every call returns its own response.
+func TestClientIsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
-	transport := &sticky{script: plays(answer(404, ""), answer(302, "", "Location", "https://elsewhere.example.com"))}
-	checked := false
-	hc := &http.Client{Transport: transport, Timeout: time.Hour, CheckRedirect: func(*http.Request, []*http.Request) error {
-		checked = true
-		return nil
-	}}
-	client := scriptedClient(t, nil, reloads.WithHTTPClient(hc))
-	for range 2 {
-		if _, err := client.Get(t.Context(), reloadID); err == nil {
-			t.Error("no error")
-		}
-	}
-	if hc.Transport != transport || hc.Timeout != time.Hour || hc.Jar != nil || checked {
-		t.Errorf("the http.Client is now %+v, its CheckRedirect was called: %v", hc, checked)
-	}
-	if _ = hc.CheckRedirect(nil, nil); !checked {
-		t.Error("the http.Client has another CheckRedirect")
-	}
-	if transport.closed != 0 {
-		t.Errorf("the idle connections were closed %d times", transport.closed)
-	}
-}
-
-func TestHeaders(t *testing.T) {
-	t.Parallel()
-	for _, e := range endpoints {
-		wire := plays(e.ok)
-		if err := e.call(t.Context(), scriptedClient(t, wire, reloads.WithUserAgent("ignored/1"), reloads.WithUserAgent("nightly/1.4"))); err != nil {
-			t.Fatal(err)
-		}
-		want := http.Header{
-			"Accept": {"application/json"}, "Authorization": {"Bearer " + testToken},
-			"User-Agent": wire.requests()[0].Header["User-Agent"],
-		}
-		if e.name == "trigger" {
-			want.Set("Content-Type", "application/json")
-		}
-		if e.name == "log" {
-			want.Set("Accept", "text/plain, application/json;q=0.5")
-		}
-		if diff := cmp.Diff(want, wire.requests()[0].Header); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", e.name, diff)
-		}
-		if got := want.Get("User-Agent"); !strings.HasPrefix(got, "nightly/1.4 reloads-go/") {
-			t.Errorf("User-Agent is %q", got)
-		}
-	}
-	wire := plays(answer(200, emptyPage))
-	if _, err := scriptedClient(t, wire).List(t.Context(), reloads.ListOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if got := wire.requests()[0].Header.Get("User-Agent"); !strings.HasPrefix(got, "reloads-go/") {
-		t.Errorf("User-Agent is %q", got)
-	}
-}
-
-func TestANilContextIsAnError(t *testing.T) {
-	t.Parallel()
-	var missing context.Context
-	for _, e := range endpoints {
-		wire := plays(e.ok)
-		func() {
-			defer func() {
-				if r := recover(); r != nil {
-					t.Errorf("%s panics: %v", e.name, r)
-				}
-			}()
-			if err := e.call(missing, scriptedClient(t, wire)); err == nil || len(wire.requests()) != 0 {
-				t.Errorf("%s: %d requests, %v", e.name, len(wire.requests()), err)
+	client, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		id := r.URL.Path[len(prefix+"/api/v1/reloads/"):]
+		_, _ = fmt.Fprintf(w, `{"id":%q,"log":%q}`, id, "log of "+id)
+	})
+	var calling sync.WaitGroup
+	for i := range 1000 {
+		calling.Go(func() {
+			id := fmt.Sprint("reload", i)
+			r, err := client.Get(t.Context(), id)
+			if err != nil || r.ID != id || r.Log != "log of "+id {
+				t.Errorf("%s: %+v, %v", id, r, err)
 			}
-		}()
+		})
 	}
-	client := scriptedClient(t, plays(answer(200, emptyPage)))
-	for _, prefetch := range []bool{false, true} {
-		if _, errs, _ := collect(client.All(missing, reloads.ListOptions{Prefetch: prefetch})); errs != 1 {
-			t.Errorf("All: %d errors", errs)
-		}
-	}
+	calling.Wait()
 }
 
-// A redirect is an answer: whoever it leads to is not contacted, and does not get the token.
-func TestRedirectsAreNotFollowed(t *testing.T) {
+func TestClientDoesNotPrintToken(t *testing.T) {
 	t.Parallel()
-	elsewhere, hits := gateway(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, queued) })
-	for _, status := range []int{301, 302, 303, 307, 308} {
-		for name, target := range map[string]string{
-			"a subdomain": "https://sub.localhost/api/v1/reloads", "plain http": "http://elsewhere.example.com/api/v1/reloads",
-			"other port": elsewhere + "/api/v1/reloads", "other host": "https://elsewhere.example.com/", "same host": prefix + "/api/v1/reloads/2",
-			"no place": "", "a broken place": "https://%zz/?" + testToken,
-		} {
-			for _, e := range endpoints {
-				client, requests := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-					if target != "" {
-						w.Header().Set("Location", target)
-					}
-					w.WriteHeader(status)
-				}, none, reloads.WithLimiters(unlimited))
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-				err := e.call(ctx, client)
-				cancel()
-				if got := asError(t, err); got.StatusCode != status || len(requests.requests()) != 1 {
-					t.Errorf("%s, %d to %s: %d requests, %v", e.name, status, name, len(requests.requests()), err)
-				}
-				silent(t, "the error", err.Error(), "elsewhere")
-			}
-		}
-	}
-	if n := len(hits.requests()); n != 0 {
-		t.Errorf("%d requests went to the target of a redirect", n)
-	}
-}
-
-// printed is a value as everything prints it that a program may have.
-func printed(value any) string {
-	var b strings.Builder
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X"} {
-		fmt.Fprintf(&b, verb+"\n", value)
-	}
-	slog.New(slog.NewTextHandler(&b, nil)).Info("", "value", value)
-	slog.New(slog.NewJSONHandler(&b, nil)).Info("", "value", value)
-	return b.String()
-}
-
-func TestAClientDoesNotPrintItsToken(t *testing.T) {
-	t.Parallel()
-	opts := []reloads.Option{none, reloads.WithUserAgent("x")}
-	client := scriptedClient(t, plays(answer(200, queued)), opts...)
+	opts := []reloads.Option{noRetries, reloads.WithUserAgent("x")}
+	client := scriptedClient(t, scripted(respond(200, queued)), opts...)
 	if _, err := client.Get(t.Context(), reloadID); err != nil {
 		t.Fatal(err)
 	}
 	hexToken := fmt.Sprintf("%x", testToken)
-	silent(t, "the client", printed(client), hexToken, strings.ToUpper(hexToken))
-	silent(t, "the options", printed(opts), hexToken)
-	silent(t, "a struct", printed(struct{ Client *reloads.Client }{client}), hexToken)
+	checkNoSecrets(t, "the client", printAll(client), hexToken, strings.ToUpper(hexToken))
+	checkNoSecrets(t, "the options", printAll(opts), hexToken)
+	checkNoSecrets(t, "a struct", printAll(struct{ Client *reloads.Client }{client}), hexToken)
 }
+
+// secretVariable is the value of a variable of a request. Users put passwords in variables.
+const secretVariable = "test-password-91c7"
+
+// Neither the token nor the value of a variable is in anything that the package or its fake tenant prints, logs or
+// records, whatever fails.
+func TestSecretsAreNotPrinted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		tenant := reloadstest.NewTenant(reloadstest.WithToken(testToken, reloadstest.TenantAdmin))
+		tenant.AddApp("app", reloadstest.App{RunFor: time.Second})
+		tenant.AddApp("bad", reloadstest.App{RunFor: time.Second, Outcome: reloads.StatusFailed, ErrorMessage: "no data"})
+		hc := &http.Client{Transport: tenant}
+		opts := []reloads.Option{
+			reloads.WithHTTPClient(hc), reloads.WithAttemptTimeout(5 * time.Second),
+			reloads.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+		}
+		client, err := reloads.NewClient("https://tenant.example.com", reloads.APIKey(testToken), opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := reloads.Request{AppID: "app", Variables: map[string]string{"Password": secretVariable}}
+		unsendable := reloads.Request{AppID: "app", Variables: map[string]string{"Password": strings.Repeat(secretVariable, 20)}}
+		invalid := reloads.Request{AppID: "app", Variables: map[string]string{"Password": secretVariable + "\xff"}}
+		printedValues := []any{client, opts, hc, req, &req, unsendable}
+		for _, fault := range []reloadstest.Fault{
+			{}, {LoseBefore: true}, {LoseAfter: true}, {Status: 500}, {Status: 429}, {Status: 200, Body: "<html>"}, {Status: 403}, {CutBody: 20},
+			{Delay: 10 * time.Second}, {Status: 302, Header: http.Header{"Location": {"https://elsewhere.example.com/"}}},
+		} {
+			fault.Times = 3
+			for _, op := range []reloadstest.Operation{reloadstest.Trigger, reloadstest.List, reloadstest.Get} {
+				fault.Operation = op
+				tenant.Inject(fault)
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+				r, err := client.Run(ctx, req)
+				printedValues = append(printedValues, r, err)
+				for r := range client.RunAll(ctx, []reloads.Request{req, {AppID: "bad", Variables: req.Variables}, unsendable, invalid, {AppID: "no such app", Variables: req.Variables}}) {
+					printedValues = append(printedValues, r, &r, r.Err)
+				}
+				cancel()
+			}
+		}
+		for _, role := range []reloadstest.Role{reloadstest.Expired, reloadstest.Forbidden} {
+			other := testToken + fmt.Sprint("-", role)
+			denied := tenant.NewClient(reloads.WithHTTPClient(&http.Client{Transport: withToken{tenant, other}}))
+			_, err := denied.Trigger(t.Context(), req)
+			printedValues = append(printedValues, err)
+		}
+		printedValues = append(printedValues, tenant, tenant.Requests(), tenant.Reloads())
+		secrets := []string{secretVariable, fmt.Sprintf("%x", secretVariable), fmt.Sprintf("%x", testToken)}
+		for i, value := range printedValues {
+			checkNoSecrets(t, fmt.Sprintf("value %d, a %T,", i, value), printAll(value), secrets...)
+		}
+		for _, r := range tenant.Requests() {
+			encoded, err := json.Marshal(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkNoSecrets(t, "a recorded request", string(encoded)+string(r.Body), secrets...)
+		}
+		checkNoSecrets(t, "the log", log.String(), secrets...)
+		if n := strings.Count(log.String(), "\n"); n < 100 {
+			t.Errorf("the log has %d lines, want at least 100", n)
+		}
+	})
+}
+
+// withToken sends every request with another token.
+type withToken struct {
+	base  http.RoundTripper
+	token string
+}
+
+func (a withToken) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+a.token)
+	return a.base.RoundTrip(r)
+}
+
+// Programs compile against these names and signatures. A change to one of them needs a new major version.
+var (
+	_ func(string, reloads.TokenSource, ...reloads.Option) (*reloads.Client, error) = reloads.NewClient
+
+	_ reloads.TokenSource = reloads.APIKey("")
+	_ reloads.TokenSource = reloads.TokenFunc(nil)
+	_ reloads.Limiter     = (*rate.Limiter)(nil)
+	_ reloads.Limiter     = (*reloads.WindowLimiter)(nil)
+	_ error               = reloads.Code("")
+	_ error               = (*reloads.Error)(nil)
+	_ error               = (*reloads.ReloadError)(nil)
+	_ http.Handler        = (*reloadstest.Tenant)(nil)
+	_ http.RoundTripper   = (*reloadstest.Tenant)(nil)
+
+	_ func(*http.Client) reloads.Option        = reloads.WithHTTPClient
+	_ func(*slog.Logger) reloads.Option        = reloads.WithLogger
+	_ func(string) reloads.Option              = reloads.WithUserAgent
+	_ func(reloads.RetryPolicy) reloads.Option = reloads.WithRetry
+	_ func(time.Duration) reloads.Option       = reloads.WithAttemptTimeout
+	_ func(reloads.Limiters) reloads.Option    = reloads.WithLimiters
+	_ func(reloads.PollPolicy) reloads.Option  = reloads.WithPolling
+
+	_ func(int, time.Duration) *reloads.WindowLimiter              = reloads.NewLimiter
+	_ func(...reloads.Status) reloads.Filter                       = reloads.StatusIs
+	_ func(...reloads.Type) reloads.Filter                         = reloads.TypeIs
+	_ func(bool) reloads.Filter                                    = reloads.PartialIs
+	_ func(...reloads.Filter) reloads.Filter                       = reloads.And
+	_ func(...reloads.Filter) reloads.Filter                       = reloads.Or
+	_ func() reloads.RunOption                                     = reloads.AttachToPending
+	_ func() reloads.RunOption                                     = reloads.CancelOnAbort
+	_ func(...reloadstest.Option) *reloadstest.Tenant              = reloadstest.NewTenant
+	_ func(*reloadstest.Tenant, ...reloads.Option) *reloads.Client = (*reloadstest.Tenant).NewClient
+	_ func(*reloadstest.Tenant, string, reloadstest.App)           = (*reloadstest.Tenant).AddApp
+	_ func(*reloadstest.Tenant) []reloads.Reload                   = (*reloadstest.Tenant).Reloads
+	_ func(*reloadstest.Tenant) []reloadstest.Request              = (*reloadstest.Tenant).Requests
+
+	_ interface {
+		Trigger(ctx context.Context, req reloads.Request) (*reloads.Reload, error)
+		Get(ctx context.Context, id string) (*reloads.Reload, error)
+		Cancel(ctx context.Context, id string) (reloads.Status, error)
+		List(ctx context.Context, opts reloads.ListOptions) (*reloads.Page, error)
+		Log(ctx context.Context, appID, reloadID string) (io.ReadCloser, error)
+		Pages(ctx context.Context, opts reloads.ListOptions) iter.Seq2[*reloads.Page, error]
+		All(ctx context.Context, opts reloads.ListOptions) iter.Seq2[*reloads.Reload, error]
+		Watch(ctx context.Context, id string) iter.Seq2[*reloads.Reload, error]
+		Wait(ctx context.Context, id string) (*reloads.Reload, error)
+		Run(ctx context.Context, req reloads.Request, opts ...reloads.RunOption) (*reloads.Reload, error)
+		WaitAll(ctx context.Context, rs []*reloads.Reload) iter.Seq[reloads.Result]
+		RunAll(ctx context.Context, reqs []reloads.Request, opts ...reloads.RunOption) iter.Seq[reloads.Result]
+	} = (*reloads.Client)(nil)
+)

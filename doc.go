@@ -1,112 +1,116 @@
-// Package reloads is a client of the Qlik Cloud Reloads API, which refreshes the data of apps: list reloads,
-// trigger one, get one, cancel one, and wait for what was triggered.
+// Package reloads is a client for the Qlik Cloud Reloads API. It triggers reloads of apps, waits for them, lists them
+// and cancels them.
 //
 // # Getting started
 //
-//	client, err := reloads.NewClient("https://your-tenant.us.qlikcloud.com", reloads.APIKey(os.Getenv("QLIK_API_KEY")))
+//	key := reloads.APIKey(os.Getenv("QLIK_API_KEY"))
+//	client, err := reloads.NewClient(os.Getenv("QLIK_TENANT_URL"), key)
 //	if err != nil {
 //		return err
 //	}
-//	reload, err := client.Run(ctx, reloads.Request{AppID: "116dbfae-7fb9-4983-8e23-5ccd8c508722"})
+//	reload, err := client.Run(ctx, reloads.Request{AppID: appID})
+//	if err != nil {
+//		return err
+//	}
+//	fmt.Println(reload.Status, "after", reload.RunTime())
 //
-// A [Client] is safe for concurrent use and meant to be shared. Each of its methods takes a context, which is the
-// only limit on how long the call may take as a whole.
+// A [Client] is safe for concurrent use and meant to be shared. Each method takes a context, which is the only limit
+// on the duration of the whole call.
 //
-// # The calls
+// # Calls
 //
-// [Client.Trigger], [Client.Get], [Client.Cancel] and [Client.List] are the four endpoints. [Client.Pages] and
-// [Client.All] iterate over a whole list. [Client.Run] triggers a reload and waits for its end, [Client.Wait] waits
-// for one that exists, and [Client.Watch] shows each change of its status on the way. [Client.RunAll] and
-// [Client.WaitAll] do so for many at once.
+// [Client.Trigger], [Client.Get], [Client.Cancel] and [Client.List] call the four endpoints. [Client.Pages] and
+// [Client.All] iterate over a whole list. [Client.Run] triggers a reload and waits until it has finished.
+// [Client.Wait] waits for an existing reload, and [Client.Watch] yields each change of its status. [Client.RunAll] and
+// [Client.WaitAll] do the same for many reloads.
 //
-// [Client.Log] is the one call outside the four endpoints: it streams the full log of a reload, which the Apps API has.
-// The log of a record is only a summary, whose figures [Reload.Summary] reads.
+// [Client.Log] streams the full log of a reload, from the Apps API. The log in the record of a reload is only a
+// summary; [Reload.Summary] reads its figures.
 //
 // # Errors
 //
-// An [*Error] is an answer of the service that is not the one that was asked for, a [*ReloadError] a reload that ended
-// otherwise than SUCCEEDED. [errors.Is] tells their classes apart, such as [ErrNotFound], [ErrReloadPending] or
-// [ErrReloadFailed], and asks for a single [Code]. An argument that the service would refuse is [ErrBadRequest] without
-// an [*Error]: nothing was sent. Failures of the network come as net/http reports them, wrapped. Of an answer's body
-// at most 64 MiB are read, of an error's 1 MiB ([BodyLimits]); a longer one is [ErrBodyTooLong].
+// An [*Error] is an unsuccessful or invalid API response. A [*ReloadError] is a reload that did not succeed. Use
+// [errors.Is] with the classes, such as [ErrNotFound], [ErrReloadPending] or [ErrReloadFailed], or with a [Code]. If
+// the client refuses an argument before sending anything, the error matches [ErrBadRequest] and is not an [*Error].
+// Network errors are those of net/http, wrapped. Response bodies are limited to 64 MiB, and to 1 MiB outside 2xx;
+// the error of a longer one matches [ErrBodyTooLong].
 //
 // # Retries
 //
-// What happened to a request decides whether it is sent again, at most [RetryPolicy].MaxRetries times:
+// A request is retried at most [RetryPolicy].MaxRetries times, depending on its outcome:
 //
-//   - It was never sent (no connection): again. A certificate that does not fit: not again.
-//   - The connection was lost, the attempt timed out, or the answer is 500, 502 or 504: List, Get, Log and Cancel again.
-//     A Trigger may have taken effect, so the client looks for the reload first; see below.
-//   - 503: as above; with Retry-After, all of them again.
-//   - 429 of the rate limit: again, after Retry-After, and every other call of the same tier waits, too.
-//   - 429 because a reload of the app is pending, 403, and every other 4xx: not again.
-//   - 401: once more, if the [TokenSource] then has another token.
-//   - A redirect: an [*Error]. Redirects are not followed.
+//   - No connection: retried, unless the server's certificate is not valid.
+//   - Connection lost, attempt timed out, or status 500, 502 or 504: List, Get, Log and Cancel are retried. A
+//     Trigger may have taken effect; see below.
+//   - 503: the same. With Retry-After, every call is retried.
+//   - 429 because of the rate limit: retried after Retry-After. All other calls of the same tier wait, too.
+//   - 429 because a reload of the app is pending, 403, and every other 4xx: not retried.
+//   - 401: retried once, if the [TokenSource] then returns another token.
+//   - Redirects are not followed; they are returned as an [*Error].
 //
-// The wait doubles from 500 ms to 30 s, with jitter, or is what Retry-After says, if that is no more than
-// [RetryPolicy].MaxRetryAfter. A retry that could not start before the context's deadline is not waited for. The error
-// always tells the service's last answer.
+// The backoff doubles from 500 ms to 30 s, with jitter. If the response has Retry-After, that is the wait instead, up
+// to [RetryPolicy].MaxRetryAfter. There is no retry that would start after the deadline of the context. The returned
+// error contains the service's last response.
 //
 // # Triggering once
 //
-// When it is unclear whether a trigger took effect, the client lists the app's newest reloads, at once and again for
-// half a minute (3 s after a 500 or 503 answer), and returns the one that the trigger made. Only if there is none it
-// sends the trigger again. The Date header of the service's answers tells how its clock relates to the client's,
-// whatever their difference; a reload that was created before the trigger was sent is not taken for it. What cannot be
-// decided, or not before ctx ends, is [ErrOutcomeUnknown].
+// If the outcome of a trigger is unknown, the client lists the app's newest reloads, several times within half a
+// minute (3 s after a 500 or 503), and returns the one that the trigger made. Only if there is none, it retries the
+// trigger. It compares the service's times with its own clock by the Date header of the responses, so the clocks may
+// differ. A reload that was created before the trigger was sent is not returned. If the outcome cannot be determined,
+// or not before ctx ends, the error matches [ErrOutcomeUnknown].
 //
-// So a call makes one reload at the most, and what it returns was created after it was called, provided that
+// A call therefore makes at most one reload, and returns one that was created after the call, provided that
 //
-//   - the service lists a reload within half a minute of the trigger that made it, or refuses another trigger while
-//     that reload is pending;
+//   - the service lists a reload within half a minute of its trigger, or refuses another trigger while that reload is
+//     pending;
 //   - nobody else triggers the same app through the API, with the same value of partial, in the 50 ms before the
-//     trigger is sent, or in as much time as an answer takes if that is longer. With a [Request].ResourceID that
-//     no other trigger has, this does not matter.
+//     trigger is sent, or in the time that a response takes if that is longer. This does not matter with a
+//     [Request].ResourceID that no other trigger uses.
 //
-// Two things no client can prevent. A trigger that takes effect after more than half a minute, and after the reload
-// that was triggered in its stead has ended, reloads the app a second time. And where a trigger had no effect, a
-// reload that somebody else triggers through the API right after it may be taken for it.
+// Two cases remain. A trigger that takes effect after more than half a minute, when the reload of its retry has already
+// finished, reloads the app a second time. And if a trigger had no effect, a reload that somebody else triggers through
+// the API right afterwards can be taken for it.
 //
 // # Rate limits
 //
-// The service allows each user 1000 requests a minute to List, Get and Log together (Tier 1), and 50 to each of Trigger
-// and Cancel (Special). A client never starts more than that in any minute, whatever the pattern of its calls: they wait
-// in order of their calls. Each attempt counts, retries too. See [WindowLimiter], and [WithLimiters] to share the
-// limits between clients that use the same key. Processes share them through Redis with the module
-// github.com/reloads-go/reloads/redislimit.
+// The service allows each user 1000 requests per minute to List, Get and Log together (Tier 1), and 50 each to Trigger
+// and Cancel (Special). A client never starts more than that in any minute. Calls wait in order. Each attempt counts,
+// including retries. See [WindowLimiter], and [WithLimiters] to share the limits between clients that use the same key.
+// The module github.com/reloads-go/reloads/redislimit shares them between processes through Redis.
 //
 // # Waiting
 //
-// A reload is looked at in steps of a tenth of its age, between 1 s and 15 s ([PollPolicy]). A look that fails is no
-// failed reload: waiting goes on until the reload has ended or the context has. [AttachToPending] waits for a reload
-// that somebody else has triggered, [CancelOnAbort] cancels the reload when the context ends.
+// A reload is polled at intervals of 10 % of its age, between 1 s and 15 s ([PollPolicy]). A failed poll does not end
+// the wait. [AttachToPending] waits for a reload that somebody else triggered. [CancelOnAbort] cancels the reload when
+// the context ends.
 //
 // # Batches
 //
-// [Client.RunAll] triggers as fast as the rate limit allows and yields each [Result] as its reload ends; requests for the
-// same app run one after the other. Many reloads are followed by listing the active ones of the tenant, 100 a request, if
-// the token may do so, and else one by one, within four fifths of the rate limit. Every request has a result, whatever
-// happens: what was not triggered is [ErrNotStarted].
+// [Client.RunAll] triggers reloads as fast as the rate limit allows and yields each [Result] when its reload has
+// finished. Requests for the same app run one after another. Many reloads are tracked by listing the active ones of the
+// tenant, 100 per request, if the token may do that. Otherwise they are polled one by one, within 80 % of the rate
+// limit. Every request has a result. The error of a request that was not triggered matches [ErrNotStarted].
 //
-// # Signing in
+// # Authentication
 //
-// A [TokenSource] gives the token of each attempt: an [APIKey], or a [TokenFunc] of one's own. The module
-// github.com/reloads-go/reloads/oauth has sources for OAuth2: machine to machine, and impersonation of a user.
+// A [TokenSource] provides the token of each attempt: an [APIKey], a [TokenFunc], or your own. The module
+// github.com/reloads-go/reloads/oauth has sources for OAuth 2.0: machine to machine, and impersonation of a user.
 //
 // # Secrets
 //
-// Nothing here prints, logs or forwards a token: not the client, its options, an error or a panic. The token goes to
-// the scheme, host and port of the tenant's URL, and nowhere else. The values of a [Request]'s variables are not
-// printed or logged either.
+// This package never prints, logs or forwards a token: not in a client, an option, an error or a panic. The token is
+// sent to the scheme, host and port of the tenant URL only. The values of a [Request]'s variables are not printed or
+// logged either.
 //
 // # Testing
 //
-// Package [github.com/reloads-go/reloads/reloadstest] has a fake tenant that keeps the rules of the service, for
-// the tests of programs that use this package.
+// Package [github.com/reloads-go/reloads/reloadstest] has a fake tenant that follows the rules of the service, for
+// tests of programs that use this package.
 //
 // # Stability
 //
-// The module follows semantic versioning. The timings above (retries, limits, polls) are no part of the promise, and
-// neither are the texts of errors. The two latest versions of Go are supported; a newer minor version may need a newer
-// Go. What is deprecated is marked so in a minor version, and goes in the next major one at the earliest.
+// The module follows semantic versioning. Timings (retries, limits, polls) and the texts of errors may change at any
+// time. The two latest versions of Go are supported. A newer minor version may require a newer Go. A deprecated
+// identifier is marked in a minor version and removed in the next major version at the earliest.
 package reloads

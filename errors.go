@@ -8,70 +8,61 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 )
 
-// The classes of errors, for [errors.Is]. Except where it is said otherwise, they are what an [*Error] matches.
+// The classes of errors, for [errors.Is]. Unless stated otherwise, an [*Error] matches them.
 var (
-	// ErrBadRequest is a request that is wrong in itself: the service answered 400, or the client refused to
-	// send it; the text then names the value and the reason.
+	// ErrBadRequest means that the request is invalid: the service responded with 400, or the client refused to
+	// send it. In the second case the text names the value and the reason.
 	ErrBadRequest = errors.New("reloads: bad request")
-	// ErrUnauthorized is a token that the service does not accept (401), also after it was renewed.
+	// ErrUnauthorized means that the service does not accept the token (401), even after renewal.
 	ErrUnauthorized = errors.New("reloads: unauthorized")
-	// ErrForbidden is a token that does not allow the operation (403). [ErrQuotaExceeded] is no ErrForbidden.
+	// ErrForbidden means that the token does not allow the operation (403). An error that matches
+	// [ErrQuotaExceeded] does not match ErrForbidden.
 	ErrForbidden = errors.New("reloads: forbidden")
-	// ErrNotFound is a reload that does not exist, or not for this token (404).
+	// ErrNotFound means that the reload or the app does not exist, or is not visible to this token (404).
 	ErrNotFound = errors.New("reloads: not found")
-	// ErrNotCancelable is a reload that is over, or for another reason in no state to be cancelled (409).
+	// ErrNotCancelable means that the reload has finished, or cannot be canceled for another reason (409).
 	ErrNotCancelable = errors.New("reloads: not cancelable")
-	// ErrReloadPending is a trigger that was refused because the app has a pending reload already (429). Sending
-	// it again before that reload has ended is refused again.
+	// ErrReloadPending means that a trigger was refused because the app already has a pending reload (429). The
+	// service keeps refusing until that reload has finished.
 	ErrReloadPending = errors.New("reloads: a reload of the app is already pending")
-	// ErrQuotaExceeded is a trigger that was refused because the app was reloaded too often (403, RELOADS-013).
-	// Retrying does not help.
+	// ErrQuotaExceeded means that a trigger was refused because the app was reloaded too often (403,
+	// RELOADS-013). Retrying does not help.
 	ErrQuotaExceeded = errors.New("reloads: reload quota exceeded")
-	// ErrRateLimited is the rate limit: the service's (429), or a client's own limiter that cannot let a request
-	// start before the deadline of its context; then it is also [context.DeadlineExceeded].
+	// ErrRateLimited means that the service's rate limit is reached (429), or that the client's own limiter cannot
+	// let the request start before the deadline of its context. In the second case the error also matches
+	// [context.DeadlineExceeded].
 	ErrRateLimited = errors.New("reloads: rate limited")
-	// ErrServer is a failure of the service or of a gateway before it (5xx).
+	// ErrServer means that the service, or a gateway in front of it, failed (5xx).
 	ErrServer = errors.New("reloads: server error")
-	// ErrCursorLoop is a list whose links lead back to a page that was already read, or over a thousand empty pages in
-	// a row. It comes without an [*Error].
-	ErrCursorLoop = errors.New("reloads: the list's cursors run in a loop")
-	// ErrBodyTooLong is an answer whose body is longer than the client's [BodyLimits].
+	// ErrCursorLoop means that the links of a list lead back to an earlier page, or over a thousand empty pages in
+	// a row. It is not an [*Error].
+	ErrCursorLoop = errors.New("reloads: the cursors of the list form a loop")
+	// ErrBodyTooLong means that the body of a response exceeds 64 MiB, or 1 MiB outside 2xx.
 	ErrBodyTooLong = errors.New("the body is too long")
-	// ErrOutcomeUnknown is a trigger of which nobody can say whether it took effect: the connection was lost, or
-	// the service failed, after the request was sent, and looking for the reload did not tell either. It wraps what
-	// went wrong. The reload may exist.
+	// ErrOutcomeUnknown means that a trigger was sent whose outcome could not be determined: the connection was lost
+	// or the service failed, and listing the app's reloads did not tell either. It wraps the failure. The reload
+	// may exist.
 	ErrOutcomeUnknown = errors.New("reloads: it is unknown whether the reload was triggered")
-	// ErrNotStarted is a request of a batch that was not triggered since the context had ended, or would have
-	// before its turn.
+	// ErrNotStarted means that a request of a batch was not sent because the context had ended, or would have
+	// ended before its turn.
 	ErrNotStarted = errors.New("reloads: not started")
 )
 
-// Code is the code of an error that the service reports. It is an error itself, so that
+// Code is the code of an error that the service reports. It is an error, too, so that
 //
 //	errors.Is(err, reloads.CodeForbidden)
 //
-// asks for it. Codes that are not among the constants occur and are kept as they are.
+// reports whether the service sent it. The API page gives the range RELOADS-001 to RELOADS-013. Most of these codes
+// have no published meaning, and codes outside the range occur. All are kept as the service sent them.
 type Code string
 
-// The codes RELOADS-001 to RELOADS-013, and those of the platform that were seen on this API. The meaning of a
-// code that has a number for a name is not published.
+// The codes whose meaning is known.
 const (
-	Code001           Code = "RELOADS-001"
-	Code002           Code = "RELOADS-002"
 	CodeForbidden     Code = "RELOADS-003" // 403: the token does not allow it (API page)
-	Code004           Code = "RELOADS-004"
-	Code005           Code = "RELOADS-005"
-	Code006           Code = "RELOADS-006"
+	CodeAppNotFound   Code = "RELOADS-004" // 404: the app to reload does not exist (observed)
 	CodeReloadPending Code = "RELOADS-007" // 429: the app has a pending reload (read in other clients, not in the API page)
-	Code008           Code = "RELOADS-008"
-	Code009           Code = "RELOADS-009"
-	Code010           Code = "RELOADS-010"
-	Code011           Code = "RELOADS-011"
-	Code012           Code = "RELOADS-012"
 	CodeQuotaExceeded Code = "RELOADS-013" // 403: the reload frequency quota is met (API page)
 	CodeUnauthorized  Code = "HTTP-401"    // 401: the platform refused the token
 	CodeRateLimited   Code = "HTTP-429"    // 429: the rate limit of a tier
@@ -80,58 +71,57 @@ const (
 // Error returns the code.
 func (c Code) Error() string { return string(c) }
 
-// Error is an answer of the service that is not the one that was asked for: any status outside 2xx, whatever its
-// body, or a 2xx whose body is not what the API promises; then Err says why.
+// Error is an unsuccessful or invalid API response: one with a status outside 2xx, whatever its body, or a 2xx whose
+// body is not what the API promises. In the second case Err says why.
 //
-// It matches the class of its status ([ErrNotFound], [ErrServer], …) and every [Code] of its details with
-// [errors.Is]. It holds no request, no header and no token. Reading it from several goroutines is safe.
+// With [errors.Is] it matches the class of its status ([ErrNotFound], [ErrServer], …) and each [Code] of its details.
+// It contains no request, no header and no token. Several goroutines may read one at the same time.
 type Error struct {
-	// StatusCode is the HTTP status of the answer.
+	// StatusCode is the HTTP status of the response.
 	StatusCode int
-	// Method and Path tell the request; the path is as it was sent, without query.
+	// Method and Path are those of the request; the path is as it was sent, without query.
 	Method, Path string
-	// Details are the errors that the body lists; nil if it lists none.
+	// Details are the errors that the body lists. It is nil if the body lists none.
 	Details []ErrorDetail
-	// TraceID is the service's name for the call, to be told to its support; "" if it sent none.
+	// TraceID identifies the call to the vendor's support. It is empty if the service sent none.
 	TraceID string
-	// RetryAfter is what the answer's Retry-After header asks to wait; 0 if it has none, or asks for no wait.
+	// RetryAfter is the wait that the Retry-After header asks for. It is 0 if there is none.
 	RetryAfter time.Duration
-	// Attempts is how many times the request was sent, this answer's included.
+	// Attempts is how many times the request was sent, including this one.
 	Attempts int
-	// ContentType is that of the answer.
+	// ContentType is that of the response.
 	ContentType string
-	// Body is the beginning of a body that is not the API's JSON, at most 512 bytes; "" otherwise.
+	// Body is the beginning of a body that is not the API's JSON, at most 512 bytes. Otherwise it is empty.
 	Body string
-	// Err tells why the body of a 2xx is not what the API promises. For any other status it is nil, or
-	// [ErrBodyTooLong].
+	// Err says why the body of a 2xx is invalid. For any other status it is nil, or matches [ErrBodyTooLong].
 	Err error
 
 	hasRetryAfter bool // also when it asks for no wait
 }
 
-// ErrorDetail is one error of an answer.
+// ErrorDetail is one error of a response.
 type ErrorDetail struct {
-	// Code is the service's code, "" if it sent none.
+	// Code is the service's code. It is empty if the service sent none.
 	Code Code
 	// Title is the short message.
 	Title string
-	// Detail is the long message; optional.
+	// Detail is the long message. It is optional.
 	Detail string
 }
 
-// String is code, title and detail, as far as they were sent.
+// String returns code, title and detail, leaving out empty ones.
 func (d ErrorDetail) String() string {
 	parts := slices.DeleteFunc([]string{string(d.Code), d.Title, d.Detail}, func(s string) bool { return s == "" })
 	return strings.Join(parts, ": ")
 }
 
-// The text of an [*Error] has so many details of so many bytes; a server may send thousands, and megabytes.
+// The text of an [*Error] is limited to this many details of this many bytes. A server may send thousands.
 const (
 	shownDetails = 3
 	shownDetail  = 512
 )
 
-// Error describes the answer in one line, without query or token.
+// Error describes the response in one line, without query or token.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "reloads: %s %s: %d", e.Method, e.Path, e.StatusCode)
@@ -141,16 +131,14 @@ func (e *Error) Error() string {
 	if e.Err != nil {
 		fmt.Fprintf(&b, ": %v", e.Err)
 	}
+	sep := ": "
 	for i, d := range e.Details {
 		if i == shownDetails {
 			fmt.Fprintf(&b, "; and %d more", len(e.Details)-i)
 			break
 		}
-		sep := ": "
-		if i > 0 {
-			sep = "; "
-		}
 		b.WriteString(sep + shorten(d.String(), shownDetail))
+		sep = "; "
 	}
 	if e.Body != "" {
 		fmt.Fprintf(&b, ": %s body %q", e.ContentType, e.Body)
@@ -165,32 +153,6 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, " (%d attempts)", e.Attempts)
 	}
 	return oneLine(b.String())
-}
-
-// oneLine makes control characters spaces: a server could forge lines of a log.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, s)
-}
-
-// broken reports whether e is a 2xx, of which only the body is wrong.
-func (e *Error) broken() bool { return isSuccess(e.StatusCode) }
-
-func isSuccess(status int) bool { return status >= 200 && status <= 299 }
-
-// shorten cuts a text to so many bytes, at the most, of whole characters.
-func shorten(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	for most > 0 && !utf8.RuneStart(s[most]) {
-		most--
-	}
-	return s[:most]
 }
 
 // Unwrap returns Err.
@@ -209,7 +171,7 @@ func (e *Error) has(code Code) bool {
 	return slices.ContainsFunc(e.Details, func(d ErrorDetail) bool { return d.Code == code })
 }
 
-// class is the sentinel that e matches; nil if there is none for its status.
+// class returns the sentinel that e matches, or nil if there is none for its status.
 func (e *Error) class() error {
 	switch {
 	case e.StatusCode == http.StatusBadRequest:
@@ -234,19 +196,27 @@ func (e *Error) class() error {
 	return nil
 }
 
-// pending tells the two meanings of a 429 apart. The rate limit sends Retry-After and HTTP-429; a trigger is
-// also refused with 429, and neither of them, when the app has a pending reload. A 429 without the API's body is
-// a gateway's, and so a rate limit.
+// pending distinguishes the two meanings of a 429. The rate limit sends Retry-After and HTTP-429. A trigger of an app
+// with a pending reload is refused without either. A 429 without the API's body comes from a gateway, and means
+// a rate limit.
 func (e *Error) pending() bool {
 	if e.has(CodeReloadPending) {
 		return true
 	}
-	trigger := e.Method == http.MethodPost && !strings.HasSuffix(e.Path, cancelSuffix)
+	trigger := e.Method == http.MethodPost && strings.HasSuffix(e.Path, reloadsPath)
 	limited := e.hasRetryAfter || e.RetryAfter > 0 || e.has(CodeRateLimited)
 	return trigger && !limited && len(e.Details) > 0
 }
 
-// LogValue logs the error as a group of the fields that one would filter by.
+// reloadsPath is the path of List and Trigger, below the endpoint.
+const reloadsPath = "/reloads"
+
+// invalidResponse reports whether e is a 2xx with an invalid body.
+func (e *Error) invalidResponse() bool { return isSuccess(e.StatusCode) }
+
+func isSuccess(status int) bool { return status >= 200 && status <= 299 }
+
+// LogValue returns a group of the fields that logs are usually filtered by.
 func (e *Error) LogValue() slog.Value {
 	attrs := []slog.Attr{
 		slog.Int("status", e.StatusCode), slog.String("method", e.Method), slog.String("path", e.Path),
@@ -266,6 +236,66 @@ func (e *Error) LogValue() slog.Value {
 		attrs = append(attrs, slog.String("trace_id", e.TraceID))
 	}
 	return slog.GroupValue(attrs...)
+}
+
+// ReloadError is a reload that did not succeed. The calls to the API were successful: an [*Error] is about the API, a
+// ReloadError is about the job.
+//
+// With [errors.Is] it matches [ErrReloadFailed], [ErrReloadCanceled] or [ErrReloadExceededLimit]. With a status that
+// this package does not know it matches none of them.
+type ReloadError struct {
+	// Reload is the finished reload. It is never nil in an error of this package.
+	Reload *Reload
+}
+
+// The classes of a [*ReloadError], for [errors.Is].
+var (
+	// ErrReloadFailed means that the reload ended as FAILED.
+	ErrReloadFailed = errors.New("reloads: reload failed")
+	// ErrReloadCanceled means that the reload ended as CANCELED.
+	ErrReloadCanceled = errors.New("reloads: reload canceled")
+	// ErrReloadExceededLimit means that the reload ended as EXCEEDED_LIMIT.
+	ErrReloadExceededLimit = errors.New("reloads: reload exceeded its limit")
+)
+
+// Error names the reload, its app and its status in one line. It adds the record's error code and message or, without
+// a message, the last lines of the log.
+func (e *ReloadError) Error() string {
+	r := e.Reload
+	s := fmt.Sprintf("reloads: reload %s of app %s ended as %s", r.ID, r.AppID, r.Status)
+	for _, why := range []string{r.ErrorCode, r.ErrorMessage} {
+		if why != "" {
+			s += ": " + why
+		}
+	}
+	if lines := r.lastLines(); r.ErrorMessage == "" && len(lines) > 0 {
+		s += "; its log ends: " + strings.Join(lines, " / ")
+	}
+	return oneLine(s)
+}
+
+// Is reports whether target is the class of the reload's status.
+func (e *ReloadError) Is(target error) bool {
+	switch e.Reload.Status {
+	case StatusFailed:
+		return target == ErrReloadFailed
+	case StatusCanceled:
+		return target == ErrReloadCanceled
+	case StatusExceededLimit:
+		return target == ErrReloadExceededLimit
+	}
+	return false
+}
+
+// LogValue returns the group of the reload.
+func (e *ReloadError) LogValue() slog.Value { return e.Reload.LogValue() }
+
+// Err returns nil if the reload is active or SUCCEEDED, and a [*ReloadError] if it finished with another status.
+func (r *Reload) Err() error {
+	if !r.Ended() || r.Status == StatusSucceeded {
+		return nil
+	}
+	return &ReloadError{Reload: r}
 }
 
 // invalidError is an argument that was refused before anything was sent.

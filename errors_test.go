@@ -3,8 +3,10 @@ package reloads_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -12,8 +14,8 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// classes are all that an error can match.
-var classes = []error{
+// errorClasses are the errors that an *Error or a *ReloadError can match.
+var errorClasses = []error{
 	reloads.ErrBadRequest, reloads.ErrUnauthorized, reloads.ErrForbidden, reloads.ErrNotFound, reloads.ErrNotCancelable,
 	reloads.ErrReloadPending, reloads.ErrQuotaExceeded, reloads.ErrRateLimited, reloads.ErrServer, reloads.ErrCursorLoop,
 	reloads.ErrReloadFailed, reloads.ErrReloadCanceled, reloads.ErrReloadExceededLimit,
@@ -41,10 +43,10 @@ func TestErrorClasses(t *testing.T) {
 		{"404", reloads.Error{StatusCode: 404}, reloads.ErrNotFound},
 		{"409", reloads.Error{StatusCode: 409}, reloads.ErrNotCancelable},
 		{"429 without a body", reloads.Error{StatusCode: 429, Method: "POST", Path: reloadsPath}, reloads.ErrRateLimited},
-		{"429 of the limit", reloads.Error{StatusCode: 429, Method: "POST", Path: reloadsPath, Details: codes("HTTP-429")}, reloads.ErrRateLimited},
+		{"429 of the rate limit", reloads.Error{StatusCode: 429, Method: "POST", Path: reloadsPath, Details: codes("HTTP-429")}, reloads.ErrRateLimited},
 		{"429 with another code", reloads.Error{StatusCode: 429, Method: "POST", Path: reloadsPath, Details: codes("X")}, reloads.ErrReloadPending},
-		{"429 to wait for", reloads.Error{StatusCode: 429, Method: "POST", Path: reloadsPath, Details: codes("X"), RetryAfter: 1}, reloads.ErrRateLimited},
-		{"429 with its code", reloads.Error{StatusCode: 429, Method: "POST", Path: reloadsPath, Details: codes("RELOADS-007"), RetryAfter: 1}, reloads.ErrReloadPending},
+		{"429 with Retry-After", reloads.Error{StatusCode: 429, Method: "POST", Path: reloadsPath, Details: codes("X"), RetryAfter: 1}, reloads.ErrRateLimited},
+		{"429 with the code of a pending reload", reloads.Error{StatusCode: 429, Method: "POST", Path: reloadsPath, Details: codes("RELOADS-007"), RetryAfter: 1}, reloads.ErrReloadPending},
 		{"429 of a get", reloads.Error{StatusCode: 429, Method: "GET", Path: reloadsPath, Details: codes("X")}, reloads.ErrRateLimited},
 		{"429 of a cancel", reloads.Error{StatusCode: 429, Method: "POST", Path: cancelPath, Details: codes("X")}, reloads.ErrRateLimited},
 		{"500", reloads.Error{StatusCode: 500}, reloads.ErrServer},
@@ -54,7 +56,7 @@ func TestErrorClasses(t *testing.T) {
 		{"302", reloads.Error{StatusCode: 302}, nil},
 		{"418", reloads.Error{StatusCode: 418}, nil},
 	} {
-		for _, class := range classes {
+		for _, class := range errorClasses {
 			if got := errors.Is(&c.err, class); got != (class == c.want) {
 				t.Errorf("%s: errors.Is(err, %v) is %v", c.name, class, got)
 			}
@@ -62,15 +64,15 @@ func TestErrorClasses(t *testing.T) {
 	}
 }
 
-func TestCodesAreMatchedOneByOne(t *testing.T) {
+func TestErrorsMatchTheirCodes(t *testing.T) {
 	t.Parallel()
-	all := []reloads.Code{
-		reloads.Code001, reloads.Code002, reloads.CodeForbidden, reloads.Code004, reloads.Code005, reloads.Code006, reloads.CodeReloadPending,
-		reloads.Code008, reloads.Code009, reloads.Code010, reloads.Code011, reloads.Code012, reloads.CodeQuotaExceeded,
+	var all []reloads.Code
+	for i := range 13 {
+		all = append(all, reloads.Code(fmt.Sprintf("RELOADS-%03d", i+1)))
 	}
-	for i, code := range all {
-		if want := fmt.Sprintf("RELOADS-%03d", i+1); string(code) != want || code.Error() != want {
-			t.Errorf("got %q, want %q", code, want)
+	for _, code := range all {
+		if code.Error() != string(code) {
+			t.Errorf("got %q, want %q", code.Error(), code)
 		}
 		for _, other := range append(all, reloads.CodeUnauthorized, reloads.CodeRateLimited, "") {
 			err := error(&reloads.Error{StatusCode: 418, Details: []reloads.ErrorDetail{{Code: "first"}, {Code: code}}})
@@ -79,12 +81,143 @@ func TestCodesAreMatchedOneByOne(t *testing.T) {
 			}
 		}
 	}
-	if reloads.CodeUnauthorized != "HTTP-401" || reloads.CodeRateLimited != "HTTP-429" {
-		t.Error("the platform's codes are HTTP-401 and HTTP-429")
+	for code, want := range map[reloads.Code]string{
+		reloads.CodeForbidden: "RELOADS-003", reloads.CodeAppNotFound: "RELOADS-004", reloads.CodeReloadPending: "RELOADS-007",
+		reloads.CodeQuotaExceeded: "RELOADS-013", reloads.CodeUnauthorized: "HTTP-401", reloads.CodeRateLimited: "HTTP-429",
+	} {
+		if string(code) != want {
+			t.Errorf("got %q, want %q", code, want)
+		}
 	}
 }
 
-func TestErrorTexts(t *testing.T) {
+// The table has a row for each error response that the service documents.
+func TestDocumentedErrorResponses(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		endpoint string
+		status   int
+		file     string
+		header   []string
+		class    error
+		want     reloads.Error // without the fields that follow from the row
+	}
+	detail := func(code reloads.Code, title, text string) []reloads.ErrorDetail {
+		return []reloads.ErrorDetail{{Code: code, Title: title, Detail: text}}
+	}
+	forbidden := detail(reloads.CodeForbidden, "Forbidden", "the token does not allow it")
+	var rows []row
+	for _, name := range []string{"list", "get", "cancel", "trigger"} {
+		rows = append(
+			rows,
+			row{name, 400, "error_400.json", nil, reloads.ErrBadRequest, reloads.Error{
+				Details: detail(reloads.Code("RELOADS-001"), "Bad request", "the filter cannot be read"), TraceID: "0000000000000000b7d1f3a2c4e59687",
+			}},
+			row{name, 401, "error_401.json", nil, reloads.ErrUnauthorized, reloads.Error{
+				Details: detail(reloads.CodeUnauthorized, "Unauthorized", ""), TraceID: "000000000000000012d5b0c7a5f1e2d3",
+			}},
+			row{name, 403, "error_403_forbidden.json", nil, reloads.ErrForbidden, reloads.Error{Details: forbidden}},
+			row{name, 429, "error_429_rate.json", []string{"Retry-After", "13"}, reloads.ErrRateLimited, reloads.Error{
+				Details:    detail(reloads.CodeRateLimited, "API rate limit reached.", "You need to wait 13 seconds until limit is lifted."),
+				RetryAfter: 13 * time.Second,
+			}},
+			row{name, 500, "error_500.json", nil, reloads.ErrServer, reloads.Error{
+				Details: detail("HTTP-500", "Internal server error", ""), TraceID: "0000000000000000feedfacecafebeef",
+			}},
+		)
+	}
+	for _, name := range []string{"get", "cancel"} {
+		rows = append(rows, row{name, 404, "error_404.json", nil, reloads.ErrNotFound, reloads.Error{
+			Details: detail(reloads.CodeAppNotFound, "Not found", "no such reload"), TraceID: "00000000000000009a8b7c6d5e4f3a2b",
+		}})
+	}
+	rows = append(
+		rows,
+		row{"cancel", 409, "error_409.json", nil, reloads.ErrNotCancelable, reloads.Error{
+			Details: detail(reloads.Code("RELOADS-005"), "Conflict", "the reload is not in a cancellable state"),
+		}},
+		row{"trigger", 403, "error_403_quota.json", nil, reloads.ErrQuotaExceeded, reloads.Error{
+			Details: detail(reloads.CodeQuotaExceeded, "Forbidden", "the reload frequency quota has been met"),
+		}},
+		row{"trigger", 429, "error_429_pending.json", nil, reloads.ErrReloadPending, reloads.Error{
+			Details: detail(reloads.CodeReloadPending, "Too many requests", "a pending reload request already exists for this app"),
+		}},
+	)
+	for _, row := range rows {
+		t.Run(fmt.Sprint(row.endpoint, " ", row.file), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				for _, e := range endpoints {
+					if e.name != row.endpoint {
+						continue
+					}
+					err := e.call(t.Context(), scriptedClient(t, scripted(respond(row.status, testdata(t, row.file), row.header...)), noRetries))
+					want := row.want
+					want.StatusCode, want.Method, want.Path, want.Attempts = row.status, e.method, e.uri, 1
+					want.ContentType = "application/json"
+					if diff := cmp.Diff(want, *asError(t, err), compareErrors); diff != "" {
+						t.Errorf("the error (-want +got):\n%s", diff)
+					}
+					for _, class := range errorClasses {
+						if got := errors.Is(err, class); got != (class == row.class) {
+							t.Errorf("errors.Is(err, %v) is %v", class, got)
+						}
+					}
+					if !errors.Is(err, row.want.Details[0].Code) || errors.Is(err, reloads.Code("RELOADS-012")) {
+						t.Errorf("the error does not match its code %q, or another", row.want.Details[0].Code)
+					}
+					// The trigger of a server error may have taken effect.
+					if got, want := errors.Is(err, reloads.ErrOutcomeUnknown), e.name == "trigger" && row.status == 500; got != want {
+						t.Errorf("ErrOutcomeUnknown: %v, want %v", got, want)
+					}
+				}
+			})
+		})
+	}
+	for _, e := range endpoints {
+		if err := e.call(t.Context(), scriptedClient(t, scripted(e.ok), noRetries)); err != nil {
+			t.Errorf("%s: %v", e.name, err)
+		}
+	}
+}
+
+func TestErrorBodyVariants(t *testing.T) {
+	t.Parallel()
+	type details = []reloads.ErrorDetail
+	for _, c := range []struct {
+		body  string
+		want  details
+		trace string
+	}{
+		{testdata(t, "error_details.json"), details{{"HTTP-123", "short error message", "detailed error message"}}, ""},
+		{`{"errors":[{"code":"A","title":"B","detail":"C","details":"D"}]}`, details{{"A", "B", "C"}}, ""},
+		{`{"Errors":[{"Code":"A","Title":"B","Detail":"C"}],"traceid":"T"}`, details{{"A", "B", "C"}}, "T"},
+		{`{"errors":[{"code":"A","traceId":"inner"}],"traceId":"outer"}`, details{{"A", "", ""}}, "outer"},
+		{`{"errors":[{"code":"A"},{"code":"B","traceId":"inner"}]}`, details{{"A", "", ""}, {"B", "", ""}}, "inner"},
+		{`{"errors":[{"code":42,"title":null,"detail":{"a":[1]}}],"traceId":7}`, details{{"42", "", `{"a":[1]}`}}, "7"},
+		{`{"errors":[{"code":"A","code":"B"}],"errors":[{"code":"C"}]}`, details{{"C", "", ""}}, ""},
+		{"{\"errors\":[{\"title\":\"a\xffb\"}]}", details{{"", "a\uFFFDb", ""}}, ""},
+		{`{"errors":[{}]}`, details{{}}, ""},
+		{`{"errors":[{"code":"A","meta":{"x":1},"status":"404","source":[]}],"x":1}`, details{{"A", "", ""}}, ""},
+	} {
+		_, err := scriptedClient(t, scripted(respond(http.StatusBadRequest, c.body))).Get(t.Context(), reloadID)
+		e := asError(t, err)
+		if diff := cmp.Diff(c.want, e.Details); diff != "" || e.TraceID != c.trace || e.Body != "" {
+			t.Errorf("%s: trace %q, body %q (-want +got):\n%s", c.body, e.TraceID, e.Body, diff)
+		}
+	}
+}
+
+// An error response with thousands of errors keeps all of them, but the message has only the first ones.
+func TestErrorBodyWithManyErrors(t *testing.T) {
+	t.Parallel()
+	body := `{"errors":[` + strings.Repeat(`{"code":"A","title":"B"},`, 9999) + `{"code":"RELOADS-012"}]}`
+	_, err := scriptedClient(t, scripted(respond(404, body))).Get(t.Context(), reloadID)
+	if e := asError(t, err); len(e.Details) != 10_000 || !errors.Is(err, reloads.Code("RELOADS-012")) || len(err.Error()) > 1000 {
+		t.Errorf("%d details, and a text of %d bytes", len(e.Details), len(err.Error()))
+	}
+}
+
+func TestErrorMessages(t *testing.T) {
 	t.Parallel()
 	base := reloads.Error{StatusCode: 404, Method: "GET", Path: "/api/v1/reloads/1", Attempts: 1}
 	with := func(set func(*reloads.Error)) error {
@@ -107,12 +240,12 @@ func TestErrorTexts(t *testing.T) {
 		{with(func(e *reloads.Error) { e.StatusCode, e.Err = 200, errors.New("no data") }), "reloads: GET /api/v1/reloads/1: 200 OK: no data"},
 		{documented.Err(), "reloads: reload 5be59decca62aa00097268a4 of app 116dbfae-7fb9-4983-8e23-5ccd8c508722 ended as FAILED: EngineConnectionError: failed to complete reload: unexpected EOF"},
 		{&reloads.ReloadError{Reload: &reloads.Reload{ID: "1", AppID: "2", Status: "CANCELED"}}, "reloads: reload 1 of app 2 ended as CANCELED"},
-		{failedWith("E", "message\nof two lines", "log"), "reloads: reload 1 of app 2 ended as FAILED: E: message of two lines"},
-		{failedWith("E", "", "1\r\n2\r\n3\r\nError: no table\t\x1b[2J\r\n\r\n"), "reloads: reload 1 of app 2 ended as FAILED: E; its log ends: 2 / 3 / Error: no table  [2J"},
-		{failedWith("", "", "ReloadID: 1\nReload failed\nIn total 3 rows read from sources.\n"), "reloads: reload 1 of app 2 ended as FAILED; its log ends: Reload failed"},
-		{failedWith("", "", strings.Repeat("ä", 1000)), "reloads: reload 1 of app 2 ended as FAILED; its log ends: " + strings.Repeat("ä", 100)},
-		{failedWith("", "", documented.Log), "reloads: reload 1 of app 2 ended as FAILED; its log ends: Started loading / App saved / Finished successfully"},
-		{failedWith("", "", "ReloadID: 1\n"), "reloads: reload 1 of app 2 ended as FAILED"},
+		{reloadFailure("E", "message\nof two lines", "log"), "reloads: reload 1 of app 2 ended as FAILED: E: message of two lines"},
+		{reloadFailure("E", "", "1\r\n2\r\n3\r\nError: no table\t\x1b[2J\r\n\r\n"), "reloads: reload 1 of app 2 ended as FAILED: E; its log ends: 2 / 3 / Error: no table  [2J"},
+		{reloadFailure("", "", "ReloadID: 1\nReload failed\nIn total 3 rows read from sources.\n"), "reloads: reload 1 of app 2 ended as FAILED; its log ends: Reload failed"},
+		{reloadFailure("", "", strings.Repeat("ä", 1000)), "reloads: reload 1 of app 2 ended as FAILED; its log ends: " + strings.Repeat("ä", 100)},
+		{reloadFailure("", "", documented.Log), "reloads: reload 1 of app 2 ended as FAILED; its log ends: Started loading / App saved / Finished successfully"},
+		{reloadFailure("", "", "ReloadID: 1\n"), "reloads: reload 1 of app 2 ended as FAILED"},
 	} {
 		if got := c.err.Error(); got != c.want {
 			t.Errorf("got  %s\nwant %s", got, c.want)
@@ -120,28 +253,28 @@ func TestErrorTexts(t *testing.T) {
 	}
 }
 
-// failedWith is a failed reload that says why.
-func failedWith(code, message, log string) error {
+// reloadFailure returns the error of a failed reload.
+func reloadFailure(code, message, log string) error {
 	return &reloads.ReloadError{Reload: &reloads.Reload{ID: "1", AppID: "2", Status: "FAILED", ErrorCode: code, ErrorMessage: message, Log: log}}
 }
 
-// What a server writes ends up in logs and terminals: one error, one line.
-func TestAnErrorIsOneLine(t *testing.T) {
+// The text of a server ends up in logs and terminals, so it must not contain control characters.
+func TestErrorMessagesAreOneLine(t *testing.T) {
 	t.Parallel()
 	const body = `{"errors":[{"code":"A\nB","title":"C\nlevel=ERROR","detail":"D\r\u001b[2J"}],"traceId":"E\nF"}`
-	_, err := scriptedClient(t, plays(answer(400, body, "Content-Type", "a/b"))).Get(t.Context(), reloadID)
+	_, err := scriptedClient(t, scripted(respond(400, body, "Content-Type", "a/b"))).Get(t.Context(), reloadID)
 	if text := err.Error(); strings.ContainsAny(text, "\n\r\x1b") {
 		t.Errorf("the error has control characters: %q", text)
 	}
 }
 
-func TestErrorTextsHaveNoQuery(t *testing.T) {
+func TestErrorMessagesOmitTheQuery(t *testing.T) {
 	t.Parallel()
-	for name, o := range map[string]outcome{"answer": answer(404, ""), "no answer": fails(errReset)} {
-		_, err := scriptedClient(t, plays(o), none).List(t.Context(), reloads.ListOptions{AppID: "secret-app", Filter: "secret-filter"})
-		silent(t, name, fmt.Sprintf("%v %+v %#v", err, err, err), "secret", "filter")
+	for name, o := range map[string]outcome{"response": respond(404, ""), "no response": fails(errReset)} {
+		_, err := scriptedClient(t, scripted(o), noRetries).List(t.Context(), reloads.ListOptions{AppID: "secret-app", Filter: "secret-filter"})
+		checkNoSecrets(t, name, fmt.Sprintf("%v %+v %#v", err, err, err), "secret", "filter")
 		if !strings.Contains(err.Error(), "GET /api/v1/reloads: ") {
-			t.Errorf("%s: %v does not tell the request", name, err)
+			t.Errorf("%s: %v does not name the request", name, err)
 		}
 	}
 }
@@ -157,7 +290,7 @@ func TestErrorsUnwrap(t *testing.T) {
 	}
 }
 
-func TestErrorsLogWhatOneFiltersBy(t *testing.T) {
+func TestErrorLogValue(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		err  error
@@ -177,7 +310,7 @@ func TestErrorsLogWhatOneFiltersBy(t *testing.T) {
 			"id": "1", "app": "2", "status": "FAILED", "type": "hub", "error_code": "X", "error_message": "",
 		}},
 	} {
-		if diff := cmp.Diff(c.want, logged(t, c.err)); diff != "" {
+		if diff := cmp.Diff(c.want, loggedValue(t, c.err)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	}
@@ -195,23 +328,9 @@ func TestReloadErrorClasses(t *testing.T) {
 		if !errors.As(err, &failed) || failed.Reload != &r {
 			t.Fatalf("%s: got %#v, want a ReloadError with the reload", status, err)
 		}
-		for _, class := range classes {
+		for _, class := range errorClasses {
 			if got := errors.Is(err, class); got != (class == want) {
 				t.Errorf("%s: errors.Is(err, %v) is %v", status, class, got)
-			}
-		}
-	}
-}
-
-// A refusal by status is never retried, whatever its body.
-func TestRefusalsAreFinal(t *testing.T) {
-	t.Parallel()
-	for _, status := range []int{400, 402, 403, 404, 405, 406, 409, 410, 413, 415, 418, 422, 451, 501, 505, 511, 300, 304, 399} {
-		for _, e := range endpoints {
-			wire := plays(answer(status, ""))
-			err := e.call(t.Context(), scriptedClient(t, wire))
-			if got := asError(t, err); got.StatusCode != status || len(wire.requests()) != 1 || errors.Is(err, reloads.ErrOutcomeUnknown) {
-				t.Errorf("%s, %d: %d requests and %v", e.name, status, len(wire.requests()), err)
 			}
 		}
 	}

@@ -56,10 +56,10 @@ func ExampleNewClient() {
 	defer os.Unsetenv("QLIK_TENANT_URL")
 	defer os.Unsetenv("QLIK_API_KEY")
 	fmt.Println(refresh(context.Background()))
-	// Output: reloads: tenantURL "http://your-tenant.us.qlikcloud.com": http is for loopback hosts only; use https
+	// Output: reloads: tenant URL "http://your-tenant.us.qlikcloud.com": http is allowed for loopback hosts only; use https
 }
 
-// Trigger a reload and wait for its end.
+// Trigger a reload and wait until it has finished.
 func ExampleClient_Run() {
 	client := exampleTenant().NewClient() // or reloads.NewClient(tenantURL, reloads.APIKey(key))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
@@ -81,7 +81,7 @@ func ExampleClient_Run() {
 	// FAILED unexpected EOF
 }
 
-// Show each status on the way.
+// Print each change of the status.
 func ExampleClient_Watch() {
 	tenant := reloadstest.NewTenant()
 	tenant.AddApp("sales", reloadstest.App{QueueFor: 50 * time.Millisecond, RunFor: 50 * time.Millisecond})
@@ -103,7 +103,7 @@ func ExampleClient_Watch() {
 	// SUCCEEDED
 }
 
-// Wait for a reload of which only the id is known, for instance since another process triggered it.
+// Wait for a reload by its ID, for example one that another process triggered.
 func ExampleClient_Wait() {
 	tenant := exampleTenant()
 	client, ctx := tenant.NewClient(), context.Background()
@@ -120,7 +120,7 @@ func ExampleClient_Wait() {
 	// Output: SUCCEEDED
 }
 
-// Run many apps, as fast as the limits allow. Results come as the reloads end.
+// Run many apps as fast as the rate limit allows. Each result is yielded when its reload has finished.
 func ExampleClient_RunAll() {
 	client, ctx := exampleTenant().NewClient(), context.Background()
 
@@ -137,7 +137,7 @@ func ExampleClient_RunAll() {
 	// sales SUCCEEDED
 }
 
-// Follow the reloads that an earlier process triggered: after a crash, say. All that is needed is their ids.
+// Wait for reloads that an earlier process triggered, for example after a crash. Their IDs are sufficient.
 func ExampleClient_WaitAll() {
 	tenant := exampleTenant()
 	triggered, err := tenant.NewClient().Trigger(context.Background(), reloads.Request{AppID: "sales"})
@@ -157,7 +157,7 @@ func ExampleClient_WaitAll() {
 	// Output: sales SUCCEEDED <nil>
 }
 
-// If the caller gives up, the reload in the service is cancelled.
+// If the context ends, the reload is canceled in the service.
 func ExampleCancelOnAbort() {
 	tenant := reloadstest.NewTenant()
 	tenant.AddApp("sales", reloadstest.App{QueueFor: time.Hour})
@@ -167,6 +167,59 @@ func ExampleCancelOnAbort() {
 	reload, err := tenant.NewClient().Run(ctx, reloads.Request{AppID: "sales"}, reloads.CancelOnAbort())
 	fmt.Println(reload.Status, errors.Is(err, context.DeadlineExceeded))
 	// Output: CANCELED true
+}
+
+// Wait for the reload that somebody else has triggered, instead of failing with ErrReloadPending.
+func ExampleAttachToPending() {
+	tenant := exampleTenant()
+	client, ctx := tenant.NewClient(), context.Background()
+	pending, err := client.Trigger(ctx, reloads.Request{AppID: "sales"})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	_, err = client.Run(ctx, reloads.Request{AppID: "sales"})
+	fmt.Println("pending:", errors.Is(err, reloads.ErrReloadPending))
+	reload, err := client.Run(ctx, reloads.Request{AppID: "sales"}, reloads.AttachToPending())
+	fmt.Println("attached:", reload.ID == pending.ID, reload.Status, err)
+	// Output:
+	// pending: true
+	// attached: true SUCCEEDED <nil>
+}
+
+// Print the progress of a batch.
+func ExampleOnChange() {
+	client, ctx := exampleTenant().NewClient(), context.Background()
+
+	progress := reloads.OnChange(func(req reloads.Request, reload *reloads.Reload) {
+		if reload.Ended() {
+			fmt.Println(req.AppID, reload.Status)
+		}
+	})
+	for result := range client.RunAll(ctx, []reloads.Request{{AppID: "sales"}}, progress) {
+		fmt.Println("error:", result.Err)
+	}
+	// Output:
+	// sales SUCCEEDED
+	// error: <nil>
+}
+
+// Retry less often than by default, and accept a short Retry-After only.
+func ExampleWithRetry() {
+	tenant := exampleTenant()
+	tenant.Inject(reloadstest.Fault{Operation: reloadstest.Get, Status: http.StatusBadGateway, Times: -1})
+	client := tenant.NewClient(reloads.WithRetry(reloads.RetryPolicy{
+		MaxRetries:    2,
+		MinBackoff:    10 * time.Millisecond,
+		MaxRetryAfter: 10 * time.Second,
+	}))
+
+	_, err := client.Get(context.Background(), "5be59decca62aa00097268a4")
+	var response *reloads.Error
+	if errors.As(err, &response) {
+		fmt.Println(response.StatusCode, "after", response.Attempts, "attempts")
+	}
+	// Output: 502 after 3 attempts
 }
 
 func ExampleClient_Cancel() {
@@ -187,11 +240,11 @@ func ExampleClient_Cancel() {
 	// true
 }
 
-// Go through an app's whole history, page after page.
+// Iterate over the whole history of an app.
 func ExampleClient_All() {
 	client, ctx := exampleTenant().NewClient(), context.Background()
 
-	for reload, err := range client.All(ctx, reloads.ListOptions{AppID: "sales", Limit: 2}) {
+	for reload, err := range client.All(ctx, reloads.ListOptions{AppID: "sales", PageSize: 2}) {
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -205,7 +258,69 @@ func ExampleClient_All() {
 	// 2026-11-01 SUCCEEDED 1s 59s
 }
 
-// Stream the full log of a reload, to a file for instance.
+// Walk backward from a page in the middle of a list to its beginning.
+func ExampleClient_Pages_backward() {
+	client, ctx := exampleTenant().NewClient(), context.Background()
+
+	page, err := client.List(ctx, reloads.ListOptions{AppID: "sales", PageSize: 2})
+	if err != nil {
+		log.Fatal(err)
+	}
+	last, err := client.List(ctx, reloads.ListOptions{Next: page.Next})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for page, err := range client.Pages(ctx, reloads.ListOptions{Prev: last.Prev}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(len(page.Reloads), "reloads, first", page.Reloads[0].CreationTime.Format(time.DateOnly))
+	}
+	// Output: 2 reloads, first 2026-11-05
+}
+
+// Save the cursor after each page, and resume from it. The cursor of the last page is empty, like that of a walk that
+// has not begun. Save separately that the walk is complete.
+func ExampleClient_Pages_resume() {
+	client, ctx := exampleTenant().NewClient(), context.Background()
+	saved := struct { // in a file or a database
+		Cursor   string
+		Complete bool
+	}{}
+
+	step := func(maxPages int) error {
+		if saved.Complete {
+			return nil
+		}
+		opts := reloads.ListOptions{AppID: "sales", PageSize: 2, Next: saved.Cursor}
+		for page, err := range client.Pages(ctx, opts) {
+			if err != nil {
+				return err // resume from the cursor later
+			}
+			fmt.Println(len(page.Reloads), "reloads")
+			saved.Cursor, saved.Complete = page.Next, page.Next == ""
+			if maxPages--; maxPages == 0 {
+				break
+			}
+		}
+		return nil
+	}
+	for range 3 { // three processes, two pages each
+		if err := step(2); err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println("complete:", saved.Complete)
+	}
+	// Output:
+	// 2 reloads
+	// 2 reloads
+	// complete: false
+	// 1 reloads
+	// complete: true
+	// complete: true
+}
+
+// Stream the full log of a reload.
 func ExampleClient_Log() {
 	tenant := reloadstest.NewTenant()
 	tenant.AddApp("sales", reloadstest.App{FullLog: "0001 Started loading\n0002 Orders << orders.csv (1,200 row(s) fetched)\n"})
@@ -220,7 +335,7 @@ func ExampleClient_Log() {
 		log.Fatal(err)
 	}
 	defer full.Close()
-	lines := bufio.NewScanner(full) // leaves the CRLF out
+	lines := bufio.NewScanner(full) // strips the CRLF
 	for lines.Scan() {
 		fmt.Println(lines.Text())
 	}
@@ -232,24 +347,24 @@ func ExampleClient_Log() {
 	// 0002 Orders << orders.csv (1,200 row(s) fetched)
 }
 
-// A figure that the log does not tell is nil.
+// A figure is nil if the log does not contain it.
 func ExampleReload_Summary() {
 	reload := &reloads.Reload{Log: "Reload finished successfully\nIn total 1200 rows read from sources.\n"}
 	summary := reload.Summary()
 	if summary.RowsRead != nil {
 		fmt.Println("read:", *summary.RowsRead)
 	}
-	fmt.Println("stored is told:", summary.RowsStored != nil)
+	fmt.Println("stored is known:", summary.RowsStored != nil)
 	// Output:
 	// read: 1200
-	// stored is told: false
+	// stored is known: false
 }
 
-// Keep a cursor, and go on from there another time.
+// Save a cursor, and continue from there later.
 func ExampleClient_List() {
 	client, ctx := exampleTenant().NewClient(), context.Background()
 
-	page, err := client.List(ctx, reloads.ListOptions{AppID: "sales", Limit: 2})
+	page, err := client.List(ctx, reloads.ListOptions{AppID: "sales", PageSize: 2})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -280,11 +395,11 @@ func ExampleFilter() {
 		fmt.Println(reload.CreationTime.Format(time.DateOnly), reload.Status)
 	}
 	// Output:
-	// (status eq "FAILED" or status eq "EXCEEDED_LIMIT") and partial eq "false" and type eq "chronos"
+	// (status eq "FAILED" or status eq "EXCEEDED_LIMIT") and (partial eq "false") and (type eq "chronos")
 	// 2026-11-03 FAILED
 }
 
-// Tell the refusals of a trigger apart: each wants something else.
+// Distinguish the reasons why a trigger was refused. Each needs a different reaction.
 func ExampleError() {
 	tenant := reloadstest.NewTenant()
 	tenant.AddApp("busy", reloadstest.App{QueueFor: time.Hour})
@@ -314,7 +429,7 @@ func ExampleError() {
 	// unknown is refused: 403 RELOADS-003
 }
 
-// Clients that use the same key share the service's limits, so they should share their limiters, too. Anything with a
+// Clients that use the same key share the limits of the service, so they should also share their limiters. Any type with a
 // Wait method is a limiter.
 func ExampleWithLimiters() {
 	limiters := reloads.Limiters{
@@ -330,7 +445,8 @@ func ExampleWithLimiters() {
 	// true <nil>
 }
 
-// A token that expires: the source keeps it, and gets another one when the service answers 401.
+// Use a token that expires. The client gets a token from the source for each attempt. After a 401 it gets another one and
+// retries once.
 func ExampleTokenFunc() {
 	tokens := reloads.TokenFunc(func(ctx context.Context) (string, error) {
 		return os.Getenv("QLIK_ACCESS_TOKEN"), nil
@@ -340,7 +456,7 @@ func ExampleTokenFunc() {
 	// Output: true <nil>
 }
 
-// Triggerer is what the function below needs of a client: a test may give it anything else that has the method.
+// Triggerer is the part of a client that the function below uses. A test can pass any other type with this method.
 type Triggerer interface {
 	Trigger(ctx context.Context, req reloads.Request) (*reloads.Reload, error)
 }
@@ -354,7 +470,7 @@ func (r *recorder) Trigger(_ context.Context, req reloads.Request) (*reloads.Rel
 	return &reloads.Reload{ID: "1", AppID: req.AppID, Status: reloads.StatusQueued}, nil
 }
 
-// Declare the interface where it is used, with the methods that are used there.
+// Declare the interface where it is used, with only the methods that are needed there.
 func ExampleClient_Trigger_consumerSideInterface() {
 	refresh := func(ctx context.Context, t Triggerer, apps ...string) error {
 		for _, app := range apps {
@@ -381,8 +497,7 @@ func Example_testingWithTheFakeTenant() {
 	// Output: true
 }
 
-// Test a program with gock: a client without an http.Client of its own uses the default transport, which gock
-// replaces.
+// Test a program with gock. A client without its own http.Client uses the default transport, which gock replaces.
 func Example_testingWithGock() {
 	defer gock.Off()
 	gock.New("https://your-tenant.us.qlikcloud.com").

@@ -1,52 +1,49 @@
 package reloads
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Filter selects reloads of a list by status, type and partial: a SCIM expression (RFC 7644, section 3.4.2.2),
-// made with [StatusIs], [TypeIs], [PartialIs], [And] and [Or], or any text of one's own, which is sent as it is. The
-// empty Filter selects all. The API page lists one operator, eq.
+// Filter selects reloads of a list by status, type and partial. It is a SCIM expression (RFC 7644, section 3.4.2.2).
+// Build one with [StatusIs], [TypeIs], [PartialIs], [And] and [Or], or write it by hand; it is sent as it is. The
+// empty Filter selects all reloads. The API page lists one operator, eq.
 type Filter string
 
-// StatusIs selects the reloads that have one of the statuses. Without any it is the empty Filter.
+// StatusIs selects the reloads with one of the statuses. Without a status it returns the empty Filter.
 func StatusIs(statuses ...Status) Filter { return oneOf("status", statuses) }
 
-// TypeIs selects the reloads that have one of the types. Without any it is the empty Filter.
+// TypeIs selects the reloads with one of the types. Without a type it returns the empty Filter.
 func TypeIs(types ...Type) Filter { return oneOf("type", types) }
 
-// PartialIs selects the partial reloads, or those that are not. The value is quoted, as in the vendor's example.
-func PartialIs(partial bool) Filter {
-	if partial {
-		return equals("partial", "true")
-	}
-	return equals("partial", "false")
-}
+// PartialIs selects the partial reloads, or the others. The value is quoted, as in the vendor's example.
+func PartialIs(partial bool) Filter { return equals("partial", strconv.FormatBool(partial)) }
 
-// And selects what all the filters select. Empty filters are left out.
+// And selects the reloads that all filters select. Empty filters are ignored.
 func And(filters ...Filter) Filter { return join(" and ", filters) }
 
-// Or selects what any of the filters selects. Empty filters are left out.
+// Or selects the reloads that any of the filters selects. Empty filters are ignored.
 func Or(filters ...Filter) Filter { return join(" or ", filters) }
 
+var activeOnly = StatusIs(StatusQueued, StatusReloading, StatusCanceling)
+
 func oneOf[T ~string](attribute string, values []T) Filter {
-	var filters []Filter
+	var comparisons []string
 	for _, v := range values {
-		filters = append(filters, equals(attribute, string(v)))
+		comparisons = append(comparisons, string(equals(attribute, string(v))))
 	}
-	return Or(filters...)
+	return Filter(strings.Join(comparisons, " or "))
 }
 
 func equals(attribute, value string) Filter {
-	// A value is quoted as in JSON (RFC 7644); the error is of broken UTF-8, which has been replaced.
+	// A value is quoted as in JSON (RFC 7644). The error means invalid UTF-8, which was replaced.
 	quoted, _ := jsontext.AppendQuote(nil, value)
 	return Filter(attribute + " eq " + string(quoted))
 }
 
-// join sets parentheses around each operand that is no single comparison, so that no reader has to know which
-// operator binds tighter, and raw text stays what it was.
+// join puts parentheses around each operand, so that the precedence of operators does not matter.
 func join(operator string, filters []Filter) Filter {
 	var operands []string
 	for _, f := range filters {
@@ -58,33 +55,7 @@ func join(operator string, filters []Filter) Filter {
 		return Filter(operands[0])
 	}
 	for i, s := range operands {
-		if !isSingle(s) {
-			operands[i] = "(" + s + ")"
-		}
+		operands[i] = "(" + s + ")"
 	}
 	return Filter(strings.Join(operands, operator))
-}
-
-// isSingle reports whether s is one comparison, or all in one pair of parentheses: one that is closed by its last
-// character, or none and, outside of quotes, the two spaces of a comparison.
-func isSingle(s string) bool {
-	depth, spaces, quoted := 0, 0, false
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '(':
-			depth++
-		case c == ')':
-			if depth--; depth == 0 {
-				return s[0] == '(' && i == len(s)-1
-			}
-		case c <= ' ':
-			spaces++
-		}
-	}
-	return depth == 0 && spaces == 2
 }

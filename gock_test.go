@@ -13,16 +13,16 @@ import (
 
 const tenantURL = "https://your-tenant.us.qlikcloud.com"
 
-// mocked is a client whose transport is the default one, which gock replaces. gock is global: its tests do not run
-// in parallel.
-func mocked(t *testing.T) *reloads.Client {
+// gockClient returns a client with the default transport, which gock replaces. gock is global, so tests that use it do
+// not run in parallel.
+func gockClient(t *testing.T) *reloads.Client {
 	t.Helper()
 	t.Cleanup(func() {
 		if !gock.IsDone() {
-			t.Errorf("%d of the mocks were not asked for", len(gock.Pending()))
+			t.Errorf("%d mocks were not used", len(gock.Pending()))
 		}
 		if gock.HasUnmatchedRequest() {
-			t.Errorf("there was a request that no mock fits: %s", gock.GetUnmatchedRequests()[0].URL)
+			t.Errorf("a request does not match any mock: %s", gock.GetUnmatchedRequests()[0].URL)
 		}
 		gock.Off()
 	})
@@ -33,8 +33,8 @@ func mocked(t *testing.T) *reloads.Client {
 	return client
 }
 
-func TestStoryTriggerGetCancel(t *testing.T) {
-	client := mocked(t)
+func TestGockTriggerGetCancel(t *testing.T) {
+	client := gockClient(t)
 	api := func() *gock.Request {
 		return gock.New(tenantURL).MatchHeader("Authorization", "^Bearer "+testToken+"$")
 	}
@@ -56,24 +56,24 @@ func TestStoryTriggerGetCancel(t *testing.T) {
 		t.Errorf("cancel: %s, %v", status, err)
 	}
 	if _, err := client.Cancel(t.Context(), triggered.ID); !errors.Is(err, reloads.ErrNotCancelable) {
-		t.Errorf("cancel again: %v", err)
+		t.Errorf("second cancel: %v", err)
 	}
 }
 
-func TestStoryAHistoryOfTwoPages(t *testing.T) {
-	client := mocked(t)
+func TestGockListTwoPages(t *testing.T) {
+	client := gockClient(t)
 	gock.New(tenantURL).Get("/api/v1/reloads$").MatchParam("appId", "^app$").MatchParam("limit", "^1$").
-		Reply(http.StatusOK).JSON(page(`{"next":{"href":"`+tenantURL+`/api/v1/reloads?appId=app&limit=1&next=abc"}}`, "1"))
+		Reply(http.StatusOK).JSON(pageJSON(`{"next":{"href":"`+tenantURL+`/api/v1/reloads?appId=app&limit=1&next=abc"}}`, "1"))
 	gock.New(tenantURL).Get("/api/v1/reloads$").MatchParam("next", "^abc$").
-		Reply(http.StatusOK).JSON(page(`{}`, "2"))
-	ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{AppID: "app", Limit: 1}))
+		Reply(http.StatusOK).JSON(pageJSON(`{}`, "2"))
+	ids, _, err := collect(client.All(t.Context(), reloads.ListOptions{AppID: "app", PageSize: 1}))
 	if diff := cmp.Diff([]string{"1", "2"}, ids); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }
 
-func TestStoryRefusedTriggers(t *testing.T) {
-	client := mocked(t)
+func TestGockRefusedTriggers(t *testing.T) {
+	client := gockClient(t)
 	for _, c := range []struct {
 		status int
 		file   string

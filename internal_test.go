@@ -12,9 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var answered = time.Date(2026, 11, 4, 3, 0, 0, 0, time.UTC)
+// responseDate is the Date header of the responses.
+var responseDate = time.Date(2026, 11, 4, 3, 0, 0, 0, time.UTC)
 
-func TestRetryAfterForms(t *testing.T) {
+func TestParseRetryAfter(t *testing.T) {
 	t.Parallel()
 	const most = 9223372036 * time.Second
 	for value, want := range map[string]struct {
@@ -27,7 +28,7 @@ func TestRetryAfterForms(t *testing.T) {
 		"Wednesday, 04-Nov-26 03:00:13 GMT": {13 * time.Second, true}, "Wed Nov  4 03:00:13 2026": {13 * time.Second, true},
 		"": {}, " ": {}, "-1": {}, "+1": {}, "1.5": {}, "1e3": {}, "13s": {}, "soon": {}, "١٣": {}, "2026-11-04T03:00:13Z": {},
 	} {
-		if wait, ok := retryAfter(value, answered); wait != want.wait || ok != want.ok {
+		if wait, ok := retryAfter(value, responseDate); wait != want.wait || ok != want.ok {
 			t.Errorf("%q: %v, %v, want %v, %v", value, wait, ok, want.wait, want.ok)
 		}
 	}
@@ -38,13 +39,13 @@ func FuzzRetryAfter(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		if wait, ok := retryAfter(value, answered); wait < 0 || !ok && wait != 0 {
+		if wait, ok := retryAfter(value, responseDate); wait < 0 || !ok && wait != 0 {
 			t.Errorf("%q: %v, %v", value, wait, ok)
 		}
 	})
 }
 
-func TestBackoffStaysInItsBounds(t *testing.T) {
+func TestBackoffBounds(t *testing.T) {
 	t.Parallel()
 	for _, p := range []RetryPolicy{{}, {MinBackoff: 1}, {MinBackoff: time.Hour}, {MinBackoff: 1, MaxBackoff: 1}, {MaxBackoff: 1<<63 - 1}} {
 		p = p.withDefaults()
@@ -88,7 +89,7 @@ func FuzzTenantURL(f *testing.F) {
 			t.Errorf("%q becomes %q", tenantURL, endpoint)
 		}
 		if again, err := parseTenantURL(endpoint); again != endpoint || err != nil {
-			t.Errorf("%q becomes %q, and that %q, %v", tenantURL, endpoint, again, err)
+			t.Errorf("%q becomes %q, which becomes %q, %v", tenantURL, endpoint, again, err)
 		}
 	})
 }

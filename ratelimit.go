@@ -14,67 +14,67 @@ import (
 
 // The rate limits of the service, per user and tenant (API page, "Facts" of each endpoint).
 const (
-	// Tier1PerMinute is how many requests a minute List, Get and Log may make together.
+	// Tier1PerMinute is how many requests per minute List, Get and Log may send together.
 	Tier1PerMinute = 1000
-	// SpecialPerMinute is how many requests a minute Trigger and Cancel may make each.
+	// SpecialPerMinute is how many requests per minute Trigger and Cancel may each send.
 	SpecialPerMinute = 50
 )
 
-// Limiter decides when a request may start. Wait returns nil when it may, and an error if it may not, as soon as
-// that is certain: ctx has ended, or ends before the request's turn comes. It must be safe for concurrent use.
-// [*WindowLimiter] is one, a *rate.Limiter of golang.org/x/time/rate is another.
+// Limiter decides when a request may start. Wait blocks until it may, and then returns nil. It returns an error as
+// soon as ctx has ended, or is certain to end before the request may start. A Limiter must be safe for concurrent use.
+// A [*WindowLimiter] is one; a *rate.Limiter of golang.org/x/time/rate is another.
 //
-// A Limiter that also has
+// If a Limiter also has the method
 //
 //	Pause(until time.Time)
 //
-// is told of every 429 that the service sends for its tier, and should let no request start before then.
+// the client calls it after every 429 of its tier. The limiter should let no request start before until.
 type Limiter interface {
 	Wait(ctx context.Context) error
 }
 
-// Limiters are the three that a client asks before each attempt; see [WithLimiters]. The service counts per user
-// and tenant: clients that use the same key against the same tenant should share theirs.
+// Limiters are the limiters that a client waits for before each attempt; see [WithLimiters]. The service counts per
+// user and tenant. Clients that use the same key and the same tenant should share their limiters.
 type Limiters struct {
-	// Read is asked by List, Get and Log. Nil means 1000 a minute.
+	// Read limits List, Get and Log. Nil means 1000 per minute.
 	Read Limiter
-	// Trigger is asked by Trigger. Nil means 50 a minute.
+	// Trigger limits Trigger. Nil means 50 per minute.
 	Trigger Limiter
-	// Cancel is asked by Cancel. Nil means 50 a minute. It is apart from Trigger, so that a cancel never queues
+	// Cancel limits Cancel. Nil means 50 per minute. It is separate from Trigger, so that a cancel does not queue
 	// behind triggers.
 	Cancel Limiter
 }
 
-// WindowLimiter lets at most so many requests start in every window of time, wherever the window begins.
+// WindowLimiter lets at most N requests start in every window of time, wherever the window begins.
 //
-// A token bucket cannot promise that: with a rate of 50 a minute and a burst of 50 it lets 99 through in its first
-// minute. A WindowLimiter therefore has both: the bucket evens a sustained load out, and a guard remembers the
-// start of the last requests and holds each one back until the one that many before it has left the window. So a
-// client that was idle may start all of them at once, and one that is always busy reaches 98 % of the rate; the
-// rest is room for the network's jitter.
+// A token bucket alone cannot do that: with a rate of 50 per minute and a burst of 50 it allows 99 requests in its
+// first minute. A WindowLimiter therefore combines two rules. A token bucket spreads out a sustained load. A guard
+// remembers the last N starts, and delays each request until the start N requests earlier has left the window. An
+// idle client may start N requests at once. A busy client reaches 98 % of the rate; the rest is a margin for network
+// jitter.
 //
-// Requests are served in order of their calls. One that gives up has used nothing. A WindowLimiter is made by
-// [NewLimiter], is safe for concurrent use and may be shared between clients; the zero value limits nothing.
+// Requests start in order of their calls. One that gives up has used nothing. Create a WindowLimiter with
+// [NewLimiter]; the zero value limits nothing. It is safe for concurrent use and may be shared between clients.
 type WindowLimiter struct {
 	window time.Duration // longer than the service's by guardMargin
 	base   time.Time     // all times below are durations since base
 
 	mu     sync.Mutex
 	bucket *rate.Limiter
-	starts []time.Duration // a ring of the latest starts; starts[oldest] is the one to be replaced next
+	starts []time.Duration // a ring of the most recent starts; starts[oldest] is replaced next
 	oldest int
-	paused time.Duration // nothing starts before
-	queue  list.List     // of chan struct{}, each closed when its waiter has come to the front
+	paused time.Duration // no request starts before
+	queue  list.List     // of chan struct{}, each closed when its waiter has reached the front
 }
 
 const (
-	guardMargin  = 1.01  // of the window: room for jitter between here and the service
+	guardMargin  = 1.01  // of the window: a margin for network jitter
 	bucketMargin = 1.015 // of the period: the sustained rate is 1/1.015 of the limit
 	never        = time.Duration(math.MinInt64 / 4)
 )
 
-// NewLimiter returns a limiter that lets at most requests start in any period of length per. A requests below 1
-// counts as 1; with a per of 0 or less nothing is limited.
+// NewLimiter returns a limiter that lets at most the given number of requests start in any period of length per. A
+// number below 1 counts as 1. If per is 0 or negative, nothing is limited.
 func NewLimiter(requests int, per time.Duration) *WindowLimiter {
 	if per <= 0 {
 		return &WindowLimiter{}
@@ -93,9 +93,9 @@ func NewLimiter(requests int, per time.Duration) *WindowLimiter {
 	return l
 }
 
-// Wait returns nil when a request may start, which has then been counted. It returns at once, with an error that
-// is both [ErrRateLimited] and [context.DeadlineExceeded], if that cannot be before the deadline of ctx, and
-// ctx's error if ctx ends first; then nothing has been counted.
+// Wait blocks until a request may start, counts it, and returns nil. If the deadline of ctx is too early for that, it
+// returns at once with an error that matches [ErrRateLimited] and [context.DeadlineExceeded]. If ctx ends first, it
+// returns the error of ctx. A request that got an error is not counted.
 func (l *WindowLimiter) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil || l.bucket == nil {
 		return err
@@ -121,7 +121,7 @@ func (l *WindowLimiter) Wait(ctx context.Context) error {
 	select {
 	case <-front:
 	case <-ctx.Done():
-		return gaveUp(ctx)
+		return limitError(ctx)
 	}
 	for {
 		l.mu.Lock()
@@ -137,19 +137,19 @@ func (l *WindowLimiter) Wait(ctx context.Context) error {
 			return err
 		}
 		if sleep(ctx, wait) != nil {
-			return gaveUp(ctx)
+			return limitError(ctx)
 		}
 	}
 }
 
-// Pause lets no request start before until. A pause that is longer already stays.
+// Pause lets no request start before until. It does not shorten an earlier pause.
 func (l *WindowLimiter) Pause(until time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.paused = max(l.paused, until.Sub(l.base))
 }
 
-// take counts a request that starts now, if one may.
+// take counts a request that starts now, if it may.
 func (l *WindowLimiter) take(now time.Time) bool {
 	t := now.Sub(l.base)
 	if t < l.paused || t < l.starts[l.oldest]+l.window || !l.bucket.AllowN(now, 1) {
@@ -162,18 +162,18 @@ func (l *WindowLimiter) take(now time.Time) bool {
 	return true
 }
 
-// earliest is how long, at the least, a request has to wait that has so many waiters ahead of it.
+// earliest returns the minimum wait of a request with the given number of waiters ahead of it.
 func (l *WindowLimiter) earliest(now time.Time, ahead int) time.Duration {
 	t := now.Sub(l.base)
-	rounds := time.Duration(ahead/len(l.starts)) * l.window // of waiters that must leave the window first
+	rounds := time.Duration(ahead/len(l.starts)) * l.window // until the waiters ahead have left the window
 	guard := l.starts[(l.oldest+ahead)%len(l.starts)] + l.window
 	missing := float64(ahead+1) - l.bucket.TokensAt(now)
-	// Rounded up: a timer that fires a nanosecond early would find the token not quite there.
+	// Rounded up, because a timer may fire a nanosecond early.
 	bucket := time.Duration(missing/float64(l.bucket.Limit())*float64(time.Second)) + time.Microsecond
 	return max(rounds, bucket, max(guard, l.paused)+rounds-t)
 }
 
-// hopeless is the error of a request whose deadline comes before its turn.
+// hopeless returns an error if the deadline comes before the request may start.
 func (l *WindowLimiter) hopeless(ctx context.Context, now time.Time, ahead int) error {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -187,7 +187,7 @@ func (l *WindowLimiter) hopeless(ctx context.Context, now time.Time, ahead int) 
 	return nil
 }
 
-// leave gives the place up and calls the next waiter to the front.
+// leave removes a waiter from the queue and wakes up the next one.
 func (l *WindowLimiter) leave(place *list.Element) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -198,25 +198,10 @@ func (l *WindowLimiter) leave(place *list.Element) {
 	}
 }
 
-// gaveUp is the error of a waiter whose ctx has ended.
-func gaveUp(ctx context.Context) error {
+// limitError returns the error of a waiter whose ctx has ended.
+func limitError(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("%w: the deadline came before the request's turn: %w", ErrRateLimited, ctx.Err())
 	}
 	return ctx.Err()
-}
-
-// sleep waits for d, or returns ctx's error if that ends first.
-func sleep(ctx context.Context, d time.Duration) error {
-	if err := ctx.Err(); err != nil || d <= 0 {
-		return err
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

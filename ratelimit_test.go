@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"sync"
 	"testing"
@@ -11,10 +12,11 @@ import (
 	"time"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// starts lets n requests through the limiter, from so many goroutines, and returns when each of them started.
-func starts(t *testing.T, l reloads.Limiter, n, goroutines int) []time.Duration {
+// startTimes starts n requests from several goroutines and returns when the limiter let each of them start.
+func startTimes(t *testing.T, l reloads.Limiter, n, goroutines int) []time.Duration {
 	t.Helper()
 	began := time.Now()
 	var mu sync.Mutex
@@ -38,8 +40,8 @@ func starts(t *testing.T, l reloads.Limiter, n, goroutines int) []time.Duration 
 	return all
 }
 
-// most is the largest number of starts in any window.
-func most(starts []time.Duration, window time.Duration) int {
+// maxInWindow returns the largest number of starts in any window.
+func maxInWindow(starts []time.Duration, window time.Duration) int {
 	found, first := 0, 0
 	for i := range starts {
 		for starts[i]-starts[first] >= window {
@@ -56,14 +58,14 @@ func TestWindowLimiterIsExactInEveryWindow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := reloads.NewLimiter(limit, time.Minute)
-				got := starts(t, l, 10*limit, 3)
-				if n := most(got, time.Minute); n != limit {
+				got := startTimes(t, l, 10*limit, 3)
+				if n := maxInWindow(got, time.Minute); n != limit {
 					t.Errorf("%d requests started within a minute, want %d", n, limit)
 				}
 				if idle := got[limit-1]; idle != 0 {
 					t.Errorf("request %d of an idle limiter waited %v", limit, idle)
 				}
-				// Nine minutes' worth after the burst, at 98 % of the rate.
+				// After the burst, the requests of nine minutes start at 98 % of the rate.
 				if last, want := got[len(got)-1], 9*time.Minute*100/98; last > want {
 					t.Errorf("the last request started after %v, want at most %v", last, want)
 				}
@@ -90,19 +92,19 @@ func TestWindowLimiterIsExactForRandomPatterns(t *testing.T) {
 				}
 				cancel()
 			}
-			if n := most(all, time.Minute); n > 20 {
+			if n := maxInWindow(all, time.Minute); n > 20 {
 				t.Errorf("seed %d: %d requests started within a minute, want at most 20", seed, n)
 			}
 		})
 	}
 }
 
-// The guard alone would send a whole burst every minute for ever.
-func TestWindowLimiterEvensASustainedLoadOut(t *testing.T) {
+// Without smoothing, a whole burst would start every minute.
+func TestWindowLimiterSmoothsSustainedLoad(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		got := starts(t, reloads.NewLimiter(50, time.Minute), 50*480, 1)
-		if n := most(got[len(got)-500:], time.Second); n > 5 {
+		got := startTimes(t, reloads.NewLimiter(50, time.Minute), 50*480, 1)
+		if n := maxInWindow(got[len(got)-500:], time.Second); n > 5 {
 			t.Errorf("after eight hours, %d requests still start within a second", n)
 		}
 	})
@@ -132,13 +134,13 @@ func TestWindowLimiterServesInOrder(t *testing.T) {
 	})
 }
 
-// Of many who want to start again and again, none waits much longer than the others.
-func TestWindowLimiterStarvesNobody(t *testing.T) {
+// No goroutine waits much longer than the others.
+func TestWindowLimiterIsFair(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const goroutines, requests = 64, 25
 		l := reloads.NewLimiter(100, time.Minute)
-		waits := make([]time.Duration, goroutines) // of each, in all
+		waits := make([]time.Duration, goroutines) // the total of each
 		var wg sync.WaitGroup
 		for i := range goroutines {
 			wg.Go(func() {
@@ -162,8 +164,8 @@ func TestWindowLimiterStarvesNobody(t *testing.T) {
 	})
 }
 
-// One who comes at the moment in which a request may start does not overtake the one who waits for it.
-func TestWindowLimiterLetsNobodyOvertake(t *testing.T) {
+// A caller that arrives at the moment when a request may start does not overtake a caller that is waiting.
+func TestWindowLimiterPreventsOvertaking(t *testing.T) {
 	t.Parallel()
 	for early := time.Duration(0); early < 2*time.Microsecond; early += 100 * time.Nanosecond {
 		synctest.Test(t, func(t *testing.T) {
@@ -178,15 +180,15 @@ func TestWindowLimiterLetsNobodyOvertake(t *testing.T) {
 			wait()
 			waiter := make(chan time.Duration, 1)
 			go func() { waiter <- wait() }()
-			time.Sleep(time.Minute*1015/1000 + time.Microsecond - early) // about when the waiter's turn comes
+			time.Sleep(time.Minute*1015/1000 + time.Microsecond - early) // about the moment of the waiter's turn
 			if second, first := wait(), <-waiter; second < first {
-				t.Errorf("the waiter started after %v, one who came later after %v", first, second)
+				t.Errorf("the waiter started after %v, a later caller after %v", first, second)
 			}
 		})
 	}
 }
 
-func TestWindowLimiterForgetsWaitersThatGaveUp(t *testing.T) {
+func TestWindowLimiterReleasesCanceledWaiters(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := reloads.NewLimiter(1, time.Minute)
@@ -198,7 +200,7 @@ func TestWindowLimiterForgetsWaitersThatGaveUp(t *testing.T) {
 		for range 100 {
 			wg.Go(func() {
 				if err := l.Wait(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, reloads.ErrRateLimited) {
-					t.Errorf("a cancelled waiter got %v", err)
+					t.Errorf("a canceled waiter got %v", err)
 				}
 			})
 		}
@@ -210,16 +212,16 @@ func TestWindowLimiterForgetsWaitersThatGaveUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		if waited := time.Since(began); waited > 62*time.Second {
-			t.Errorf("after 100 waiters gave up, the next one waited %v", waited)
+			t.Errorf("after 100 canceled waiters, the next one waited %v", waited)
 		}
 	})
 }
 
-func TestWindowLimiterFailsAtOnceWhenTheDeadlineCannotBeMet(t *testing.T) {
+func TestWindowLimiterFailsEarlyWithShortDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := reloads.NewLimiter(2, time.Minute)
-		_ = starts(t, l, 2, 1)
+		_ = startTimes(t, l, 2, 1)
 		began := time.Now()
 		within := func(d time.Duration) error {
 			ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -230,7 +232,7 @@ func TestWindowLimiterFailsAtOnceWhenTheDeadlineCannotBeMet(t *testing.T) {
 		if !errors.Is(err, reloads.ErrRateLimited) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want an error that is both ErrRateLimited and DeadlineExceeded", err)
 		}
-		// The third in the queue has its turn in the second window after this one.
+		// The third waiter has its turn in the second window after this one.
 		for range 2 {
 			go func() { _ = l.Wait(t.Context()) }()
 		}
@@ -239,7 +241,7 @@ func TestWindowLimiterFailsAtOnceWhenTheDeadlineCannotBeMet(t *testing.T) {
 			t.Errorf("behind two waiters: got %v, want ErrRateLimited", err)
 		}
 		if took := time.Since(began); took != 0 {
-			t.Errorf("it took %v to say so", took)
+			t.Errorf("the errors took %v, want none", took)
 		}
 		if err := within(4 * time.Minute); err != nil {
 			t.Errorf("with a deadline that can be met: %v", err)
@@ -253,12 +255,12 @@ func TestWindowLimiterPause(t *testing.T) {
 		l := reloads.NewLimiter(10, time.Minute)
 		l.Pause(time.Now().Add(13 * time.Second))
 		l.Pause(time.Now().Add(5 * time.Second)) // does not shorten the first
-		if got := starts(t, l, 3, 3); got[0] != 13*time.Second {
+		if got := startTimes(t, l, 3, 3); got[0] != 13*time.Second {
 			t.Errorf("the first request started after %v, want 13s", got[0])
 		}
 
-		// A pause also holds those who wait already, and fails them when it goes beyond their deadline.
-		_ = starts(t, l, 7, 1)
+		// A pause also holds waiting callers. It fails those whose deadline is before its end.
+		_ = startTimes(t, l, 7, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		failed := make(chan error)
@@ -271,23 +273,152 @@ func TestWindowLimiterPause(t *testing.T) {
 	})
 }
 
-func TestWindowLimiterWithoutALimit(t *testing.T) {
+func TestWindowLimiterWithoutLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var zero reloads.WindowLimiter
 		for name, l := range map[string]*reloads.WindowLimiter{"zero value": &zero, "per 0": reloads.NewLimiter(1, 0)} {
-			if got := starts(t, l, 1000, 2); got[999] != 0 {
+			if got := startTimes(t, l, 1000, 2); got[999] != 0 {
 				t.Errorf("%s: the last of 1000 waited %v", name, got[999])
 			}
 			l.Pause(time.Now().Add(time.Minute))
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			if err := l.Wait(ctx); !errors.Is(err, context.Canceled) {
-				t.Errorf("%s: with an ended context: %v", name, err)
+				t.Errorf("%s: with a canceled context: %v", name, err)
 			}
 		}
-		if got := starts(t, reloads.NewLimiter(-5, time.Minute), 2, 1); got[1] < time.Minute {
+		if got := startTimes(t, reloads.NewLimiter(-5, time.Minute), 2, 1); got[1] < time.Minute {
 			t.Errorf("less than one request counts as one, but two started within %v", got[1])
+		}
+	})
+}
+
+var meterings = map[string]reloadstest.Metering{
+	"sliding window": reloadstest.SlidingWindow,
+	"fixed window":   reloadstest.FixedWindow,
+	"token bucket":   reloadstest.TokenBucket,
+}
+
+func TestTriggersFromColdStart(t *testing.T) {
+	t.Parallel()
+	for name, metering := range meterings {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(17 * time.Second) // so that the fixed windows do not start with the test
+				tenant := newTenant(reloadstest.App{}, reloadstest.WithMetering(metering, time.Minute))
+				client := tenant.NewClient()
+				began := time.Now()
+				for range 200 {
+					if _, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if took := time.Since(began); took > 3*time.Minute+5*time.Second {
+					t.Errorf("200 triggers took %v, want at most 3m5s", took)
+				} else {
+					t.Logf("200 triggers took %v", took)
+				}
+				if n := countRateLimited(tenant); n > 0 {
+					t.Errorf("%d requests got a 429", n)
+				}
+			})
+		})
+	}
+}
+
+func TestConcurrentGetsStayWithinLimit(t *testing.T) {
+	t.Parallel()
+	for name, metering := range meterings {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(17 * time.Second)
+				tenant := newTenant(reloadstest.App{}, reloadstest.WithMetering(metering, time.Minute))
+				client := tenant.NewClient()
+				reload := tenant.AddReload(reloads.Reload{AppID: "app", Status: reloads.StatusSucceeded})
+				began := time.Now()
+				var wg sync.WaitGroup
+				for g := range 16 {
+					wg.Go(func() {
+						for i := g; i < 3000; i += 16 {
+							if _, err := client.Get(t.Context(), reload.ID); err != nil {
+								t.Error(err)
+								return
+							}
+						}
+					})
+				}
+				wg.Wait()
+				if took := time.Since(began); took > 2*time.Minute+4*time.Second {
+					t.Errorf("3000 gets took %v, want at most 2m4s", took)
+				} else {
+					t.Logf("3000 gets took %v", took)
+				}
+				if n, all := countRateLimited(tenant), len(tenant.Requests()); n > 0 || all != 3000 {
+					t.Errorf("%d of %d requests got a 429", n, all)
+				}
+			})
+		})
+	}
+}
+
+// A 429 is possible, because the service also counts the requests of other clients. Then all calls of the tier wait.
+func TestRateLimitResponsePausesTier(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{})
+		client := tenant.NewClient()
+		reload := tenant.AddReload(reloads.Reload{AppID: "app", Status: reloads.StatusSucceeded})
+		tenant.Inject(reloadstest.Fault{
+			Operation: reloadstest.Get, Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"13"}},
+			Body: `{"errors":[{"code":"HTTP-429","title":"API rate limit reached."}]}`,
+		})
+		began := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := client.Get(t.Context(), reload.ID); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		for range 5 {
+			wg.Go(func() {
+				if _, err := client.List(t.Context(), reloads.ListOptions{}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		if _, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"}); err != nil || time.Since(began) != 0 {
+			t.Errorf("a trigger, of another tier, took %v: %v", time.Since(began), err)
+		}
+		wg.Wait()
+		if took := time.Since(began); took != 13*time.Second {
+			t.Errorf("the reads took %v, want 13s", took)
+		}
+		if n := countRateLimited(tenant); n != 1 {
+			t.Errorf("%d requests got a 429, want only the first", n)
+		}
+	})
+}
+
+// A cancel does not wait for triggers. Clients that share a limiter share its budget.
+func TestTiersAndSharedLimiters(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{QueueFor: time.Second, RunFor: time.Hour})
+		shared := reloads.WithLimiters(reloads.Limiters{Trigger: reloads.NewLimiter(2, time.Minute)})
+		one, two := tenant.NewClient(shared), tenant.NewClient(shared)
+		trigger := func(c *reloads.Client) time.Duration {
+			began := time.Now()
+			_, _ = c.Trigger(t.Context(), reloads.Request{AppID: "app"}) // the second and third are refused, because one is pending
+			return time.Since(began)
+		}
+		if a, b, c := trigger(one), trigger(two), trigger(one); a != 0 || b != 0 || c < time.Minute {
+			t.Errorf("with a shared limit of 2 a minute the triggers waited %v, %v and %v", a, b, c)
+		}
+		began := time.Now()
+		if _, err := one.Cancel(t.Context(), tenant.Reloads()[0].ID); err != nil || time.Since(began) != 0 {
+			t.Errorf("the cancel took %v: %v", time.Since(began), err)
 		}
 	})
 }

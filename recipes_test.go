@@ -21,7 +21,7 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// The code of docs/recipes.md is here, and in the examples of the module oauth.
+// The code of docs/recipes.md is in these examples and in those of the module oauth.
 
 // Reload all apps and report those that failed.
 func Example_recipeNightlyBatch() {
@@ -43,7 +43,7 @@ func Example_recipeNightlyBatch() {
 	// Output: 1 true
 }
 
-// Reload the report when what it is made of has been reloaded.
+// Reload a report after the apps that it depends on.
 func Example_recipeChain() {
 	chain := func(ctx context.Context, client *reloads.Client, apps ...string) error {
 		for _, app := range apps {
@@ -59,7 +59,7 @@ func Example_recipeChain() {
 	// Output: true true
 }
 
-// Write the id down before waiting, and wait for it when the program starts again.
+// Save the ID before waiting, and wait for it when the program is restarted.
 func Example_recipeResume() {
 	resume := func(ctx context.Context, client *reloads.Client, file, app string) (*reloads.Reload, error) {
 		id, err := os.ReadFile(file)
@@ -103,7 +103,7 @@ func Example_recipeResume() {
 	// SUCCEEDED <nil> 1 reload
 }
 
-// Each tenant has a client of its own, and so limits of its own.
+// Each tenant has its own client and therefore its own limits.
 func Example_recipeSeveralTenants() {
 	everywhere := func(ctx context.Context, clients map[string]*reloads.Client, app string) error {
 		var running sync.WaitGroup
@@ -129,7 +129,7 @@ func Example_recipeSeveralTenants() {
 	// Output: true
 }
 
-// Through the company's proxy, with its certificate authority.
+// Use a company proxy and its certificate authority.
 func Example_recipeProxy() {
 	behindProxy := func(tenantURL, key, proxy string, authorities []byte) (*reloads.Client, error) {
 		address, err := url.Parse(proxy)
@@ -151,7 +151,7 @@ func Example_recipeProxy() {
 	// Output: <nil>
 }
 
-// A program is tested with a fake tenant that misbehaves.
+// Test a program with a fake tenant that injects faults.
 func Example_recipeTest() {
 	// refresh is the program to be tested.
 	refresh := func(ctx context.Context, client *reloads.Client, app string) (string, error) {
@@ -179,8 +179,8 @@ func Example_recipeTest() {
 	// true true
 }
 
-// The code of the recipes is that of the examples, and their commands are those of the checks.
-func TestTheRecipesAreWhatRuns(t *testing.T) {
+// All code of docs/recipes.md is in the examples, and its commands are in the checks.
+func TestRecipesMatchExamples(t *testing.T) {
 	t.Parallel()
 	read := func(files ...string) (text string) {
 		for _, file := range files {
@@ -207,8 +207,38 @@ func TestTheRecipesAreWhatRuns(t *testing.T) {
 	for _, block := range commands {
 		for _, line := range slices.Collect(strings.Lines(block[1])) {
 			if !strings.Contains(checks, "documented '"+strings.TrimSpace(line)+"'") {
-				t.Errorf("the checks do not run: %s", line)
+				t.Errorf("the checks do not run this command: %s", line)
 			}
 		}
+	}
+}
+
+// All code of the README is in the examples, which are compiled and run.
+func TestReadmeMatchesExamples(t *testing.T) {
+	t.Parallel()
+	unindent := func(text string) string { return regexp.MustCompile(`(?m)^\s+`).ReplaceAllString(text, "") }
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var examples []byte
+	for _, file := range []string{"example_test.go", "examples/minimal/main.go"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		examples = append(examples, text...)
+	}
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
+	if len(blocks) < 2 {
+		t.Errorf("the README has %d blocks of code", len(blocks))
+	}
+	for _, block := range blocks {
+		if !strings.Contains(unindent(string(examples)), unindent(block[1])) {
+			t.Errorf("no Example has this code of the README:\n%s", block[1])
+		}
+	}
+	if n := strings.Count(string(readme), "\n"); n > 160 {
+		t.Errorf("the README has %d lines, want at most 160", n)
 	}
 }

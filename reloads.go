@@ -1,92 +1,85 @@
 package reloads
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"log/slog"
-	"net/http"
-	"net/url"
-	"strconv"
 	"time"
 )
 
-// Reload is one reload of an app: the record that all four endpoints speak of.
+// Reload is one reload of an app: the record that all four endpoints return.
 //
-// The zero value of a field means that the service did not send it: a time that was absent, null, empty or
-// in year 1 is the zero [time.Time]. A Reload is a plain value; reading one from several goroutines is safe.
-// It encodes to the JSON that the API uses, and decodes from it, with any JSON package that knows
-// [encoding/json.Marshaler].
+// A field has its zero value if the service did not send it. A time that was absent, null, empty or in year 1 is
+// the zero [time.Time]. A Reload encodes to the JSON of the API, and decodes from it, with encoding/json and
+// encoding/json/v2. It is a plain value: several goroutines may read one at the same time.
 type Reload struct {
-	// ID names the reload. It is never empty in a reload that the client returned.
+	// ID identifies the reload. It is never empty in a reload that the client returns.
 	ID string `json:"id"`
-	// AppID names the app that is reloaded.
+	// AppID identifies the app.
 	AppID string `json:"appId"`
-	// TenantID names the tenant that owns the reload.
+	// TenantID identifies the tenant that owns the reload.
 	TenantID string `json:"tenantId"`
-	// UserID names the user who created the reload.
+	// UserID identifies the user who created the reload.
 	UserID string `json:"userId"`
-	// Type tells what initiated the reload.
+	// Type is what initiated the reload.
 	Type Type `json:"type"`
-	// Status tells how far the reload is.
+	// Status is the current status of the reload.
 	Status Status `json:"status"`
 	// Partial is true for a partial reload.
 	Partial bool `json:"partial"`
-	// Weight is 1 to 10; within a tenant a higher weight is scheduled sooner. 0 means it was not sent.
+	// Weight is the scheduling priority within the tenant, from 1 to 10; higher is sooner. 0 means it was not sent.
 	Weight int `json:"weight,omitzero"`
-	// ResourceID names the resource within its service that the reload was started for.
+	// ResourceID identifies the resource that the reload was started for.
 	ResourceID string `json:"resourceId,omitzero"`
-	// ResourceType is the service that the reload was started by, such as [ResourceTypeAPI].
+	// ResourceType is the service that started the reload, such as [ResourceTypeAPI].
 	ResourceType string `json:"resourceType,omitzero"`
-	// CreationTime is when the reload was created, by the service's clock.
+	// CreationTime is when the reload was created, by the server clock.
 	CreationTime time.Time `json:"creationTime,omitzero"`
 	// StartTime is when the reload left the queue.
 	StartTime time.Time `json:"startTime,omitzero"`
-	// EndTime is when the reload ended.
+	// EndTime is when the reload finished.
 	EndTime time.Time `json:"endTime,omitzero"`
-	// EngineTime is what the engine reported after a successful reload.
+	// EngineTime is the time that the engine reported after a successful reload.
 	EngineTime time.Time `json:"engineTime,omitzero"`
-	// ErrorCode says why a reload is FAILED. It is free text; the API page documents only "EngineConnectionError".
+	// ErrorCode is the reason for the status FAILED. It is free text; the API page documents only "EngineConnectionError".
 	ErrorCode string `json:"errorCode,omitzero"`
-	// ErrorMessage explains why a reload is FAILED.
+	// ErrorMessage explains the status FAILED.
 	ErrorMessage string `json:"errorMessage,omitzero"`
-	// Log is the summary of the reload's log. A list has it only if [ListOptions].Log asks for it.
+	// Log is the summary of the reload's log. Lists include it only if [ListOptions].Log is set.
 	Log string `json:"log,omitzero"`
-	// Links are the record's own links.
+	// Links are the links of the record.
 	Links Links `json:"links,omitzero"`
 	// Extra holds the members of the record that this package does not know, by name, as the service sent
-	// them. They are written back when the Reload is encoded. Nil when there are none.
+	// them. They are included when the Reload is encoded. It is nil if there are none.
 	Extra map[string]json.RawMessage `json:",embed"`
 }
 
 // Links are the links of a record.
 type Links struct {
-	// Self is the address of the record itself. The client never contacts it.
+	// Self is the address of the record. The client never contacts it.
 	Self Link `json:"self,omitzero"`
-	// Extra holds links that this package does not know, as [Reload].Extra does.
+	// Extra holds links that this package does not know, like [Reload].Extra.
 	Extra map[string]json.RawMessage `json:",embed"`
 }
 
-// IsZero reports whether there is no link at all.
+// IsZero reports whether there are no links.
 func (l Links) IsZero() bool { return l.Self.IsZero() && len(l.Extra) == 0 }
 
 // Link is one link of a record or of a page.
 type Link struct {
-	// Href is the address, absolute or relative, as the service wrote it; "" when there is none.
+	// Href is the address, absolute or relative, as the service sent it. It is empty if there is none.
 	Href string `json:"href,omitzero"`
-	// Extra holds members that this package does not know, as [Reload].Extra does.
+	// Extra holds members that this package does not know, like [Reload].Extra.
 	Extra map[string]json.RawMessage `json:",embed"`
 }
 
 // IsZero reports whether the link is empty.
 func (l Link) IsZero() bool { return l.Href == "" && len(l.Extra) == 0 }
 
-// Status tells how far a reload is. The service may add values: one that this package does not know is kept as
-// it is, and counts as active.
+// Status is the status of a reload. The service may add values. An unknown value is kept as it is, and counts as
+// active.
 type Status string
 
-// The statuses of the API page: three active ones, then four that a reload ends in.
+// The statuses of the API page: three active ones, then four terminal ones.
 const (
 	StatusQueued        Status = "QUEUED"
 	StatusReloading     Status = "RELOADING"
@@ -106,17 +99,16 @@ func (s Status) Ended() bool {
 	return false
 }
 
-// Active reports whether s is no terminal status. The empty and any unknown status are active; see
-// [Reload.Ended], which also looks at the record's end time.
+// Active reports whether s is not a terminal status. The empty status and unknown ones are active. See also
+// [Reload.Ended], which considers the record's end time, too.
 func (s Status) Active() bool { return !s.Ended() }
 
-// Type tells what initiated a reload. The service may add values: one that this package does not know is kept
-// as it is.
+// Type is what initiated a reload. The service may add values. An unknown value is kept as it is.
 type Type string
 
 // The types of the API page.
 const (
-	TypeHub           Type = "hub"           // once, by hand, in the hub
+	TypeHub           Type = "hub"           // manually, in the hub
 	TypeExternal      Type = "external"      // by an API request, such as Trigger
 	TypeChronos       Type = "chronos"       // by a time-based schedule
 	TypeAutomations   Type = "automations"   // in an automation
@@ -132,8 +124,8 @@ const (
 	ResourceTypeAutomate    = "automate"
 )
 
-// Ended reports whether the reload is over. Its status decides; where this package does not know the status, a
-// reload with an end time is over.
+// Ended reports whether the reload has finished. Its status decides. A reload with an unknown status has finished
+// if it has an end time.
 func (r *Reload) Ended() bool {
 	switch r.Status {
 	case StatusQueued, StatusReloading, StatusCanceling:
@@ -142,17 +134,8 @@ func (r *Reload) Ended() bool {
 	return r.Status.Ended() || !r.EndTime.IsZero()
 }
 
-// Err returns nil for a reload that is still active or SUCCEEDED, and a [*ReloadError] for one that ended
-// otherwise.
-func (r *Reload) Err() error {
-	if !r.Ended() || r.Status == StatusSucceeded {
-		return nil
-	}
-	return &ReloadError{Reload: r}
-}
-
-// QueueTime is how long the reload was queued: from its creation to its start or, if it ended without having
-// been started, to its end. It is 0 while that is not known.
+// QueueTime returns how long the reload was queued: from its creation to its start or, if it finished without
+// being started, to its end. It returns 0 if a time is missing.
 func (r *Reload) QueueTime() time.Duration {
 	if r.StartTime.IsZero() {
 		return between(r.CreationTime, r.EndTime)
@@ -160,10 +143,10 @@ func (r *Reload) QueueTime() time.Duration {
 	return between(r.CreationTime, r.StartTime)
 }
 
-// RunTime is how long the reload ran: from its start to its end. It is 0 while that is not known.
+// RunTime returns how long the reload ran: from its start to its end. It returns 0 if a time is missing.
 func (r *Reload) RunTime() time.Duration { return between(r.StartTime, r.EndTime) }
 
-// between is the time from a to b, 0 if either is missing or they are the wrong way round.
+// between returns the time from a to b, or 0 if either is missing or b is before a.
 func between(a, b time.Time) time.Duration {
 	if a.IsZero() || b.IsZero() {
 		return 0
@@ -171,7 +154,7 @@ func between(a, b time.Time) time.Duration {
 	return max(0, b.Sub(a))
 }
 
-// LogValue logs the reload as a group of the fields that one would filter by; its log text is left out.
+// LogValue returns a group of the fields that logs are usually filtered by. It leaves out the log text.
 func (r Reload) LogValue() slog.Value {
 	attrs := []slog.Attr{
 		slog.String("id", r.ID), slog.String("app", r.AppID),
@@ -187,103 +170,4 @@ func (r Reload) LogValue() slog.Value {
 		attrs = append(attrs, slog.String("error_code", r.ErrorCode), slog.String("error_message", r.ErrorMessage))
 	}
 	return slog.GroupValue(attrs...)
-}
-
-// Trigger starts a reload and returns it as the service accepted it, usually QUEUED. It does not wait for its end;
-// [Client.Run] does.
-//
-// The service refuses a trigger in three ways that want different things: [ErrReloadPending], the app has a
-// pending reload; [ErrQuotaExceeded], the app was reloaded too often; and its rate limit, which the client waits
-// for by itself. If it is unclear whether the trigger took effect, because the connection was lost or the service
-// failed, the client looks for the reload before it sends the trigger again, so that there are not two; what that does
-// not tell either is [ErrOutcomeUnknown]. The package documentation says what is guaranteed.
-func (c *Client) Trigger(ctx context.Context, req Request) (*Reload, error) {
-	if err := req.validate(); err != nil {
-		return nil, err
-	}
-	body, err := req.encode()
-	if err != nil {
-		return nil, err
-	}
-	return c.trigger(ctx, req, body)
-}
-
-// Get returns the reload with the given id.
-func (c *Client) Get(ctx context.Context, id string) (*Reload, error) {
-	r, _, err := c.get(ctx, id)
-	return r, err
-}
-
-// get also tells when the answer was given, by the service's clock.
-func (c *Client) get(ctx context.Context, id string) (*Reload, reading, error) {
-	segment, err := pathSegment("id", id)
-	if err != nil {
-		return nil, reading{}, err
-	}
-	k, err := c.send(ctx, opGet, "/reloads/"+segment, "", nil)
-	defer k.release()
-	if err != nil {
-		return nil, reading{}, err
-	}
-	r, err := k.reload()
-	return r, k.reading(), err
-}
-
-// Cancel asks the service to cancel a reload. It returns the status that the service answers with: CANCELING if
-// the reload is being cancelled, CANCELED if that is done already. A reload that is over is [ErrNotCancelable].
-//
-// Cancelling twice does no harm, so a cancel whose outcome is unknown is sent again. Where that is then refused,
-// and the reload turns out to be cancelled, the refused one has succeeded.
-func (c *Client) Cancel(ctx context.Context, id string) (Status, error) {
-	segment, err := pathSegment("id", id)
-	if err != nil {
-		return "", err
-	}
-	k, err := c.send(ctx, opCancel, "/reloads/"+segment+cancelSuffix, "", nil)
-	defer k.release()
-	if err != nil {
-		if k.unclear && (errors.Is(err, ErrNotCancelable) || errors.Is(err, ErrNotFound)) {
-			r, getErr := c.Get(ctx, id)
-			switch {
-			case getErr == nil && (r.Status == StatusCanceling || r.Status == StatusCanceled):
-				return r.Status, nil
-			case getErr != nil && !errors.Is(getErr, ErrNotFound): // an earlier attempt may have cancelled it
-				return "", fmt.Errorf("reloads: it is unclear whether reload %s was cancelled (%v): %w", id, err, getErr)
-			}
-		}
-		return "", err
-	}
-	if k.status == http.StatusNoContent {
-		return StatusCanceled, nil
-	}
-	// The body is younger than the endpoint, and the 202 says it all: one that is missing or broken is no failure.
-	if r, err := k.decoder().reload(); err == nil && r.Status != "" {
-		return r.Status, nil
-	}
-	return StatusCanceling, nil
-}
-
-// reload decodes an answer that is one record.
-func (k *call) reload() (*Reload, error) {
-	r, err := k.decoder().reload()
-	if err == nil && r.ID == "" {
-		err = errNoID
-	}
-	if err != nil {
-		return nil, k.broken(err)
-	}
-	return r, nil
-}
-
-var errNoID = errors.New("a record has no id")
-
-// pathSegment escapes an id, so that it stays one segment of the path.
-func pathSegment(argument, id string) (string, error) {
-	switch id {
-	case "":
-		return "", invalid(argument, `""`, "must not be empty")
-	case ".", "..":
-		return "", invalid(argument, strconv.Quote(id), "a path cannot hold it")
-	}
-	return url.PathEscape(id), nil
 }

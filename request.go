@@ -10,24 +10,24 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Request asks for a reload of an app.
+// Request describes the reload to trigger.
 //
-// The names of its variables print and log, their values do not: people put secrets in them. Its JSON, which is the body of
-// the request, has them.
+// Printing or logging a Request shows the names of its variables, but not their values, which may be secrets. Encoding
+// it as JSON, which is the body of the request, includes the values.
 type Request struct {
-	// AppID names the app to reload. Required.
+	// AppID identifies the app to reload. It is required.
 	AppID string `json:"appId"`
 	// Partial asks for a partial reload.
 	Partial bool `json:"partial,omitzero"`
-	// Weight is 1 to 10; within a tenant a higher weight is scheduled sooner. 0 leaves it to the service, which
-	// takes 1.
+	// Weight is the scheduling priority within the tenant, from 1 to 10; higher is sooner. 0 means the service's
+	// default, 1.
 	Weight int `json:"weight,omitzero"`
-	// Variables are set in the load script: at most 20, names and values of at most 256 characters each.
+	// Variables are set in the load script. At most 20 are allowed, with names and values of at most 256 characters.
 	Variables map[string]string `json:"variables,omitempty"`
-	// ResourceID names the resource that the reload is started for; any text of the caller's own.
+	// ResourceID identifies the resource that the reload is started for. Any text is allowed.
 	ResourceID string `json:"resourceId,omitzero"`
-	// ResourceType is the kind of service that starts it, such as [ResourceTypeAPI]. Other values are sent as
-	// they are.
+	// ResourceType is the kind of service that starts the reload, such as [ResourceTypeAPI]. Other values are
+	// sent as they are.
 	ResourceType string `json:"resourceType,omitzero"`
 }
 
@@ -38,16 +38,16 @@ const (
 	maxVariableLength = 256
 )
 
-// validate says which value of the request the service would refuse, without ever quoting a variable's value.
+// validate returns an error for the first value that the service would refuse. It never quotes the value of a variable.
 func (r Request) validate() error {
 	if r.AppID == "" {
-		return invalid("AppID", `""`, "must name the app to reload")
+		return invalid("AppID", `""`, "must not be empty")
 	}
 	if r.Weight < 0 || r.Weight > maxWeight {
 		return invalid("Weight", fmt.Sprint(r.Weight), "must be 1 to 10, or 0 for the service's default")
 	}
 	if n := len(r.Variables); n > maxVariables {
-		return invalid("Variables", fmt.Sprintf("%d variables", n), "there may be at most 20")
+		return invalid("Variables", fmt.Sprintf("%d variables", n), "at most 20 are allowed")
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Variables)) {
 		if name == "" {
@@ -63,7 +63,7 @@ func (r Request) validate() error {
 	return nil
 }
 
-// String describes the request without the values of its variables.
+// String returns a description without the values of the variables.
 func (r Request) String() string {
 	s := "reload of app " + r.AppID
 	if r.Partial {
@@ -81,19 +81,19 @@ func (r Request) String() string {
 	return s
 }
 
-// GoString is [Request.String], so that %#v shows no variable either.
+// GoString returns [Request.String], so that %#v does not show the values of the variables either.
 func (r Request) GoString() string { return "reloads.Request(" + r.String() + ")" }
 
-// LogValue logs the request as a group, without the values of its variables.
+// LogValue returns a group without the values of the variables.
 func (r Request) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("app", r.AppID), slog.Bool("partial", r.Partial), slog.Int("variables", len(r.Variables)))
 }
 
-// encode is the body of a trigger.
+// encode returns the body of a trigger.
 func (r Request) encode() ([]byte, error) {
 	body, err := json.Marshal(r, json.Deterministic(true))
 	if err != nil {
-		return nil, invalid("Request", r.AppID, "it has text that is not valid UTF-8")
+		return nil, invalid("Request", r.AppID, "contains text that is not valid UTF-8")
 	}
 	return body, nil
 }

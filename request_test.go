@@ -11,7 +11,7 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// variables makes n of them.
+// variables returns n variables.
 func variables(n int) map[string]string {
 	m := map[string]string{}
 	for i := range n {
@@ -20,12 +20,12 @@ func variables(n int) map[string]string {
 	return m
 }
 
-func TestRequestsThatTheServiceWouldRefuseAreNotSent(t *testing.T) {
+func TestInvalidRequestsAreNotSent(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("é", 257)
 	for name, c := range map[string]struct {
-		req  reloads.Request
-		says []string
+		req      reloads.Request
+		contains []string
 	}{
 		"no app":             {reloads.Request{}, []string{"AppID", `""`}},
 		"weight below":       {reloads.Request{AppID: "app", Weight: -1}, []string{"Weight", "-1", "1 to 10"}},
@@ -34,14 +34,14 @@ func TestRequestsThatTheServiceWouldRefuseAreNotSent(t *testing.T) {
 		"unnamed variable":   {reloads.Request{AppID: "app", Variables: map[string]string{"": "secret-value"}}, []string{"Variables", `""`}},
 		"long name":          {reloads.Request{AppID: "app", Variables: map[string]string{long: "secret-value"}}, []string{"Variables", "éé", "257", "256"}},
 		"long value":         {reloads.Request{AppID: "app", Variables: map[string]string{"vKey": "secret-value" + long}}, []string{"Variables", "vKey", "269", "256"}},
-		"broken value":       {reloads.Request{AppID: "app", Variables: map[string]string{"vKey": "secret-value\xff"}}, []string{"UTF-8"}},
-		"broken app":         {reloads.Request{AppID: "app\xff"}, []string{"UTF-8"}},
+		"invalid value":      {reloads.Request{AppID: "app", Variables: map[string]string{"vKey": "secret-value\xff"}}, []string{"UTF-8"}},
+		"invalid app":        {reloads.Request{AppID: "app\xff"}, []string{"UTF-8"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			wire := plays(answer(http.StatusCreated, queued))
+			wire := scripted(respond(http.StatusCreated, queued))
 			_, err := scriptedClient(t, wire).Trigger(t.Context(), c.req)
-			refusedBeforeSending(t, err, c.says...)
-			silent(t, "the error", err.Error(), "secret-value", long)
+			refusedBeforeSending(t, err, c.contains...)
+			checkNoSecrets(t, "the error", err.Error(), "secret-value", long)
 			if n := len(wire.requests()); n != 0 {
 				t.Errorf("%d requests were sent", n)
 			}
@@ -61,14 +61,14 @@ func TestRequestsAtTheLimitsAreSent(t *testing.T) {
 		"an empty value":  {AppID: "app", Variables: map[string]string{"v": ""}},
 		"other resources": {AppID: "app", ResourceType: "spaceship"},
 	} {
-		wire := plays(answer(http.StatusCreated, queued))
+		wire := scripted(respond(http.StatusCreated, queued))
 		if _, err := scriptedClient(t, wire).Trigger(t.Context(), req); err != nil || len(wire.requests()) != 1 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// People put passwords in variables.
+// Users put passwords in variables.
 func TestVariablesAreNotPrinted(t *testing.T) {
 	t.Parallel()
 	req := reloads.Request{
@@ -87,7 +87,7 @@ func TestVariablesAreNotPrinted(t *testing.T) {
 	for name, value := range values {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 			text := fmt.Sprintf(verb, value)
-			silent(t, name+" with "+verb, text, "secret-value", fmt.Sprintf("%x", "secret-value"))
+			checkNoSecrets(t, name+" with "+verb, text, "secret-value", fmt.Sprintf("%x", "secret-value"))
 			if name == "value" && verb != "%x" && !strings.Contains(text, "vPassword") {
 				t.Errorf("%s does not show the variable's name: %s", verb, text)
 			}
@@ -97,7 +97,7 @@ func TestVariablesAreNotPrinted(t *testing.T) {
 	for _, handler := range []slog.Handler{slog.NewTextHandler(&b, nil), slog.NewJSONHandler(&b, nil)} {
 		slog.New(handler).Info("trigger", "request", req, "pointer", &req, slog.Group("g", "request", req))
 	}
-	silent(t, "slog", b.String(), "secret-value")
+	checkNoSecrets(t, "slog", b.String(), "secret-value")
 	if !strings.Contains(b.String(), "request.app=app request.partial=true request.variables=1") {
 		t.Errorf("slog: %s", b.String())
 	}

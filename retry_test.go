@@ -1,11 +1,11 @@
 package reloads_test
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,59 +14,50 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// cutOff is an answer whose connection is lost in the middle of its body.
-func cutOff(status int) outcome {
-	return func(r *http.Request) (*http.Response, error) {
-		return &http.Response{
-			StatusCode: status, Header: http.Header{}, ContentLength: 100, Body: io.NopCloser(&brokenBody{text: `{"id":`}), Request: r,
-		}, nil
-	}
-}
-
-// What happens to a request decides whether it is sent again, by operation.
-func TestRetriesByOutcomeAndOperation(t *testing.T) {
+// The failure and the operation decide whether a request is retried.
+func TestRetriesByFailureAndOperation(t *testing.T) {
 	t.Parallel()
 	rate := testdata(t, "error_429_rate.json")
 	type want int
 	const (
-		again  want = iota // it is sent again, and that succeeds
-		looks              // a trigger looks for its reload before it is sent again; the others are sent again
-		stands             // it is sent once
+		retried    want = iota // the request is retried, which succeeds
+		reconciled             // a trigger lists the reloads before it is retried; other requests are retried
+		final                  // the request is not retried
 	)
 	for _, c := range []struct {
 		name  string
 		first outcome
 		want  want
 	}{
-		{"refused connection", fails(errDial), again},
-		{"unknown host", fails(errDNS), again},
-		{"connection reset", fails(errReset), looks},
-		{"connection closed", fails(io.EOF), looks},
-		{"timeout", hangs, looks},
-		{"500", answer(500, testdata(t, "error_500.json")), looks},
-		{"502", answer(502, testdata(t, "gateway_502.html")), looks},
-		{"504", answer(504, ""), looks},
-		{"503", answer(503, ""), looks},
-		{"503 to wait for", answer(503, "", "Retry-After", "2"), again},
-		{"503 to wait for, not at all", answer(503, "", "Retry-After", "0"), again},
-		{"429 to wait for", answer(429, rate, "Retry-After", "13"), again},
-		{"429 of the limit", answer(429, rate), again},
-		{"429 of a gateway", answer(429, "<html>"), again},
-		{"400", answer(400, testdata(t, "error_400.json")), stands},
-		{"403", answer(403, testdata(t, "error_403_forbidden.json")), stands},
-		{"quota", answer(403, testdata(t, "error_403_quota.json")), stands},
-		{"404", answer(404, testdata(t, "error_404.json")), stands},
-		{"409", answer(409, testdata(t, "error_409.json")), stands},
-		{"pending", answer(429, testdata(t, "error_429_pending.json")), stands},
+		{"refused connection", fails(errDial), retried},
+		{"unknown host", fails(errDNS), retried},
+		{"connection reset", fails(errReset), reconciled},
+		{"connection closed", fails(io.EOF), reconciled},
+		{"timeout", hangs, reconciled},
+		{"500", respond(500, testdata(t, "error_500.json")), reconciled},
+		{"502", respond(502, testdata(t, "gateway_502.html")), reconciled},
+		{"504", respond(504, ""), reconciled},
+		{"503", respond(503, ""), reconciled},
+		{"503 with Retry-After", respond(503, "", "Retry-After", "2"), retried},
+		{"503 with Retry-After of 0", respond(503, "", "Retry-After", "0"), retried},
+		{"429 with Retry-After", respond(429, rate, "Retry-After", "13"), retried},
+		{"429 of the rate limit", respond(429, rate), retried},
+		{"429 of a gateway", respond(429, "<html>"), retried},
+		{"400", respond(400, testdata(t, "error_400.json")), final},
+		{"403", respond(403, testdata(t, "error_403_forbidden.json")), final},
+		{"quota", respond(403, testdata(t, "error_403_quota.json")), final},
+		{"404", respond(404, testdata(t, "error_404.json")), final},
+		{"409", respond(409, testdata(t, "error_409.json")), final},
+		{"pending", respond(429, testdata(t, "error_429_pending.json")), final},
 	} {
 		for _, e := range endpoints {
 			t.Run(c.name+" "+e.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					first := true
-					wire := plays(func(r *http.Request) (*http.Response, error) {
+					wire := scripted(func(r *http.Request) (*http.Response, error) {
 						switch {
 						case e.name == "trigger" && r.Method == http.MethodGet:
-							return answer(200, emptyPage)(r) // a look
+							return respond(200, emptyPage)(r) // no reload was made
 						case first:
 							first = false
 							return c.first(r)
@@ -74,22 +65,22 @@ func TestRetriesByOutcomeAndOperation(t *testing.T) {
 						return e.ok(r)
 					})
 					err := e.call(t.Context(), scriptedClient(t, wire))
-					sent, lookups := wire.count(e.method), len(wire.requests())-wire.count(e.method)
-					if c.want == stands {
-						if err == nil || sent != 1 || lookups != 0 || errors.Is(err, reloads.ErrOutcomeUnknown) {
-							t.Errorf("sent %d times with %d looks, error %v; want once and the error", sent, lookups, err)
+					sent, lists := wire.count(e.method), len(wire.requests())-wire.count(e.method)
+					if c.want == final {
+						if err == nil || sent != 1 || lists != 0 || errors.Is(err, reloads.ErrOutcomeUnknown) {
+							t.Errorf("sent %d times with %d lists, error %v; want once and the error", sent, lists, err)
 						}
 						return
 					}
 					if err != nil || sent != 2 {
-						t.Errorf("sent %d times, error %v; want twice and none", sent, err)
+						t.Errorf("sent %d times, error %v; want twice and no error", sent, err)
 					}
-					if looked := lookups > 0; looked != (c.want == looks && e.name == "trigger") {
-						t.Errorf("%d looks", lookups)
+					if listed := lists > 0; listed != (c.want == reconciled && e.name == "trigger") {
+						t.Errorf("%d lists", lists)
 					}
-					// A wait lies between the two.
+					// The client waits before the retry.
 					if all := wire.requests(); all[len(all)-1].At.Sub(all[0].At) < 250*time.Millisecond {
-						t.Errorf("sent again after %v", all[len(all)-1].At.Sub(all[0].At))
+						t.Errorf("retried after %v", all[len(all)-1].At.Sub(all[0].At))
 					}
 				})
 			})
@@ -97,91 +88,207 @@ func TestRetriesByOutcomeAndOperation(t *testing.T) {
 	}
 }
 
-func TestABodyThatIsCutOffIsReadAgain(t *testing.T) {
+// These statuses are never retried, whatever the body is.
+func TestFinalStatusesAreNotRetried(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 402, 403, 404, 405, 406, 409, 410, 413, 415, 418, 422, 451, 501, 505, 511, 300, 304, 399} {
+		for _, e := range endpoints {
+			wire := scripted(respond(status, ""))
+			err := e.call(t.Context(), scriptedClient(t, wire))
+			if got := asError(t, err); got.StatusCode != status || len(wire.requests()) != 1 || errors.Is(err, reloads.ErrOutcomeUnknown) {
+				t.Errorf("%s, %d: %d requests and %v", e.name, status, len(wire.requests()), err)
+			}
+		}
+	}
+}
+
+func TestTruncatedBodyIsRetried(t *testing.T) {
 	t.Parallel()
 	for _, e := range endpoints[:2] {
 		synctest.Test(t, func(t *testing.T) {
-			wire := plays(cutOff(200), cutOff(200), e.ok)
+			wire := scripted(truncatedResponse(200), truncatedResponse(200), e.ok)
 			if err := e.call(t.Context(), scriptedClient(t, wire)); err != nil || len(wire.requests()) != 3 {
 				t.Errorf("%s: %d requests, %v", e.name, len(wire.requests()), err)
 			}
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
-		wire := plays(cutOff(201), answer(200, emptyPage))
-		_, err := scriptedClient(t, wire, none).Trigger(t.Context(), reloads.Request{AppID: "app"})
+		wire := scripted(truncatedResponse(201), respond(200, emptyPage))
+		_, err := scriptedClient(t, wire, noRetries).Trigger(t.Context(), reloads.Request{AppID: "app"})
 		if !errors.Is(err, reloads.ErrOutcomeUnknown) || !errors.Is(err, errReset) || wire.count("POST") != 1 {
 			t.Errorf("trigger: sent %d times, %v", wire.count("POST"), err)
 		}
 	})
 }
 
-func TestACancelWhoseOutcomeWasUnclear(t *testing.T) {
-	t.Parallel()
-	record := func(status reloads.Status) outcome {
-		return answer(200, strings.Replace(queued, "QUEUED", string(status), 1))
-	}
-	for _, c := range []struct {
-		name     string
-		outcomes []outcome
-		want     reloads.Status
-		err      error
-	}{
-		{"refused, but canceled", []outcome{fails(errReset), answer(409, ""), record("CANCELED")}, "CANCELED", nil},
-		{"refused, but canceling", []outcome{answer(502, ""), answer(409, ""), record("CANCELING")}, "CANCELING", nil},
-		{"refused, for it succeeded", []outcome{fails(errReset), answer(409, ""), record("SUCCEEDED")}, "", reloads.ErrNotCancelable},
-		{"not found", []outcome{answer(500, ""), answer(404, ""), answer(404, "")}, "", reloads.ErrNotFound},
-		{"refused, and nobody can tell", []outcome{fails(errReset), answer(409, ""), answer(403, "")}, "", reloads.ErrForbidden},
-		{"refused after it was never sent", []outcome{fails(errDial), answer(409, "")}, "", reloads.ErrNotCancelable},
-		{"done at last", []outcome{fails(errReset), answer(204, "")}, "CANCELED", nil},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			wire := plays(c.outcomes...)
-			got, err := scriptedClient(t, wire).Cancel(t.Context(), reloadID)
-			// What may have been cancelled is not called uncancelable.
-			if errors.Is(err, reloads.ErrNotCancelable) != (c.err == reloads.ErrNotCancelable) {
-				t.Errorf("%s: %v", c.name, err)
-			}
-			if got != c.want || !errors.Is(err, c.err) || len(wire.requests()) != len(c.outcomes) {
-				t.Errorf("%s: %q and %v after %d requests", c.name, got, err, len(wire.requests()))
-			}
-		})
+// truncatedResponse responds with a body that ends with a lost connection.
+func truncatedResponse(status int) outcome {
+	return func(r *http.Request) (*http.Response, error) {
+		return &http.Response{
+			StatusCode: status, Header: http.Header{}, ContentLength: 100, Body: io.NopCloser(&truncatedBody{text: `{"id":`}), Request: r,
+		}, nil
 	}
 }
 
-// Over real sockets: what was never sent is told from what was.
-func TestASocketTellsWhetherTheTriggerWasSent(t *testing.T) {
+func TestRetryAfterIsHonored(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed := "http://" + listener.Addr().String()
-	_ = listener.Close()
-	client, err := reloads.NewClient(closed, reloads.APIKey(testToken), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 2, MinBackoff: 1, MaxBackoff: 2}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = client.Trigger(t.Context(), reloads.Request{AppID: "app"})
-	if err == nil || errors.Is(err, reloads.ErrOutcomeUnknown) {
-		t.Errorf("a closed port: %v", err)
-	}
-
-	url, requests := gateway(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet {
-			w.WriteHeader(http.StatusForbidden) // the token may not look
-			return
+	const date = "Wed, 04 Nov 2026 03:00:00 GMT"
+	for _, c := range []struct {
+		value    string
+		min, max time.Duration
+	}{
+		{"13", 13 * time.Second, 13 * time.Second},
+		{" 1 ", time.Second, time.Second},
+		{"300", 5 * time.Minute, 5 * time.Minute},
+		{"Wed, 04 Nov 2026 03:00:07 GMT", 7 * time.Second, 7 * time.Second},
+		// These values are ignored, and the client uses its backoff.
+		{"0", 250 * time.Millisecond, 500 * time.Millisecond},
+		{"Wed, 04 Nov 2026 02:00:00 GMT", 250 * time.Millisecond, 500 * time.Millisecond},
+		{"-5", 250 * time.Millisecond, 500 * time.Millisecond},
+		{"1.5", 250 * time.Millisecond, 500 * time.Millisecond},
+		{"soon", 250 * time.Millisecond, 500 * time.Millisecond},
+		{"", 250 * time.Millisecond, 500 * time.Millisecond},
+	} {
+		for _, e := range endpoints {
+			synctest.Test(t, func(t *testing.T) {
+				wire := scripted(respond(429, testdata(t, "error_429_rate.json"), "Retry-After", c.value, "Date", date), e.ok)
+				err := e.call(t.Context(), scriptedClient(t, wire, reloads.WithLimiters(unlimited)))
+				if gaps := wire.gaps(); err != nil || len(gaps) != 1 || gaps[0] < c.min || gaps[0] > c.max {
+					t.Errorf("%s, Retry-After %q: retried after %v, want %v to %v; %v", e.name, c.value, gaps, c.min, c.max, err)
+				}
+			})
 		}
-		panic(http.ErrAbortHandler)
+	}
+}
+
+func TestRetryAfterAboveMaximumEndsRetries(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]time.Duration{
+		"301": 301 * time.Second, "99999999999999999999": 9223372036 * time.Second, "9223372037": 9223372036 * time.Second,
+	} {
+		for _, e := range endpoints {
+			for _, status := range []int{429, 503} {
+				synctest.Test(t, func(t *testing.T) {
+					wire := scripted(respond(status, "", "Retry-After", value))
+					err := e.call(t.Context(), scriptedClient(t, wire))
+					if got := asError(t, err); got.RetryAfter != want || len(wire.requests()) != 1 {
+						t.Errorf("%s, %d with Retry-After %s: %d requests, RetryAfter %v, want %v", e.name, status, value, len(wire.requests()), got.RetryAfter, want)
+					}
+				})
+			}
+		}
+	}
+}
+
+// The time that a server can make the client wait is bounded.
+func TestWaitForRetryAfterIsBounded(t *testing.T) {
+	t.Parallel()
+	for _, value := range []string{
+		"-5", "1.5", "1e9", "99999999999999999999", "315360000", "Mon, 01 Jan 1990 00:00:00 GMT", "Tue, 01 Jan 2036 00:00:00 GMT",
+		"Thu, 31 Dec 9999 23:59:59 GMT", "soon", "0", " ", "١٣", strings.Repeat("9", 100_000),
+	} {
+		for _, status := range []int{429, 503} {
+			for _, e := range endpoints {
+				synctest.Test(t, func(t *testing.T) {
+					ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+					defer cancel()
+					wire := scripted(respond(status, `{"errors":[{"code":"HTTP-429"}]}`, "Retry-After", value))
+					began := time.Now()
+					err := e.call(ctx, scriptedClient(t, wire))
+					if err == nil || ctx.Err() != nil {
+						t.Errorf("%s, %d, %.40q: %v", e.name, status, value, err)
+					}
+					if took := time.Since(began); took > 30*time.Minute {
+						t.Errorf("%s, %d, %.40q: took %v", e.name, status, value, took)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestBackoffDoublesWithJitter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		seen := map[time.Duration]bool{}
+		for range 20 {
+			wire := scripted(respond(500, ""))
+			client := scriptedClient(t, wire, reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 8}))
+			_, err := client.Get(t.Context(), reloadID)
+			if e := asError(t, err); e.Attempts != 9 || !errors.Is(err, reloads.ErrServer) {
+				t.Errorf("%v after %d attempts, want ErrServer after 9", err, e.Attempts)
+			}
+			most := 500 * time.Millisecond
+			for i, gap := range wire.gaps() {
+				if gap < most/2 || gap > most {
+					t.Errorf("wait %d is %v, want %v to %v", i, gap, most/2, most)
+				}
+				most = min(2*most, 30*time.Second)
+			}
+			seen[wire.gaps()[0]] = true
+		}
+		if len(seen) < 10 {
+			t.Errorf("%d of 20 waits differ: no jitter", len(seen))
+		}
 	})
-	if client, err = reloads.NewClient(url, reloads.APIKey(testToken)); err != nil {
-		t.Fatal(err)
+}
+
+func TestRetryPolicy(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		policy   reloads.RetryPolicy
+		requests int
+	}{
+		"none":    {reloads.RetryPolicy{}, 1},
+		"two":     {reloads.RetryPolicy{MaxRetries: 2}, 3},
+		"backoff": {reloads.RetryPolicy{MaxRetries: 2, MinBackoff: time.Hour}, 3},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			wire := scripted(respond(500, ""))
+			_, err := scriptedClient(t, wire, reloads.WithRetry(c.policy)).Get(t.Context(), reloadID)
+			if e := asError(t, err); len(wire.requests()) != c.requests || e.Attempts != c.requests {
+				t.Errorf("%s: %d requests, Attempts %d, want %d", name, len(wire.requests()), e.Attempts, c.requests)
+			}
+			for _, gap := range wire.gaps() {
+				if least := max(c.policy.MinBackoff/2, 250*time.Millisecond); gap < least {
+					t.Errorf("%s: waited %v, want at least %v", name, gap, least)
+				}
+			}
+		})
 	}
-	_, err = client.Trigger(t.Context(), reloads.Request{AppID: "app"})
-	if !errors.Is(err, reloads.ErrOutcomeUnknown) || requests.count("POST") != 1 {
-		t.Errorf("a lost connection: sent %d times, %v", requests.count("POST"), err)
-	}
-	if text := fmt.Sprint(err); !strings.Contains(text, "EOF") {
-		t.Errorf("%v does not say what went wrong", err)
+	// The largest MaxRetries does not overflow.
+	synctest.Test(t, func(t *testing.T) {
+		wire := scripted(append(slices.Repeat([]outcome{fails(errDial)}, 100), respond(200, queued))...)
+		client := scriptedClient(t, wire, reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 1<<63 - 1}))
+		if _, err := client.Get(t.Context(), reloadID); err != nil {
+			t.Errorf("with the largest MaxRetries: %d requests, %v", len(wire.requests()), err)
+		}
+	})
+}
+
+func TestContextEndsRetries(t *testing.T) {
+	t.Parallel()
+	for _, e := range endpoints {
+		synctest.Test(t, func(t *testing.T) {
+			wire := scripted(respond(429, testdata(t, "error_429_rate.json"), "Retry-After", "60"))
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(10*time.Second, cancel)
+			began := time.Now()
+			err := e.call(ctx, scriptedClient(t, wire))
+			if !errors.Is(err, context.Canceled) || asError(t, err).StatusCode != 429 || time.Since(began) != 10*time.Second {
+				t.Errorf("%s, canceled: got %v after %v", e.name, err, time.Since(began))
+			}
+
+			ctx, cancel = context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			began, wire = time.Now(), scripted(respond(429, testdata(t, "error_429_rate.json"), "Retry-After", "60"))
+			err = e.call(ctx, scriptedClient(t, wire))
+			if !errors.Is(err, context.DeadlineExceeded) || asError(t, err).StatusCode != 429 || time.Since(began) != 0 {
+				t.Errorf("%s, a deadline before the next attempt: got %v after %v", e.name, err, time.Since(began))
+			}
+			if n := len(wire.requests()); n != 1 {
+				t.Errorf("%s: %d requests", e.name, n)
+			}
+		})
 	}
 }

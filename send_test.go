@@ -3,7 +3,12 @@ package reloads_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
+	"runtime/debug"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,13 +18,46 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-func TestContextEndsAnAttempt(t *testing.T) {
+func TestRequestHeaders(t *testing.T) {
+	t.Parallel()
+	for _, e := range endpoints {
+		wire := scripted(e.ok)
+		if err := e.call(t.Context(), scriptedClient(t, wire, reloads.WithUserAgent("ignored/1"), reloads.WithUserAgent("nightly/1.4"))); err != nil {
+			t.Fatal(err)
+		}
+		want := http.Header{
+			"Accept": {"application/json"}, "Authorization": {"Bearer " + testToken},
+			"User-Agent": wire.requests()[0].Header["User-Agent"],
+		}
+		if e.name == "trigger" {
+			want.Set("Content-Type", "application/json")
+		}
+		if e.name == "log" {
+			want.Set("Accept", "text/plain, application/json;q=0.5")
+		}
+		if diff := cmp.Diff(want, wire.requests()[0].Header); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", e.name, diff)
+		}
+		if got := want.Get("User-Agent"); !strings.HasPrefix(got, "nightly/1.4 reloads-go/") {
+			t.Errorf("User-Agent is %q", got)
+		}
+	}
+	wire := scripted(respond(200, emptyPage))
+	if _, err := scriptedClient(t, wire).List(t.Context(), reloads.ListOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := wire.requests()[0].Header.Get("User-Agent"); !strings.HasPrefix(got, "reloads-go/") {
+		t.Errorf("User-Agent is %q", got)
+	}
+}
+
+func TestContextEndsAttempt(t *testing.T) {
 	t.Parallel()
 	for _, e := range endpoints {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
-			wire := plays(hangs)
+			wire := scripted(hangs)
 			err := e.call(ctx, scriptedClient(t, wire))
 			if !errors.Is(err, context.DeadlineExceeded) || len(wire.requests()) != 1 {
 				t.Errorf("%s: %d requests, %v", e.name, len(wire.requests()), err)
@@ -27,87 +65,228 @@ func TestContextEndsAnAttempt(t *testing.T) {
 			if got := errors.Is(err, reloads.ErrOutcomeUnknown); got != (e.name == "trigger") {
 				t.Errorf("%s: ErrOutcomeUnknown is %v", e.name, got)
 			}
-			// A context that has ended sends nothing, so nothing is unknown.
+			// Nothing is sent if the context has already ended, so the outcome is known.
 			for name, opt := range map[string]reloads.Option{
-				"client's limiter":          reloads.WithLimiters(reloads.Limiters{}),
-				"limiter that does not ask": reloads.WithLimiters(reloads.Limiters{Read: &counter{}, Trigger: &counter{}, Cancel: &counter{}}),
+				"client's limiter":         reloads.WithLimiters(reloads.Limiters{}),
+				"limiter that ignores ctx": reloads.WithLimiters(reloads.Limiters{Read: &countingLimiter{}, Trigger: &countingLimiter{}, Cancel: &countingLimiter{}}),
 			} {
-				wire = plays(e.ok)
+				wire = scripted(e.ok)
 				err = e.call(ctx, scriptedClient(t, wire, opt))
 				if !errors.Is(err, context.DeadlineExceeded) || len(wire.requests()) != 0 || errors.Is(err, reloads.ErrOutcomeUnknown) {
-					t.Errorf("%s, ended before, %s: %d requests, %v", e.name, name, len(wire.requests()), err)
+					t.Errorf("%s, already ended, %s: %d requests, %v", e.name, name, len(wire.requests()), err)
 				}
 			}
 		})
 	}
 }
 
-func TestAttemptTimeout(t *testing.T) {
+// The end of the context ends a call at once, whatever the call is doing.
+func TestContextEndsCallAtAnyStage(t *testing.T) {
 	t.Parallel()
+	paused := func() reloads.Limiters {
+		l := reloads.NewLimiter(1, time.Minute)
+		l.Pause(time.Now().Add(time.Hour))
+		return reloads.Limiters{Read: l, Trigger: l, Cancel: l}
+	}
 	for name, c := range map[string]struct {
-		opts []reloads.Option
-		user time.Duration // of the user's http.Client
-		want time.Duration
+		first outcome
+		opts  func() []reloads.Option
+		after time.Duration // until the context ends
+		sent  int
 	}{
-		"default":       {nil, 0, time.Minute},
-		"shorter":       {[]reloads.Option{reloads.WithAttemptTimeout(5 * time.Second)}, 0, 5 * time.Second},
-		"user's":        {nil, 7 * time.Second, 7 * time.Second},
-		"both":          {[]reloads.Option{reloads.WithAttemptTimeout(5 * time.Second)}, 7 * time.Second, 5 * time.Second},
-		"none but user": {[]reloads.Option{reloads.WithAttemptTimeout(0)}, 7 * time.Second, 7 * time.Second},
-		"none":          {[]reloads.Option{reloads.WithAttemptTimeout(0)}, 0, time.Hour}, // the context's
+		"before":                  {respond(200, queued), nil, 0, 0},
+		"waiting for the limiter": {respond(200, queued), func() []reloads.Option { return []reloads.Option{reloads.WithLimiters(paused())} }, time.Second, 0},
+		"waiting for a response":  {hangs, nil, time.Second, 1},
+		"during backoff": {fails(errDial), func() []reloads.Option {
+			return []reloads.Option{reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 9, MinBackoff: time.Hour, MaxBackoff: time.Hour})}
+		}, time.Second, 1},
+		"during the body": {slowResponse, nil, 90 * time.Second, 1},
 	} {
+		for _, e := range endpoints {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				because := errors.New("the user gave up")
+				if c.after == 0 {
+					cancel(because)
+				}
+				defer time.AfterFunc(c.after, func() { cancel(because) }).Stop()
+				opts := []reloads.Option{reloads.WithAttemptTimeout(0)}
+				if c.opts != nil {
+					opts = append(opts, c.opts()...)
+				}
+				wire := scripted(c.first)
+				began := time.Now()
+				err := e.call(ctx, scriptedClient(t, wire, opts...))
+				if !errors.Is(err, context.Canceled) || len(wire.requests()) != c.sent {
+					t.Errorf("%s, %s: %d requests, %v", name, e.name, len(wire.requests()), err)
+				}
+				if took := time.Since(began); took != c.after {
+					t.Errorf("%s, %s: returned after %v, want %v", name, e.name, took, c.after)
+				}
+				unknown := e.name == "trigger" && (name == "waiting for a response" || name == "during the body")
+				if errors.Is(err, reloads.ErrOutcomeUnknown) != unknown {
+					t.Errorf("%s, %s: %v", name, e.name, err)
+				}
+			})
+		}
+	}
+}
+
+// slowResponse responds with an endless body, one byte per second.
+func slowResponse(r *http.Request) (*http.Response, error) {
+	return &http.Response{
+		StatusCode: 200, Header: http.Header{}, ContentLength: -1, Body: io.NopCloser(slowBody{r.Context()}), Request: r,
+	}, nil
+}
+
+type slowBody struct{ ctx context.Context }
+
+func (d slowBody) Read(p []byte) (int, error) {
+	select {
+	case <-d.ctx.Done():
+		return 0, d.ctx.Err()
+	case <-time.After(time.Second):
+		return copy(p, " "), nil
+	}
+}
+
+func TestEveryAttemptWaitsForItsLimiter(t *testing.T) {
+	t.Parallel()
+	calls := map[string][3]int{"list": {3, 0, 0}, "get": {3, 0, 0}, "log": {3, 0, 0}, "trigger": {0, 3, 0}, "cancel": {0, 0, 3}}
+	for _, e := range endpoints {
 		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-			defer cancel()
-			hc := &http.Client{Transport: plays(hangs), Timeout: c.user}
-			began := time.Now()
-			_, err := scriptedClient(t, nil, append(c.opts, none, reloads.WithHTTPClient(hc))...).Get(ctx, reloadID)
-			if took := time.Since(began); err == nil || took != c.want {
-				t.Errorf("%s: gave up after %v, want %v: %v", name, took, c.want, err)
+			var read, trigger, cancel countingLimiter
+			with := reloads.WithLimiters(reloads.Limiters{Read: &read, Trigger: &trigger, Cancel: &cancel})
+			if err := e.call(t.Context(), scriptedClient(t, scripted(fails(errDial), fails(errDial), e.ok), with)); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(calls[e.name], [3]int{read.calls, trigger.calls, cancel.calls}); diff != "" {
+				t.Errorf("%s: calls of read, trigger and cancel (-want +got):\n%s", e.name, diff)
+			}
+			// An error of the limiter ends the call: before the first attempt, and before a retry.
+			for at := 1; at <= 2; at++ {
+				failing := func() reloads.Limiter { return &countingLimiter{failAt: at} }
+				wire := scripted(fails(errDial))
+				with := reloads.WithLimiters(reloads.Limiters{Read: failing(), Trigger: failing(), Cancel: failing()})
+				err := e.call(t.Context(), scriptedClient(t, wire, with))
+				if !errors.Is(err, errLimiter) || errors.Is(err, errDial) != (at == 2) || len(wire.requests()) != at-1 {
+					t.Errorf("%s, failing at call %d: %d requests, %v", e.name, at, len(wire.requests()), err)
+				}
 			}
 		})
 	}
 }
 
-// counter is a limiter that lets everything through, or fails at its nth call.
-type counter struct{ calls, failAt int }
+// countingLimiter is a limiter that does not wait. It fails at call number failAt.
+type countingLimiter struct{ calls, failAt int }
 
-var errLimiter = errors.New("the limiter is broken")
-
-func (c *counter) Wait(context.Context) error {
+func (c *countingLimiter) Wait(context.Context) error {
 	if c.calls++; c.calls == c.failAt {
 		return errLimiter
 	}
 	return nil
 }
 
-func TestEveryAttemptAsksItsOwnLimiter(t *testing.T) {
+var errLimiter = errors.New("the limiter failed")
+
+// A panic of a transport or a body is not recovered. Its stack trace does not contain the token.
+func TestPanicShowsNoToken(t *testing.T) {
 	t.Parallel()
-	for name, want := range map[string][3]int{"list": {3, 0, 0}, "get": {3, 0, 0}, "trigger": {0, 3, 0}, "cancel": {0, 0, 3}} {
-		synctest.Test(t, func(t *testing.T) {
-			for _, e := range endpoints {
-				if e.name != name {
-					continue
-				}
-				var read, trigger, cancel counter
-				with := reloads.WithLimiters(reloads.Limiters{Read: &read, Trigger: &trigger, Cancel: &cancel})
-				if err := e.call(t.Context(), scriptedClient(t, plays(fails(errDial), fails(errDial), e.ok), with)); err != nil {
-					t.Fatal(err)
-				}
-				if diff := cmp.Diff(want, [3]int{read.calls, trigger.calls, cancel.calls}); diff != "" {
-					t.Errorf("%s: calls of read, trigger and cancel (-want +got):\n%s", name, diff)
-				}
-				// Its error ends the call: before anything is sent, or before it is sent again.
-				for at := 1; at <= 2; at++ {
-					broken := func() reloads.Limiter { return &counter{failAt: at} }
-					wire := plays(fails(errDial))
-					with := reloads.WithLimiters(reloads.Limiters{Read: broken(), Trigger: broken(), Cancel: broken()})
-					err := e.call(t.Context(), scriptedClient(t, wire, with))
-					if !errors.Is(err, errLimiter) || errors.Is(err, errDial) != (at == 2) || len(wire.requests()) != at-1 {
-						t.Errorf("%s, failing at call %d: %d requests, %v", name, at, len(wire.requests()), err)
+	boom := errors.New("boom")
+	panics := scripted(func(*http.Request) (*http.Response, error) { panic(boom) })
+	inTheBody := scripted(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(panickingBody{boom}), Request: r}, nil
+	})
+	for name, wire := range map[string]*scriptedTransport{"transport": panics, "body": inTheBody} {
+		for _, e := range endpoints {
+			func() {
+				defer func() {
+					value := recover()
+					if value != any(boom) {
+						t.Errorf("%s, %s: recovered %v", name, e.name, value)
 					}
-				}
+					checkNoSecrets(t, "the trace", fmt.Sprintf("%v\n%s", value, debug.Stack()), fmt.Sprintf("%x", testToken))
+				}()
+				_ = e.call(t.Context(), scriptedClient(t, wire))
+			}()
+		}
+	}
+}
+
+type panickingBody struct{ value any }
+
+func (p panickingBody) Read([]byte) (int, error) { panic(p.value) }
+
+func TestEveryAttemptIsLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log logBuffer
+		wire := scripted(
+			respond(429, testdata(t, "error_429_rate.json"), "Retry-After", "13"),
+			respond(503, testdata(t, "error_500.json"), "Retry-After", "2"),
+			respond(200, emptyPage),
+		)
+		client := scriptedClient(t, wire, log.option(slog.LevelDebug))
+		if _, err := client.List(t.Context(), reloads.ListOptions{AppID: "secret-app", Filter: "secret-filter"}); err != nil {
+			t.Fatal(err)
+		}
+		checkNoSecrets(t, "the log", log.String(), "secret", "appId")
+		line := func(level string, attempt, status float64, more map[string]any) map[string]any {
+			l := map[string]any{"level": level, "operation": "list", "path": "/api/v1/reloads", "attempt": attempt, "status": status}
+			for name, value := range more {
+				l[name] = value
 			}
-		})
+			return l
+		}
+		const trace = "0000000000000000feedfacecafebeef"
+		want := []map[string]any{
+			line("DEBUG", 1, 429, map[string]any{"waited": 0.0, "duration": 0.0}),
+			line("WARN", 1, 429, map[string]any{"pause": 13e9}),
+			line("WARN", 1, 429, map[string]any{"wait": 13e9}),
+			line("DEBUG", 2, 503, map[string]any{"waited": 0.0, "duration": 0.0, "trace_id": trace}),
+			line("WARN", 2, 503, map[string]any{"wait": 2e9, "trace_id": trace}),
+			line("DEBUG", 3, 200, map[string]any{"waited": 0.0, "duration": 0.0}),
+		}
+		if diff := cmp.Diff(want, log.lines(t)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestRenewedTokenIsLogged(t *testing.T) {
+	t.Parallel()
+	var log logBuffer
+	source := &tokenList{list: []string{testToken + "1", testToken + "2"}}
+	client := clientWithTokens(t, source, scripted(respond(401, testdata(t, "error_401.json")), respond(200, queued)), log.option(slog.LevelWarn))
+	if _, err := client.Get(t.Context(), reloadID); err != nil {
+		t.Fatal(err)
+	}
+	checkNoSecrets(t, "the log", log.String())
+	want := []map[string]any{{
+		"level": "WARN", "operation": "get", "path": "/api/v1/reloads/" + reloadID, "attempt": 1.0, "status": 401.0,
+		"trace_id": "000000000000000012d5b0c7a5f1e2d3",
+	}}
+	if diff := cmp.Diff(want, log.lines(t)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// The bodies of requests and responses are never logged.
+func TestBodiesAreNotLogged(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]outcome{
+		"gateway page": respond(502, "<html>secret-page</html>", "Content-Type", "text/html"), "not JSON": respond(200, "secret-page"),
+		"lost": fails(errReset), "success": respond(200, `{"id":"1","log":"secret-page"}`), "echo": respond(404, testToken),
+	} {
+		for _, e := range endpoints {
+			synctest.Test(t, func(t *testing.T) {
+				var log logBuffer
+				err := e.call(t.Context(), scriptedClient(t, scripted(o), log.option(slog.LevelDebug), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 1})))
+				checkNoSecrets(t, name+" of "+e.name+": the log", log.String(), "secret-page")
+				if log.Len() == 0 {
+					t.Errorf("%s of %s: nothing is logged; %v", name, e.name, err)
+				}
+			})
+		}
 	}
 }

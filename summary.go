@@ -4,22 +4,27 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
-// Summary is what the log of a record tells in figures; see [Reload.Summary]. A figure is nil if the log does not
-// tell it, or in a way that this package does not understand; 0 is a figure.
+// Summary is what [Reload.Summary] reads from the log of a record. A figure is nil if the log does not contain it, or
+// not in the known form.
 type Summary struct {
-	// RowsRead is how many rows were read from the sources.
+	// RowsRead is the number of rows that were read from the sources.
 	RowsRead *int64
-	// RowsStored is how many rows the app stored.
+	// RowsStored is the number of rows that the app stored.
 	RowsStored *int64
+	// LastLines are the last lines of the log, at most three of at most 200 bytes each. Lines that every log has
+	// are left out.
+	LastLines []string
 }
 
-// Summary reads the figures of the reload's log: since February 2026 the log of a record is a summary, which has the
-// lines "In total 1200 rows read from sources." and "In total 900 rows stored.". It needs the record of [Client.Get], or
-// of a list with [ListOptions].Log.
+// Summary reads the figures and the last lines of the reload's log. Since February 2026 the log of a record is a
+// summary with the lines "In total 1200 rows read from sources." and "In total 900 rows stored.". The record must come
+// from [Client.Get], or from a list with [ListOptions].Log.
 func (r *Reload) Summary() Summary {
-	var s Summary
+	s := Summary{LastLines: r.lastLines()}
 	for _, line := range logLines(r.Log) {
 		rest, ok := strings.CutPrefix(line, "In total ")
 		figure, what, _ := strings.Cut(rest, " rows ")
@@ -38,8 +43,8 @@ func (r *Reload) Summary() Summary {
 	return s
 }
 
-// logLines are the lines of a record's log, without their ends. The API page's example has its newlines as \n, spelled
-// out.
+// logLines returns the lines of a record's log, without line endings. The example on the API page has its line breaks
+// as a backslash and an n.
 func logLines(log string) []string {
 	if !strings.Contains(log, "\n") {
 		log = strings.ReplaceAll(log, `\n`, "\n")
@@ -47,13 +52,12 @@ func logLines(log string) []string {
 	return strings.Split(strings.ReplaceAll(log, "\r\n", "\n"), "\n")
 }
 
-// The most of a log that an error shows.
 const (
 	shownLines = 3
 	shownLine  = 200 // bytes
 )
 
-// lastLines are the last lines of the log that matter: not the reload's id and figures, and what is said of the full log.
+// lastLines returns the last informative lines of the log.
 func (r *Reload) lastLines() (last []string) {
 	for _, line := range slices.Backward(logLines(r.Log)) {
 		line = strings.TrimSpace(line)
@@ -67,4 +71,25 @@ func (r *Reload) lastLines() (last []string) {
 	}
 	slices.Reverse(last)
 	return last
+}
+
+// oneLine replaces control characters with spaces, so that a server cannot forge lines of a log.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// shorten cuts s to at most limit bytes, at a character boundary.
+func shorten(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit]
 }

@@ -8,23 +8,23 @@ import (
 	"log/slog"
 )
 
-// TokenSource gives the bearer token of a request. It is asked before every attempt, and once more when the
-// service answers 401, so a source whose tokens are costly should keep the one it has until shortly before it
-// expires. It must be safe for concurrent use and should honour ctx.
+// TokenSource provides the bearer token of a request. The client asks for one before every attempt, and once more
+// after a 401. A source should therefore cache its token until shortly before it expires. It must be safe for
+// concurrent use and should honor ctx.
 //
-// A TokenSource that also has
+// If a TokenSource also has the method
 //
 //	Renew(ctx context.Context, refused string) (string, error)
 //
-// is asked for that after a 401 instead, with the token that was refused. It should return another one: if many calls
-// are refused at once, the same one to all of them.
+// the client calls that after a 401, with the token that was refused. Renew should return a different token, and the
+// same one to all concurrent callers.
 type TokenSource interface {
 	Token(ctx context.Context) (string, error)
 }
 
-// APIKey is a [TokenSource] that is one fixed token: an API key of the tenant, or any other bearer token. It prints,
-// logs and encodes as "REDACTED", except where its methods cannot be called: as an unexported field of a struct that is
-// printed, and as the key of a map.
+// APIKey is a [TokenSource] with one fixed token: an API key of the tenant, or any other bearer token. It is printed,
+// logged and encoded as "REDACTED", except where its methods cannot be called: in an unexported field of a struct, and
+// as the key of a map.
 type APIKey string
 
 // Token returns the key.
@@ -35,55 +35,54 @@ const redacted = "REDACTED"
 // Format prints "REDACTED", whatever the verb.
 func (k APIKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
-// LogValue logs "REDACTED".
+// String returns "REDACTED".
+func (k APIKey) String() string { return redacted }
+
+// LogValue returns "REDACTED".
 func (k APIKey) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalText encodes "REDACTED", in JSON too.
+// MarshalText returns "REDACTED", which is also its JSON.
 func (k APIKey) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// TokenFunc is a function that is a [TokenSource].
+// TokenFunc is a function that implements [TokenSource].
 type TokenFunc func(ctx context.Context) (string, error)
 
 // Token calls f.
 func (f TokenFunc) Token(ctx context.Context) (string, error) { return f(ctx) }
 
-// checkToken refuses what cannot be a bearer token (RFC 6750: visible ASCII), without quoting it.
-func checkToken(token string) error {
-	if token == "" {
-		return errors.New("reloads: the token is empty")
-	}
-	for i := range len(token) {
-		if c := token[i]; c <= ' ' || c > '~' {
-			return fmt.Errorf("reloads: the token has the character %#02x at offset %d; only visible ASCII is allowed", c, i)
-		}
-	}
-	return nil
+// tokens is the client's token source. It holds functions, because fmt would print a source in an unexported field.
+type tokens struct {
+	fetch func(ctx context.Context) (string, error)
+	renew func(ctx context.Context, refused string) (string, error)
 }
 
-// tokenError is the failure of a TokenSource, or a token that cannot be sent.
-type tokenError struct{ err error }
-
-func (e *tokenError) Error() string { return "reloads: no token: " + e.err.Error() }
-func (e *tokenError) Unwrap() error { return e.err }
-
-// useTokens makes the source that of the client, as functions: fmt prints what an unexported field holds, but of a
-// function its address.
-func (c *Client) useTokens(source TokenSource) {
-	c.token = source.Token
-	c.renew = func(ctx context.Context, _ string) (string, error) { return source.Token(ctx) }
+func newTokens(source TokenSource) (tokens, error) {
+	if f, ok := source.(TokenFunc); source == nil || ok && f == nil {
+		return tokens{}, invalid("token source", "nil", "a TokenSource is required, such as an APIKey")
+	}
+	if key, ok := source.(APIKey); ok {
+		if err := checkToken(string(key)); err != nil {
+			return tokens{}, fmt.Errorf("%w (%w)", err, ErrBadRequest)
+		}
+	}
+	t := tokens{
+		fetch: source.Token,
+		renew: func(ctx context.Context, _ string) (string, error) { return source.Token(ctx) },
+	}
 	if s, ok := source.(interface {
 		Renew(ctx context.Context, refused string) (string, error)
 	}); ok {
-		c.renew = s.Renew
+		t.renew = s.Renew
 	}
+	return t, nil
 }
 
-// fetchToken asks the client's source; refused is a token that the service did not accept, or "".
-func (c *Client) fetchToken(ctx context.Context, refused string) (token string, err error) {
+// get returns a token. refused is the token that the service refused, or empty.
+func (t tokens) get(ctx context.Context, refused string) (token string, err error) {
 	if refused == "" {
-		token, err = c.token(ctx)
+		token, err = t.fetch(ctx)
 	} else {
-		token, err = c.renew(ctx, refused)
+		token, err = t.renew(ctx, refused)
 	}
 	if err == nil {
 		err = checkToken(token)
@@ -93,3 +92,22 @@ func (c *Client) fetchToken(ctx context.Context, refused string) (token string, 
 	}
 	return token, nil
 }
+
+// checkToken refuses what cannot be a bearer token (RFC 6750: visible ASCII), without quoting it.
+func checkToken(token string) error {
+	if token == "" {
+		return errors.New("reloads: the token is empty")
+	}
+	for i := range len(token) {
+		if c := token[i]; c <= ' ' || c > '~' {
+			return fmt.Errorf("reloads: the token contains the character %#02x at offset %d; only visible ASCII is allowed", c, i)
+		}
+	}
+	return nil
+}
+
+// tokenError is the failure of a TokenSource, or an invalid token.
+type tokenError struct{ err error }
+
+func (e *tokenError) Error() string { return "reloads: no token: " + e.err.Error() }
+func (e *tokenError) Unwrap() error { return e.err }

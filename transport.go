@@ -5,25 +5,33 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"sync/atomic"
 	"time"
 )
 
-// transport is the user's, for one attempt after the other. It limits the time of each, keeps http.Client from following
-// redirects, and hides that the user's can close its idle connections, which the retry loop would do after every failure.
+// transport wraps the caller's transport. It limits the duration of each attempt. It keeps http.Client from following
+// redirects. It hides CloseIdleConnections, which go-retryablehttp would call after every failure.
 //
-// It also leaves dead connections. An HTTP/2 connection that swallows everything stays in net/http's pool, since an
-// attempt that is given up ends only its stream; all further attempts would go the same way.
+// It also leaves dead connections. net/http keeps an HTTP/2 connection in its pool when an attempt is canceled, even
+// if the connection no longer delivers anything. All further attempts would use that connection.
 type transport struct {
 	base    http.RoundTripper // nil: the default transport at the time of the request, as in http.Client
-	timeout time.Duration     // of an attempt, with the body of its answer unless that is a log; 0 means none
-	cause   error             // of an attempt that took longer
-	suspect atomic.Bool       // the latest attempt that was given up may have had a dead connection
+	timeout time.Duration     // of an attempt, including its body unless that is a log; 0 means none
+	suspect atomic.Bool       // the most recent canceled attempt may have had a dead connection
 }
 
-func newTransport(base http.RoundTripper, timeout time.Duration) *transport {
-	return &transport{base: base, timeout: timeout, cause: attemptTimeout(timeout)}
+// withTransport returns a copy of hc that sends with the wrapped transport.
+func withTransport(hc *http.Client, timeout time.Duration) *http.Client {
+	own := *hc
+	if own.Timeout > 0 && (timeout == 0 || own.Timeout < timeout) {
+		timeout = own.Timeout
+	}
+	own.Timeout = 0 // the transport limits the attempt, without a goroutine for each request
+	own.Transport = &transport{base: own.Transport, timeout: timeout}
+	return &own
 }
 
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -31,52 +39,58 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	// A timer, and no deadline, since the time of a log ends with the header of its answer.
+	// A timer instead of a deadline, because the limit on a log ends with its header.
 	ctx, cancel := context.WithCancelCause(r.Context())
 	var timer *time.Timer
 	if t.timeout > 0 {
-		timer = time.AfterFunc(t.timeout, func() { cancel(t.cause) })
+		timer = time.AfterFunc(t.timeout, func() { cancel(attemptTimeout(t.timeout)) })
 	}
-	attempt := &attemptBody{transport: t, ctx: ctx, cancel: cancel, timer: timer}
+	body := &attemptBody{transport: t, ctx: ctx, cancel: cancel, timer: timer}
 	r = r.WithContext(ctx)
-	r.Close = r.Close || t.suspect.CompareAndSwap(true, false) // no attempt after this one gets its connection
+	r.Close = r.Close || t.suspect.CompareAndSwap(true, false) // closes the connection after this attempt
+	var conn connTrace
+	if r.Method == http.MethodPost {
+		r = conn.trace(r)
+	}
 	resp, err := base.RoundTrip(r)
 	if err != nil || resp == nil || resp.Body == nil {
-		defer attempt.end()
-		return resp, t.gaveUp(ctx, err)
+		defer body.end()
+		if err = t.attemptError(ctx, err); err != nil && conn.unsent(err) {
+			err = &unsentError{err}
+		}
+		return resp, err
 	}
-	// A redirect is an answer: http.Client would follow it, and take the token to another place.
+	// Without Location, http.Client returns a redirect instead of following it with the token.
 	resp.Header.Del("Location")
-	attempt.ReadCloser = resp.Body
-	resp.Body = attempt
+	body.ReadCloser = resp.Body
+	resp.Body = body
 	return resp, nil
 }
 
-// attemptBody ends its attempt when it is closed.
+// attemptBody is the body of a response. It ends the attempt when it is closed.
 type attemptBody struct {
 	io.ReadCloser
 	transport *transport
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
-	timer     *time.Timer // nil: the attempt may take any time
+	timer     *time.Timer // nil: no limit
 }
 
-// end frees what the attempt has.
 func (b *attemptBody) end() {
-	b.stop()
+	b.stopTimer()
 	b.cancel(nil)
 }
 
-func (b *attemptBody) stop() {
+func (b *attemptBody) stopTimer() {
 	if b.timer != nil {
 		b.timer.Stop()
 	}
 }
 
-// untimed is the body of an answer without the time limit of its attempt.
-func untimed(body io.ReadCloser) io.ReadCloser {
+// withoutTimeout returns the body without the time limit of its attempt.
+func withoutTimeout(body io.ReadCloser) io.ReadCloser {
 	if b, ok := body.(*attemptBody); ok {
-		b.stop()
+		b.stopTimer()
 	}
 	return body
 }
@@ -84,7 +98,7 @@ func untimed(body io.ReadCloser) io.ReadCloser {
 func (b *attemptBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && err != io.EOF {
-		err = b.transport.gaveUp(b.ctx, err)
+		err = b.transport.attemptError(b.ctx, err)
 	}
 	return n, err
 }
@@ -94,18 +108,8 @@ func (b *attemptBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// attemptTimeout is the error of an attempt that took longer than it may. It is no [context.DeadlineExceeded]: that is
-// the caller's. It is a [net.Error].
-type attemptTimeout time.Duration
-
-func (e attemptTimeout) Error() string {
-	return fmt.Sprintf("the attempt took longer than %v", time.Duration(e))
-}
-func (e attemptTimeout) Timeout() bool   { return true }
-func (e attemptTimeout) Temporary() bool { return true }
-
-// gaveUp is the error of an attempt: if its time is over, that, whatever the base made of it.
-func (t *transport) gaveUp(ctx context.Context, err error) error {
+// attemptError returns the error of an attempt: the timeout if that ended it, whatever the base transport returned.
+func (t *transport) attemptError(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() == nil {
 		return err
 	}
@@ -115,4 +119,41 @@ func (t *transport) gaveUp(ctx context.Context, err error) error {
 		return timeout
 	}
 	return err
+}
+
+// attemptTimeout is the error of an attempt that took too long. It implements [net.Error]. It does not match
+// [context.DeadlineExceeded], which means the caller's own deadline.
+type attemptTimeout time.Duration
+
+func (e attemptTimeout) Error() string {
+	return fmt.Sprintf("the attempt took longer than %v", time.Duration(e))
+}
+func (e attemptTimeout) Timeout() bool   { return true }
+func (e attemptTimeout) Temporary() bool { return true }
+
+// unsentError is the error of an attempt that was not sent, because there was no connection.
+type unsentError struct{ error }
+
+func (e *unsentError) Unwrap() error { return e.error }
+
+// connTrace records whether the base transport requested a connection, and whether it had one. A base that does not
+// report to httptrace leaves both false.
+type connTrace struct{ requested, connected atomic.Bool }
+
+func (c *connTrace) trace(r *http.Request) *http.Request {
+	return r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+		GetConn: func(string) { c.requested.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { c.connected.Store(true) },
+	}))
+}
+
+// unsent reports whether the attempt failed before it had a connection. Without a trace, only an error of dialing
+// proves that.
+func (c *connTrace) unsent(err error) bool {
+	if c.requested.Load() {
+		return !c.connected.Load()
+	}
+	var dns *net.DNSError
+	var op *net.OpError
+	return errors.As(err, &dns) || errors.As(err, &op) && op.Op == "dial"
 }

@@ -10,107 +10,64 @@ import (
 	"time"
 )
 
-// PollPolicy says how often a reload is looked at that is waited for: in steps of a tenth of its age, so that its
-// end is seen soon after, relative to its length. Each step is shortened by up to a tenth at random, so that many
-// waits do not fall into step.
+// Watch returns an iterator over the states of a reload: the current one, then one at every change of its status, up to
+// a terminal one. A reload that failed is not an error of Watch.
 //
-// The default is the zero value.
-type PollPolicy struct {
-	// MinInterval is the shortest step. 0 means 1 s.
-	MinInterval time.Duration
-	// MaxInterval is the longest step. 0 means 15 s.
-	MaxInterval time.Duration
-}
-
-func (p PollPolicy) withDefaults() PollPolicy {
-	setDefault(&p.MinInterval, time.Second)
-	setDefault(&p.MaxInterval, max(15*time.Second, p.MinInterval))
-	return p
-}
-
-func (p PollPolicy) validate() error {
-	if err := nonNegative("PollPolicy", map[string]time.Duration{
-		"MinInterval": p.MinInterval, "MaxInterval": p.MaxInterval,
-	}); err != nil {
-		return err
-	}
-	if d := p.withDefaults(); d.MinInterval > d.MaxInterval {
-		return invalid("PollPolicy.MinInterval", d.MinInterval.String(), fmt.Sprintf("it must not exceed MaxInterval, %v", d.MaxInterval))
-	}
-	return nil
-}
-
-// interval is the step after a look at a reload of that age.
-func (p PollPolicy) interval(age time.Duration) time.Duration {
-	step := min(age/10, p.MaxInterval)
-	step -= rand.N(max(0, step/10) + 1)
-	return max(step, p.MinInterval)
-}
-
-// notFoundGrace is how long a 404 is put up with: a reload may take a moment to be found after its trigger.
-const notFoundGrace = 10 * time.Second
-
-// Watch returns an iterator over the states of a reload: as it is now, then at every change of its status, the
-// last one ended. That a reload failed is no error of Watch.
-//
-// Nothing is sent before the iterator is ranged over; ranging again starts again. ctx is the only time limit. A
-// failed look at the reload is no failed reload: it is logged, and the watch goes on. It ends with an error, which
-// comes once and with a nil reload, if ctx ends, the token is refused (401, 403), or the service answers 404
-// though 10 seconds have passed, or otherwise refuses to tell.
+// Nothing is sent until the iterator is ranged over. Ranging again starts again. ctx is the only time limit. A failed
+// poll is logged and does not end the watch. These errors do, and are yielded once, with a nil reload: ctx ended; the
+// token was refused (401, 403); a 404 later than 10 seconds after the start; another 4xx.
 func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Reload, error] {
 	return c.watch(ctx, id, nil)
 }
 
-// Wait waits for the end of a reload. It returns the reload, and nil if it SUCCEEDED or a [*ReloadError] if it ended
-// otherwise. With any other error, those of [Client.Watch], it returns the reload as it was last known, nil if
-// it was never seen.
+// Wait blocks until a reload has finished. It returns the reload, with a nil error if it SUCCEEDED and a
+// [*ReloadError] if it did not. With any other error, those of [Client.Watch], it returns the most recent state, nil
+// if there is none.
 func (c *Client) Wait(ctx context.Context, id string) (*Reload, error) {
-	return wait(c.watch(ctx, id, nil), nil, func(*Reload) {})
+	return waitFor(c.watch(ctx, id, nil), nil, func(*Reload) {})
 }
 
-// wait ranges over a watch to its end and passes each state on.
-func wait(states iter.Seq2[*Reload, error], last *Reload, change func(*Reload)) (*Reload, error) {
+// waitFor ranges over the states of a reload and reports each to onChange. last is the most recent state so far.
+func waitFor(states iter.Seq2[*Reload, error], last *Reload, onChange func(*Reload)) (*Reload, error) {
 	for r, err := range states {
 		if err != nil {
 			return last, err
 		}
 		last = r
-		change(r)
+		onChange(r)
 	}
 	return last, last.Err()
 }
 
-// watch looks at a reload again and again. known is the reload as the service has just described it, or nil.
+// watch polls a reload. known is its current state if that was just received, or nil.
 func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[*Reload, error] {
 	return func(yield func(*Reload, error) bool) {
 		began := time.Now()
-		last, age := known, time.Duration(0) // the reload's age when the watch began, by the service's clock
+		last, age := known, time.Duration(0) // the age of the reload when the watch began, by the server clock
 		if known != nil && (!yield(known, nil) || known.Ended()) {
 			return
 		}
-		var failure error // of the latest look
+		var failed error // the error of the most recent poll
 		for first := known == nil; ; first = false {
-			if !first {
-				if sleep(ctx, c.polling.interval(age+time.Since(began))) != nil {
-					yield(nil, gaveUpWaiting(ctx, id, last, failure))
-					return
-				}
+			if !first && sleep(ctx, c.polling.interval(age+time.Since(began))) != nil {
+				yield(nil, waitError(ctx, id, last, failed))
+				return
 			}
-			r, clock, err := c.look(ctx, id)
-			failure = err
+			r, date, err := c.poll(ctx, id)
+			failed = err
 			switch {
 			case err != nil && ctx.Err() != nil:
-				yield(nil, gaveUpWaiting(ctx, id, last, nil))
+				yield(nil, waitError(ctx, id, last, nil))
 				return
-			case err != nil && c.endsWatch(err, last != nil && last != known, time.Since(began)):
+			case err != nil && endsWait(err, last != nil && last != known, time.Since(began)):
 				yield(nil, err)
 				return
 			case err != nil:
-				c.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: poll failed, going on", slog.String("reload", id), slog.String("error", withoutBody(err)))
+				c.logFailedPoll(ctx, id, err)
 				continue
 			}
 			if last == nil {
-				age = between(r.CreationTime, clock.now()) - time.Since(began)
+				age = between(r.CreationTime, date.now()) - time.Since(began)
 			}
 			changed := last == nil || r.Status != last.Status || r.Ended()
 			last = r
@@ -121,41 +78,58 @@ func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[
 	}
 }
 
-// look gets a reload whose state matters. A record of another reload, as a connection that has come out of step may
-// bring, is a look that failed: nobody may take it for the end of this one.
-func (c *Client) look(ctx context.Context, id string) (*Reload, reading, error) {
-	r, clock, err := c.get(ctx, id)
+// interval returns the time until the next poll of a reload of the given age.
+func (p PollPolicy) interval(age time.Duration) time.Duration {
+	d := min(age/10, p.MaxInterval)
+	d -= rand.N(max(0, d/10) + 1)
+	return max(d, p.MinInterval)
+}
+
+// poll gets a reload. The record of another reload, for example from a confused proxy, is an error: it must not end
+// the wait for this one.
+func (c *Client) poll(ctx context.Context, id string) (*Reload, serverDate, error) {
+	r, date, err := c.get(ctx, id)
 	if err == nil && r.ID != id {
-		return nil, clock, fmt.Errorf("reloads: asked for reload %s, the service answered with %s", id, r.ID)
+		return nil, date, fmt.Errorf("reloads: GET of reload %s: expected its record, got that of %s", id, r.ID)
 	}
-	return r, clock, err
+	return r, date, err
 }
 
-// endsWatch reports whether err says that further looks are in vain.
-func (c *Client) endsWatch(err error, seen bool, watched time.Duration) bool {
-	var answer *Error
-	var noToken *tokenError
-	switch {
-	case errors.As(err, &noToken):
-		return !seen // a source that has worked may work again
-	case errors.Is(err, ErrNotFound):
-		return seen || watched >= notFoundGrace
-	case errors.Is(err, ErrBadRequest), isCertificateError(err):
-		return true
-	case errors.As(err, &answer):
-		return !answer.broken() && !answer.Is(ErrServer) && !answer.Is(ErrRateLimited)
-	}
-	return false
+func (c *Client) logFailedPoll(ctx context.Context, id string, err error) {
+	c.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: poll failed, continuing",
+		slog.String("reload", id), slog.String("error", withoutBody(err)))
 }
 
-// gaveUpWaiting is the error of a wait whose ctx has ended.
-func gaveUpWaiting(ctx context.Context, id string, last *Reload, failure error) error {
+// waitError returns the error of a wait whose ctx has ended. failed is the error of the most recent poll, if any.
+func waitError(ctx context.Context, id string, last *Reload, failed error) error {
 	state := "never seen"
 	if last != nil && last.Status != "" {
 		state = string(last.Status)
 	}
-	if failure != nil {
-		return fmt.Errorf("reloads: waiting for reload %s (%s): %w; the latest poll: %w", id, state, ctx.Err(), failure)
+	if failed != nil {
+		return fmt.Errorf("reloads: waiting for reload %s (%s): %w; the most recent poll: %w", id, state, ctx.Err(), failed)
 	}
 	return fmt.Errorf("reloads: waiting for reload %s (%s): %w", id, state, ctx.Err())
+}
+
+// abortTimeout limits a cancel after ctx has ended.
+const abortTimeout = 10 * time.Second
+
+// abort cancels a reload because of err. It returns the reload's most recent state, and err together with the outcome
+// of the cancel.
+func (c *Client) abort(ctx context.Context, r *Reload, err error) (*Reload, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+	defer cancel()
+	status, cancelErr := c.Cancel(ctx, r.ID)
+	switch {
+	case cancelErr == nil:
+		canceled := *r
+		canceled.Status = status
+		return &canceled, fmt.Errorf("%w; the reload was canceled", err)
+	case errors.Is(cancelErr, ErrNotCancelable):
+		if ended, getErr := c.Get(ctx, r.ID); getErr == nil {
+			return ended, fmt.Errorf("%w; canceling it: %w", err, cancelErr)
+		}
+	}
+	return r, fmt.Errorf("%w; canceling it: %w", err, cancelErr)
 }

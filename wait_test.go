@@ -15,27 +15,45 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// realPolling is what a client has that is not a fake tenant's own.
-var realPolling = reloads.WithPolling(reloads.PollPolicy{})
-
-// newTenant is a tenant with one app, "app", that runs by the script.
-func newTenant(script reloadstest.App, opts ...reloadstest.Option) *reloadstest.Tenant {
-	tenant := reloadstest.NewTenant(opts...)
-	tenant.AddApp("app", script)
-	return tenant
-}
-
-// count is the number of requests of an operation that the tenant has seen.
-func count(tenant *reloadstest.Tenant, op reloadstest.Operation) (n int) {
-	for _, r := range tenant.Requests() {
-		if r.Operation == op {
-			n++
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{QueueFor: 10 * time.Second, RunFor: time.Minute, Outcome: reloads.StatusFailed})
+		client := tenant.NewClient()
+		reload, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	return n
+		states := client.Watch(t.Context(), reload.ID)
+		if n := countRequests(tenant, "get"); n != 0 {
+			t.Errorf("%d requests before the range", n)
+		}
+		for _, want := range [][]reloads.Status{
+			{reloads.StatusQueued, reloads.StatusReloading, reloads.StatusFailed},
+			{reloads.StatusFailed}, // the second range, after the end
+		} {
+			var got []reloads.Status
+			for r, err := range states {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, r.Status)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("statuses (-want +got):\n%s", diff)
+			}
+		}
+		polls := countRequests(tenant, "get")
+		for range states {
+			break
+		}
+		if n := countRequests(tenant, "get") - polls; n != 1 {
+			t.Errorf("%d requests for a range with a break, want 1", n)
+		}
+	})
 }
 
-func TestRunSeesTheEndSoonWithFewPolls(t *testing.T) {
+func TestPollingLagAndCount(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		length, lag time.Duration
@@ -50,14 +68,14 @@ func TestRunSeesTheEndSoonWithFewPolls(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tenant := newTenant(reloadstest.App{QueueFor: c.length / 5, RunFor: c.length * 4 / 5})
 				began := time.Now()
-				reload, err := tenant.NewClient(realPolling).Run(t.Context(), reloads.Request{AppID: "app"})
+				reload, err := tenant.NewClient(defaultPolling).Run(t.Context(), reloads.Request{AppID: "app"})
 				if err != nil {
 					t.Fatal(err)
 				}
 				if lag := time.Since(began) - c.length; lag < 0 || lag > c.lag {
 					t.Errorf("the end was seen %v after it, want at most %v", lag, c.lag)
 				}
-				if n := count(tenant, "get"); n > c.polls {
+				if n := countRequests(tenant, "get"); n > c.polls {
 					t.Errorf("%d polls, want at most %d", n, c.polls)
 				}
 				if got, want := reload.QueueTime()+reload.RunTime(), c.length; got != want {
@@ -68,13 +86,13 @@ func TestRunSeesTheEndSoonWithFewPolls(t *testing.T) {
 	}
 }
 
-func TestWaitGoesByTheAgeOfTheReload(t *testing.T) {
+func TestPollingIntervalDependsOnAge(t *testing.T) {
 	t.Parallel()
-	for name, skew := range map[string]time.Duration{"clocks agree": 0, "tenant is ahead": 5 * time.Minute, "tenant is behind": -5 * time.Minute} {
+	for name, offset := range map[string]time.Duration{"clocks agree": 0, "tenant is ahead": 5 * time.Minute, "tenant is behind": -5 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tenant := newTenant(reloadstest.App{RunFor: 2 * time.Hour}, reloadstest.WithClockSkew(skew))
-				client := tenant.NewClient(realPolling)
+				tenant := newTenant(reloadstest.App{RunFor: 2 * time.Hour}, reloadstest.WithClockSkew(offset))
+				client := tenant.NewClient(defaultPolling)
 				reload, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"})
 				if err != nil {
 					t.Fatal(err)
@@ -83,8 +101,8 @@ func TestWaitGoesByTheAgeOfTheReload(t *testing.T) {
 				if _, err := client.Wait(t.Context(), reload.ID); err != nil {
 					t.Fatal(err)
 				}
-				// An hour in steps of at most 15 s and at least 13.5 s: there is no slow start.
-				if n := count(tenant, "get"); n < 240 || n > 270 {
+				// An hour with intervals of 13.5 s to 15 s: the intervals do not start short.
+				if n := countRequests(tenant, "get"); n < 240 || n > 270 {
 					t.Errorf("%d polls for the second hour, want 240 to 270", n)
 				}
 			})
@@ -92,70 +110,7 @@ func TestWaitGoesByTheAgeOfTheReload(t *testing.T) {
 	}
 }
 
-func TestWatchShowsEveryStatus(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tenant := newTenant(reloadstest.App{QueueFor: 10 * time.Second, RunFor: time.Minute, Outcome: reloads.StatusFailed})
-		client := tenant.NewClient()
-		reload, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		states := client.Watch(t.Context(), reload.ID)
-		if n := count(tenant, "get"); n != 0 {
-			t.Errorf("%d requests before it was ranged over", n)
-		}
-		for _, want := range [][]reloads.Status{
-			{reloads.StatusQueued, reloads.StatusReloading, reloads.StatusFailed},
-			{reloads.StatusFailed}, // ranged over again, when it has ended
-		} {
-			var got []reloads.Status
-			for r, err := range states {
-				if err != nil {
-					t.Fatal(err)
-				}
-				got = append(got, r.Status)
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("statuses (-want +got):\n%s", diff)
-			}
-		}
-		polls := count(tenant, "get")
-		for range states {
-			break
-		}
-		if n := count(tenant, "get") - polls; n != 1 {
-			t.Errorf("%d requests for a range that was broken off at once, want 1", n)
-		}
-	})
-}
-
-func TestRunTellsHowTheReloadEnded(t *testing.T) {
-	t.Parallel()
-	for status, want := range map[reloads.Status]error{
-		reloads.StatusSucceeded:     nil,
-		reloads.StatusFailed:        reloads.ErrReloadFailed,
-		reloads.StatusCanceled:      reloads.ErrReloadCanceled,
-		reloads.StatusExceededLimit: reloads.ErrReloadExceededLimit,
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			tenant := newTenant(reloadstest.App{RunFor: time.Minute, Outcome: status, ErrorMessage: "no such table"})
-			reload, err := tenant.NewClient().Run(t.Context(), reloads.Request{AppID: "app"})
-			if reload == nil || reload.Status != status {
-				t.Errorf("got the reload %v, want %s", reload, status)
-			}
-			if !errors.Is(err, want) {
-				t.Errorf("%s: got %v, want %v", status, err, want)
-			}
-			var failed *reloads.ReloadError
-			if errors.As(err, &failed) != (want != nil) || failed != nil && failed.Reload != reload {
-				t.Errorf("%s: the error is %#v, want a ReloadError with the reload", status, err)
-			}
-		})
-	}
-}
-
-func TestWaitSurvivesWhatPasses(t *testing.T) {
+func TestWaitToleratesTransientFailures(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]reloadstest.Fault{
 		"server error":         {Status: http.StatusInternalServerError, Times: 20},
@@ -169,7 +124,7 @@ func TestWaitSurvivesWhatPasses(t *testing.T) {
 				fault.Operation = "get"
 				tenant := newTenant(reloadstest.App{RunFor: time.Minute})
 				tenant.Inject(fault)
-				reload, err := tenant.NewClient(realPolling).Run(t.Context(), reloads.Request{AppID: "app"})
+				reload, err := tenant.NewClient(defaultPolling).Run(t.Context(), reloads.Request{AppID: "app"})
 				if err != nil || reload.Status != reloads.StatusSucceeded {
 					t.Errorf("got %v and %v, want a reload that succeeded", reload, err)
 				}
@@ -178,7 +133,7 @@ func TestWaitSurvivesWhatPasses(t *testing.T) {
 	}
 }
 
-func TestWaitEndsWithWhatDoesNotPass(t *testing.T) {
+func TestWaitEndsOnPermanentFailure(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]error{
 		http.StatusBadRequest:   reloads.ErrBadRequest,
@@ -188,22 +143,22 @@ func TestWaitEndsWithWhatDoesNotPass(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			tenant := newTenant(reloadstest.App{QueueFor: 10 * time.Second, RunFor: time.Minute})
 			tenant.Inject(reloadstest.Fault{Operation: "get", Skip: 15, Times: -1, Status: status})
-			reload, err := tenant.NewClient(realPolling).Run(t.Context(), reloads.Request{AppID: "app"})
+			reload, err := tenant.NewClient(defaultPolling).Run(t.Context(), reloads.Request{AppID: "app"})
 			if !errors.Is(err, want) {
 				t.Errorf("got %v, want %v", err, want)
 			}
 			if reload == nil || reload.Status != reloads.StatusReloading {
-				t.Errorf("got the reload %v, want it as it was last known, RELOADING", reload)
+				t.Errorf("got the reload %v, want the most recent state, RELOADING", reload)
 			}
 		})
 	}
 }
 
-func TestWaitForAReloadThatDoesNotExist(t *testing.T) {
+func TestWaitForUnknownReload(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		reload, err := newTenant(reloadstest.App{}).NewClient(realPolling).Wait(t.Context(), "5be59decca62aa00097268a4")
+		reload, err := newTenant(reloadstest.App{}).NewClient(defaultPolling).Wait(t.Context(), "5be59decca62aa00097268a4")
 		if reload != nil || !errors.Is(err, reloads.ErrNotFound) {
 			t.Errorf("got %v and %v, want ErrNotFound", reload, err)
 		}
@@ -213,10 +168,10 @@ func TestWaitForAReloadThatDoesNotExist(t *testing.T) {
 	})
 }
 
-func TestWaitEndsWithItsContext(t *testing.T) {
+func TestContextEndsWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		client := newTenant(reloadstest.App{RunFor: time.Hour}).NewClient(realPolling)
+		client := newTenant(reloadstest.App{RunFor: time.Hour}).NewClient(defaultPolling)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 		defer cancel()
 		began := time.Now()
@@ -225,26 +180,25 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 			t.Errorf("got %v after %v, want DeadlineExceeded after 20m", err, time.Since(began))
 		}
 		if reload == nil || reload.Status != reloads.StatusReloading {
-			t.Errorf("got the reload %v, want it as it was last known, RELOADING", reload)
+			t.Errorf("got the reload %v, want the most recent state, RELOADING", reload)
 		}
 		ended, end := context.WithCancel(t.Context())
 		end()
 		if _, err := client.Wait(ended, reload.ID); !errors.Is(err, context.Canceled) {
-			t.Errorf("with an ended context: got %v, want Canceled", err)
+			t.Errorf("with a canceled context: got %v, want Canceled", err)
 		}
 	})
 }
 
-// A token source that fails for a while, in the middle of a long wait, does not lose the reload; one that never
-// worked ends the wait.
-func TestWaitAndTheTokenSource(t *testing.T) {
+// A token source that fails for a while does not end a wait. One that fails from the beginning does.
+func TestWaitWithFailingTokenSource(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: 10 * time.Minute})
-		began, broken := time.Now(), errors.New("the identity provider is down")
+		began, down := time.Now(), errors.New("the identity provider is down")
 		client, err := reloads.NewClient("https://tenant.example.com", reloads.TokenFunc(func(context.Context) (string, error) {
 			if d := time.Since(began); d > 3*time.Minute && d < 5*time.Minute {
-				return "", broken
+				return "", down
 			}
 			return tenant.Token(), nil
 		}), reloads.WithHTTPClient(&http.Client{Transport: tenant}))
@@ -255,29 +209,34 @@ func TestWaitAndTheTokenSource(t *testing.T) {
 			t.Errorf("got %v, want a reload that succeeded", err)
 		}
 		began = time.Now().Add(-4 * time.Minute)
-		if _, err := client.Wait(t.Context(), tenant.Reloads()[0].ID); !errors.Is(err, broken) {
+		if _, err := client.Wait(t.Context(), tenant.Reloads()[0].ID); !errors.Is(err, down) {
 			t.Errorf("got %v, want the error of the token source", err)
 		}
 	})
 }
 
-// The record of another reload is not taken for the end of the one that is waited for.
-func TestWaitIsNotToldOfAnotherReload(t *testing.T) {
+// The record of another reload does not end the wait.
+func TestWaitIgnoresRecordsOfOtherReloads(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		record := func(id string, status reloads.Status) outcome {
-			return answer(200, fmt.Sprintf(`{"id":%q,"status":%q}`, id, status))
+			return respond(200, fmt.Sprintf(`{"id":%q,"status":%q}`, id, status))
 		}
 		sequence := []outcome{record("other", "FAILED"), record("mine", "QUEUED"), record("other", "SUCCEEDED"), record("mine", "SUCCEEDED")}
-		wire := plays(sequence...)
+		wire := scripted(sequence...)
 		r, err := scriptedClient(t, wire).Wait(t.Context(), "mine")
 		if err != nil || r.ID != "mine" || len(wire.requests()) != len(sequence) {
 			t.Errorf("Wait: %+v, %v after %d requests", r, err, len(wire.requests()))
 		}
-		for result := range scriptedClient(t, plays(sequence...)).WaitAll(t.Context(), []*reloads.Reload{{ID: "mine"}, {ID: "mine"}}) {
+		results := 0
+		for result := range scriptedClient(t, scripted(sequence...)).WaitAll(t.Context(), []*reloads.Reload{{ID: "mine"}, {ID: "mine"}}) {
+			results++
 			if result.Err != nil || result.Reload.ID != "mine" {
 				t.Errorf("WaitAll: %+v", result)
 			}
+		}
+		if results != 2 {
+			t.Errorf("WaitAll: got %d results, want 2", results)
 		}
 	})
 }

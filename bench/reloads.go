@@ -27,7 +27,7 @@ func (r reloadsClient) get(ctx context.Context, id string) (string, error) {
 }
 
 func (r reloadsClient) list(ctx context.Context, log bool) (int, string, error) {
-	p, err := r.client.List(ctx, reloads.ListOptions{Limit: 100, Log: log})
+	p, err := r.client.List(ctx, reloads.ListOptions{PageSize: 100, Log: log})
 	if err != nil {
 		return 0, "", err
 	}
@@ -36,7 +36,7 @@ func (r reloadsClient) list(ctx context.Context, log bool) (int, string, error) 
 
 func (r reloadsClient) iterate(ctx context.Context, pages int) (int, error) {
 	n := 0
-	for _, err := range r.client.All(ctx, reloads.ListOptions{Limit: 100}) {
+	for _, err := range r.client.All(ctx, reloads.ListOptions{PageSize: 100}) {
 		if err != nil {
 			return n, err
 		}

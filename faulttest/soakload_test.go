@@ -101,7 +101,7 @@ func (w *soakWorker) checkTriggers() {
 func historyID(i int) string { return fmt.Sprintf("history%03d", i) }
 
 func (w *soakWorker) list(ctx context.Context) error {
-	page, err := w.client.List(ctx, reloads.ListOptions{AppID: "history", Limit: 7})
+	page, err := w.client.List(ctx, reloads.ListOptions{AppID: "history", PageSize: 7})
 	if err == nil && (len(page.Reloads) != 7 || page.Reloads[6].ID != historyID(6) || page.Next == "") {
 		return fmt.Errorf("%w: the page is %+v", errWrong, page)
 	}
@@ -120,7 +120,7 @@ func (w *soakWorker) get(ctx context.Context) error {
 // all ranges over the history. It must yield the reloads in order, and all of them unless it yields an error.
 func (w *soakWorker) all(ctx context.Context) error {
 	n := 0
-	for r, err := range w.client.All(ctx, reloads.ListOptions{AppID: "history", Limit: 50}) {
+	for r, err := range w.client.All(ctx, reloads.ListOptions{AppID: "history", PageSize: 50}) {
 		if err != nil {
 			return err
 		}

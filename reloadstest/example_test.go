@@ -4,19 +4,134 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// What a unit test of a program that triggers reloads comes to: an app that fails, and the client to hand over.
+// Test a program with an app whose reloads fail.
 func Example() {
 	tenant := reloadstest.NewTenant()
 	tenant.AddApp("sales", reloadstest.App{Outcome: reloads.StatusFailed, ErrorMessage: "no such table"})
-	reload, err := tenant.NewClient().Run(context.Background(), reloads.Request{AppID: "sales"})
+	client := tenant.NewClient() // pass it to the code under test
+	reload, err := client.Run(context.Background(), reloads.Request{AppID: "sales"})
 	fmt.Println(reload.Status, reload.ErrorMessage)
 	fmt.Println(errors.Is(err, reloads.ErrReloadFailed), len(tenant.Reloads()))
 	// Output:
 	// FAILED no such table
 	// true 1
+}
+
+// A script with durations and a full log. Real-time tests should use short durations.
+func ExampleApp() {
+	tenant := reloadstest.NewTenant()
+	tenant.AddApp("sales", reloadstest.App{
+		QueueFor: 20 * time.Millisecond,
+		RunFor:   50 * time.Millisecond,
+		FullLog:  "Orders << orders.csv\nFinished successfully\n",
+	})
+	reload, err := tenant.NewClient().Run(context.Background(), reloads.Request{AppID: "sales"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(reload.Status, "queued", reload.QueueTime(), "ran", reload.RunTime())
+	// Output: SUCCEEDED queued 20ms ran 50ms
+}
+
+// Two requests get a 503 response. The client retries, and the third attempt succeeds.
+func ExampleTenant_Inject() {
+	tenant := reloadstest.NewTenant()
+	added := tenant.AddReload(reloads.Reload{AppID: "sales", Status: reloads.StatusSucceeded})
+	tenant.Inject(reloadstest.Fault{Operation: reloadstest.Get, Status: http.StatusServiceUnavailable, Times: 2})
+
+	client := tenant.NewClient(reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 5, MinBackoff: time.Millisecond}))
+	reload, err := client.Get(context.Background(), added.ID)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(reload.Status)
+	for _, r := range tenant.Requests() {
+		fmt.Println(r.Operation, r.Status)
+	}
+	// Output:
+	// SUCCEEDED
+	// get 503
+	// get 503
+	// get 200
+}
+
+// A trigger takes effect, but its response is lost. The client does not trigger the app again. It lists the reloads of the
+// app and finds the one with the ResourceID of the request. Without a ResourceID, it has to compare creation times, which
+// can take several requests.
+func ExampleTenant_Inject_lostConnection() {
+	tenant := reloadstest.NewTenant()
+	tenant.AddApp("sales", reloadstest.App{})
+	tenant.Inject(reloadstest.Fault{Operation: reloadstest.Trigger, LoseAfter: true})
+
+	req := reloads.Request{AppID: "sales", ResourceID: "nightly-42"}
+	reload, err := tenant.NewClient().Trigger(context.Background(), req)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(reload.ResourceID, len(tenant.Reloads()))
+	for _, r := range tenant.Requests() {
+		fmt.Println(r.Operation, r.Status)
+	}
+	// Output:
+	// nightly-42 1
+	// trigger 0
+	// list 200
+}
+
+// The tenant enforces the rate limits of the service. A client stays below them, unless other programs use the same key. To
+// provoke a 429 response, disable the limiter of the client.
+func ExampleWithMetering() {
+	tenant := reloadstest.NewTenant(reloadstest.WithMetering(reloadstest.FixedWindow, time.Hour))
+	tenant.AddApp("sales", reloadstest.App{})
+	client := tenant.NewClient(
+		reloads.WithLimiters(reloads.Limiters{Trigger: &reloads.WindowLimiter{}}), // the zero value does not limit
+		reloads.WithRetry(reloads.RetryPolicy{}))                                  // no retries
+
+	var err error
+	for err == nil {
+		_, err = client.Trigger(context.Background(), reloads.Request{AppID: "sales"})
+	}
+	fmt.Println(errors.Is(err, reloads.ErrRateLimited))
+	// Output: true
+}
+
+// A Tenant is an http.Handler. Behind a server, it can test the connections of a client, and programs in other processes.
+func ExampleTenant_ServeHTTP() {
+	tenant := reloadstest.NewTenant()
+	tenant.AddApp("sales", reloadstest.App{})
+	server := httptest.NewServer(tenant)
+	defer server.Close()
+	client, err := reloads.NewClient(server.URL, reloads.APIKey(tenant.Token()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	reload, err := client.Trigger(context.Background(), reloads.Request{AppID: "sales"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(reload.AppID, reload.Status)
+	// Output: sales SUCCEEDED
+}
+
+// In a synctest bubble, a reload of three hours takes no time. This is a test, because an Example cannot use synctest.
+func TestAReloadOfThreeHours(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant := reloadstest.NewTenant()
+		tenant.AddApp("sales", reloadstest.App{RunFor: 3 * time.Hour})
+		reload, err := tenant.NewClient().Run(t.Context(), reloads.Request{AppID: "sales"})
+		if err != nil || reload.RunTime() != 3*time.Hour {
+			t.Errorf("got %+v, %v", reload, err)
+		}
+	})
 }

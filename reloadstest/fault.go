@@ -9,43 +9,50 @@ import (
 	"time"
 )
 
-// Fault is something that goes wrong with a request. The zero Fault does nothing to one request. Faults may be
-// combined: a delayed answer may be cut off, too.
+// Fault is a failure that the tenant causes for selected requests; see [Tenant.Inject]. Operation, Match, Skip and Times
+// select the requests. The other fields describe the failure and can be combined: for example, a response can be delayed
+// and also truncated. The zero Fault applies to the next request and changes nothing.
 type Fault struct {
-	// Operation is the one that is hit. "" is any.
+	// Operation restricts the fault to one operation. "" means every request, including unknown endpoints.
 	Operation Operation
-	// Match says of each request of the operation whether it is hit; nil hits all. It must not use the tenant.
+	// Match restricts the fault to the requests for which it returns true. nil means every request. Match must not call
+	// methods of the tenant. The body of the request has been read already.
 	Match func(*http.Request) bool
-	// Skip is how many requests that would be hit are spared first.
+	// Skip is the number of matching requests that are not affected first.
 	Skip int
-	// Times is how many requests are hit after that. 0 means one, a negative number all.
+	// Times is the number of requests that are affected after that. 0 means one request, a negative number means all.
 	Times int
 
-	// Delay is how long nothing happens after the request was received. It has no effect if its sender gives up
-	// in this time.
+	// Delay is the time between receiving the request and handling it. If the client cancels the request during this
+	// time, the request has no effect.
 	Delay time.Duration
-	// LoseBefore loses the connection before the request takes effect.
+	// LoseBefore closes the connection before the request takes effect.
 	LoseBefore bool
-	// EffectAfter, of a trigger, makes the request take effect so long after it was received, whether or not its
-	// sender is still there. The connection is lost then.
+	// EffectAfter makes a trigger take effect this long after it was received (plus Delay), whether or not the client is
+	// still waiting. The connection is closed at the same time, so the client never gets a response. A request of another
+	// operation has no effect. 0 disables this.
 	EffectAfter time.Duration
-	// Status answers with this status, and Header and Body, instead of doing anything. An empty Body is the API's
-	// error body if the status is no 2xx.
+	// Status, if it is not 0, is the status code of a response that is sent instead of handling the request. Such a request
+	// has no effect and does not count against the rate limits.
 	Status int
+	// Header is added to the response. It replaces headers of the same name. It also applies if Status is 0.
 	Header http.Header
-	Body   string
-	// DelayAnswer is how long the answer takes after the request took effect.
+	// Body is the body of the response if Status is not 0. "" means an error body of the API if Status is 300 or more.
+	Body string
+	// DelayAnswer is the time between handling the request and sending the response. If the client cancels the request
+	// during this time, the request has taken effect nevertheless.
 	DelayAnswer time.Duration
-	// LoseAfter loses the connection after the request took effect.
+	// LoseAfter closes the connection instead of sending the response, after the request took effect.
 	LoseAfter bool
-	// CutBody cuts the body of the answer off after so many bytes, and then loses the connection. 0 does not; -1
-	// cuts all of it.
+	// CutBody closes the connection after this many bytes of the response body. 0 sends the whole body; a negative number
+	// sends none of it.
 	CutBody int
 
-	hits int
+	hits int // matching requests so far
 }
 
-// Inject adds faults. A request is hit by the first that fits and is not used up.
+// Inject adds faults. Each request is affected by at most one fault: the first one that selects it. A fault is removed
+// after it has affected as many requests as its Times says.
 func (t *Tenant) Inject(faults ...Fault) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -54,7 +61,7 @@ func (t *Tenant) Inject(faults ...Fault) {
 	}
 }
 
-// fault is the one that hits the request; the zero Fault if none does.
+// fault returns the fault that affects the request, or the zero Fault if there is none.
 func (t *Tenant) fault(r *http.Request, op Operation) Fault {
 	for i, f := range t.faults {
 		if f.Operation != "" && f.Operation != op || f.Match != nil && !f.Match(r) {
@@ -64,7 +71,7 @@ func (t *Tenant) fault(r *http.Request, op Operation) Fault {
 		if f.hits <= f.Skip {
 			continue
 		}
-		if f.Times >= 0 && f.hits-f.Skip >= max(1, f.Times) { // used up
+		if f.Times >= 0 && f.hits-f.Skip >= max(1, f.Times) { // this is the last request that it affects
 			t.faults = append(t.faults[:i:i], t.faults[i+1:]...)
 		}
 		return *f
@@ -72,64 +79,64 @@ func (t *Tenant) fault(r *http.Request, op Operation) Fault {
 	return Fault{}
 }
 
-// errLost is what a connection that was lost looks like to the one who sent the request.
-var errLost = &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+// errConnectionLost is the error that net/http returns for a connection that the server closed.
+var errConnectionLost = &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 
-// handle records a request and answers it, by the rules or by a fault: cut is where the body is cut off, -1 if it
-// is not; ok is false if the connection is lost.
-func (t *Tenant) handle(r *http.Request, body []byte) (a answer, cut int, ok bool) {
+// handle records a request, applies its fault and returns the response. cut is the number of bytes after which the body is
+// truncated, or -1 if it is sent as a whole. If ok is false, the connection must be closed without a response.
+func (t *Tenant) handle(r *http.Request, body []byte) (resp response, cut int, ok bool) {
 	fault, index := t.receive(r, body)
-	if !pause(r.Context(), fault.Delay) || fault.LoseBefore {
-		return answer{}, -1, false
+	if !sleep(r.Context(), fault.Delay) || fault.LoseBefore {
+		return response{}, -1, false
 	}
 	if fault.EffectAfter > 0 {
 		t.mu.Lock()
-		t.delayTrigger(r, body, fault.EffectAfter)
+		t.scheduleTrigger(r, body, fault.EffectAfter)
 		t.mu.Unlock()
-		pause(r.Context(), fault.EffectAfter)
-		return answer{}, -1, false
+		sleep(r.Context(), fault.EffectAfter)
+		return response{}, -1, false
 	}
 	t.mu.Lock()
 	switch {
 	case fault.Status == 0:
-		a = t.serve(r, body)
+		resp = t.serve(r, body)
 	case fault.Body == "" && fault.Status >= 300:
-		a = refuse(fault.Status, "HTTP-"+strconv.Itoa(fault.Status), http.StatusText(fault.Status), "injected")
+		resp = errorResponse(fault.Status, "HTTP-"+strconv.Itoa(fault.Status), http.StatusText(fault.Status), "injected")
 	default:
-		a = answer{status: fault.Status, body: []byte(fault.Body)}
+		resp = response{status: fault.Status, body: []byte(fault.Body)}
 	}
 	header := http.Header{"Content-Type": {"application/json"}, "Date": {t.now().Format(http.TimeFormat)}}
-	for _, h := range []http.Header{a.header, fault.Header} {
+	for _, h := range []http.Header{resp.header, fault.Header} {
 		for name, values := range h {
 			header[http.CanonicalHeaderKey(name)] = values
 		}
 	}
-	a.header = header
+	resp.header = header
 	t.mu.Unlock()
 
-	if !pause(r.Context(), fault.DelayAnswer) || fault.LoseAfter {
-		return answer{}, -1, false
+	if !sleep(r.Context(), fault.DelayAnswer) || fault.LoseAfter {
+		return response{}, -1, false
 	}
 	t.mu.Lock()
-	t.requests[index].Status = a.status
+	t.requests[index].Status = resp.status
 	t.mu.Unlock()
 	switch {
 	case fault.CutBody < 0:
-		return a, 0, true
+		return resp, 0, true
 	case fault.CutBody > 0:
-		return a, fault.CutBody, true
+		return resp, fault.CutBody, true
 	}
-	return a, -1, true
+	return resp, -1, true
 }
 
-// receive records a request. It returns the fault that hits it, and where it is recorded.
+// receive records a request. It returns the fault that affects the request, and the index of the record in t.requests.
 func (t *Tenant) receive(r *http.Request, body []byte) (Fault, int) {
 	op, _, _ := route(r)
 	t.mu.Lock()
-	defer t.mu.Unlock() // even if a Match ends the test
+	defer t.mu.Unlock() // also if Match panics or calls t.FailNow
 	fault := t.fault(r, op)
 	if isTokenPath(r) {
-		body = nil // it has the secret
+		body = nil // it contains the client secret
 	}
 	t.requests = append(t.requests, Request{
 		Time: time.Now(), Operation: op, Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery,
@@ -138,8 +145,8 @@ func (t *Tenant) receive(r *http.Request, body []byte) (Fault, int) {
 	return fault, len(t.requests) - 1
 }
 
-// pause waits for d and reports whether the sender of the request is still there.
-func pause(ctx context.Context, d time.Duration) bool {
+// sleep waits for d. It returns false as soon as ctx ends, which is when the client gave up.
+func sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return true
 	}

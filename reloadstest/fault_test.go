@@ -13,7 +13,7 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// post triggers a reload of "app" and gives up after a minute.
+// post triggers a reload of "app". Its timeout is one minute.
 func post(t *testing.T, tenant *reloadstest.Tenant) (status int, body string, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -36,22 +36,22 @@ func TestFaults(t *testing.T) {
 	for name, c := range map[string]struct {
 		fault   reloadstest.Fault
 		status  int // 0: the connection is lost
-		reloads int // when the answer is there, or the connection lost
+		reloads int // when the request has ended
 		later   int // an hour later
 		took    time.Duration
 	}{
-		"none":                       {reloadstest.Fault{}, 201, 1, 1, 0},
-		"a status":                   {reloadstest.Fault{Status: 503}, 503, 0, 0, 0},
-		"a delay":                    {reloadstest.Fault{Delay: time.Second}, 201, 1, 1, time.Second},
-		"a delay that is too long":   {reloadstest.Fault{Delay: time.Hour}, 0, 0, 0, time.Minute},
-		"lost before":                {reloadstest.Fault{LoseBefore: true}, 0, 0, 0, 0},
-		"lost after":                 {reloadstest.Fault{LoseAfter: true}, 0, 1, 1, 0},
-		"an answer that is late":     {reloadstest.Fault{DelayAnswer: time.Second}, 201, 1, 1, time.Second},
-		"an answer that is too late": {reloadstest.Fault{DelayAnswer: time.Hour}, 0, 1, 1, time.Minute},
-		"an effect that is late":     {reloadstest.Fault{EffectAfter: 2 * time.Minute}, 0, 0, 1, time.Minute},
-		"another operation":          {reloadstest.Fault{Operation: reloadstest.Get, Status: 503}, 201, 1, 1, 0},
-		"another request":            {reloadstest.Fault{Match: func(*http.Request) bool { return false }, Status: 503}, 201, 1, 1, 0},
-		"the second one":             {reloadstest.Fault{Skip: 1, Status: 503}, 201, 1, 1, 0},
+		"none":                        {reloadstest.Fault{}, 201, 1, 1, 0},
+		"a status":                    {reloadstest.Fault{Status: 503}, 503, 0, 0, 0},
+		"a delay":                     {reloadstest.Fault{Delay: time.Second}, 201, 1, 1, time.Second},
+		"a delay that is too long":    {reloadstest.Fault{Delay: time.Hour}, 0, 0, 0, time.Minute},
+		"lost before":                 {reloadstest.Fault{LoseBefore: true}, 0, 0, 0, 0},
+		"lost after":                  {reloadstest.Fault{LoseAfter: true}, 0, 1, 1, 0},
+		"a late response":             {reloadstest.Fault{DelayAnswer: time.Second}, 201, 1, 1, time.Second},
+		"a response that is too late": {reloadstest.Fault{DelayAnswer: time.Hour}, 0, 1, 1, time.Minute},
+		"a late effect":               {reloadstest.Fault{EffectAfter: 2 * time.Minute}, 0, 0, 1, time.Minute},
+		"another operation":           {reloadstest.Fault{Operation: reloadstest.Get, Status: 503}, 201, 1, 1, 0},
+		"another request":             {reloadstest.Fault{Match: func(*http.Request) bool { return false }, Status: 503}, 201, 1, 1, 0},
+		"the second one":              {reloadstest.Fault{Skip: 1, Status: 503}, 201, 1, 1, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -86,7 +86,7 @@ func TestFaultsAreUsedUp(t *testing.T) {
 		status, _, _ := post(t, tenant)
 		got = append(got, status)
 	}
-	// The first fault spares the first request, which the second then hits.
+	// The first fault skips the first request, so the second fault affects it.
 	want := []int{200, 500, 500, 502, 502, 502}
 	for i := range want {
 		if got[i] != want[i] {

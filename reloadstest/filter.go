@@ -10,23 +10,25 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// filter is a SCIM filter (RFC 7644, section 3.4.2.2) over status, partial and type, with the operator eq, and, or, and
-// parentheses.
+// filter reports whether a filter expression selects a reload. Expressions are a subset of SCIM filters (RFC 7644, section
+// 3.4.2.2): the attributes status, partial and type, the operators "eq", "and" and "or", and parentheses.
 type filter func(*reloads.Reload) bool
 
+// parseFilter parses a filter expression.
 func parseFilter(s string) (filter, error) {
 	p := &filterParser{rest: s}
 	f, err := p.or(0)
 	if err == nil && p.peek() != "" {
-		err = fmt.Errorf("%q comes unexpected", p.peek())
+		err = fmt.Errorf("unexpected %q", p.peek())
 	}
 	return f, err
 }
 
-// filterParser reads a filter from left to right; and binds tighter than or.
+// filterParser is a recursive descent parser of filter expressions. The operator "and" has a higher
+// precedence than "or".
 type filterParser struct{ rest string }
 
-// peek is the next word, parenthesis or quoted text, "" at the end.
+// peek returns the next token without consuming it: a word, a parenthesis or a quoted string. It returns "" at the end.
 func (p *filterParser) peek() string {
 	p.rest = strings.TrimLeft(p.rest, " \t\r\n")
 	switch {
@@ -43,7 +45,7 @@ func (p *filterParser) peek() string {
 				return p.rest[:i+1]
 			}
 		}
-		return p.rest // without its end
+		return p.rest // not terminated; comparison returns an error
 	}
 	if i := strings.IndexAny(p.rest, " \t\r\n()\""); i > 0 {
 		return p.rest[:i]
@@ -51,13 +53,14 @@ func (p *filterParser) peek() string {
 	return p.rest
 }
 
+// next consumes and returns the next token.
 func (p *filterParser) next() string {
 	token := p.peek()
 	p.rest = p.rest[len(token):]
 	return token
 }
 
-// accept reads the word if it is the next one.
+// accept consumes the next token if it is word, ignoring case, and reports whether it was.
 func (p *filterParser) accept(word string) bool {
 	if !strings.EqualFold(p.peek(), word) {
 		return false
@@ -66,6 +69,7 @@ func (p *filterParser) accept(word string) bool {
 	return true
 }
 
+// or parses one or more operands of the operator "or".
 func (p *filterParser) or(depth int) (filter, error) {
 	left, err := p.and(depth)
 	for err == nil && p.accept("or") {
@@ -78,6 +82,7 @@ func (p *filterParser) or(depth int) (filter, error) {
 	return left, err
 }
 
+// and parses one or more operands of the operator "and".
 func (p *filterParser) and(depth int) (filter, error) {
 	left, err := p.comparison(depth)
 	for err == nil && p.accept("and") {
@@ -90,14 +95,15 @@ func (p *filterParser) and(depth int) (filter, error) {
 	return left, err
 }
 
+// comparison parses one comparison, or an expression in parentheses. depth is the number of parentheses around it.
 func (p *filterParser) comparison(depth int) (filter, error) {
 	if depth > 100 {
-		return nil, errors.New("it is nested too deeply")
+		return nil, errors.New("more than 100 nested parentheses")
 	}
 	if p.accept("(") {
 		f, err := p.or(depth + 1)
 		if err == nil && !p.accept(")") {
-			err = errors.New("a parenthesis is not closed")
+			err = errors.New("missing closing parenthesis")
 		}
 		return f, err
 	}
@@ -109,7 +115,7 @@ func (p *filterParser) comparison(depth int) (filter, error) {
 	if strings.HasPrefix(value, `"`) {
 		var text string
 		if err := json.Unmarshal([]byte(value), &text); err != nil {
-			return nil, fmt.Errorf("%s is no text: %w", value, err)
+			return nil, fmt.Errorf("%s is not a valid string: %w", value, err)
 		}
 		value = text
 	} else if value != "true" && value != "false" {
@@ -122,7 +128,7 @@ func (p *filterParser) comparison(depth int) (filter, error) {
 		return func(r *reloads.Reload) bool { return string(r.Type) == value }, nil
 	case "partial":
 		if value != "true" && value != "false" {
-			return nil, fmt.Errorf("partial is true or false, not %q", value)
+			return nil, fmt.Errorf("partial must be true or false, got %q", value)
 		}
 		return func(r *reloads.Reload) bool { return strconv.FormatBool(r.Partial) == value }, nil
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// Whatever the filter, it is refused or it answers; it does not panic or recurse without end.
+// The parser either accepts or refuses any filter. It does not panic, and its recursion is limited.
 func FuzzFilter(f *testing.F) {
 	f.Add(`(status eq "FAILED" or status eq "EXCEEDED_LIMIT") and partial eq "false" and type eq "chronos"`)
 	f.Add(`((`)
@@ -19,16 +19,16 @@ func FuzzFilter(f *testing.F) {
 		}
 		r := reloads.Reload{Status: reloads.StatusFailed, Type: reloads.TypeHub}
 		if strings.Count(s, "(") >= 100 {
-			return // one more parenthesis may be nested too deeply
+			return // the added parentheses may exceed the limit
 		}
 		again, err := parseFilter("(" + s + ") and (" + s + ")")
 		if err != nil || again(&r) != selects(&r) {
-			t.Errorf("%q does not mean the same twice: %v", s, err)
+			t.Errorf("%q combined with itself selects other reloads: %v", s, err)
 		}
 	})
 }
 
-// What the builder of filters builds parses back, and selects what it says.
+// Filters that are built with package reloads can be parsed, and select the right reloads.
 func FuzzBuiltFilter(f *testing.F) {
 	f.Add([]byte("s0 t1 p& |"), "FAILED", "hub")
 	f.Add([]byte("sp&t|sp&&"), `a"b\`, "(status eq \"x\") or")

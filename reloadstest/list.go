@@ -14,34 +14,34 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// listQuery is a list request.
+// listQuery is the query of a list request.
 type listQuery struct {
-	appID   string
-	filter  filter // nil selects all
-	partial *bool
-	limit   int
-	log     bool
-	field   string // of the order
-	desc    bool
-	cursor  *cursor
-	back    bool // the cursor is prev
+	appID      string // "" selects all apps
+	filter     filter // nil selects all records
+	partial    *bool  // nil selects all records
+	limit      int
+	log        bool // include the logs
+	sortField  string
+	descending bool
+	cursor     *cursor // nil means the beginning of the list
+	backward   bool    // the cursor was given as prev
 }
 
-// cursor is a place in a list: between the record with this key and id and the one after it, or before it. It stays
-// where it is when records are added.
+// cursor is the position of a record in a list. The sort key and the ID identify it, so that a position remains valid when
+// records are added.
 type cursor struct {
 	Key string `json:"k"`
 	ID  string `json:"i"`
 }
 
 func (c cursor) String() string {
-	text, _ := json.Marshal(c) // two strings
+	text, _ := json.Marshal(c) // cannot fail: c consists of two strings
 	return base64.URLEncoding.EncodeToString(text)
 }
 
-// parseList reads the query of a list, or tells why it is refused.
+// parseList parses the query of a list. If the query is invalid, it returns the reason.
 func parseList(q url.Values, role Role) (l listQuery, reason string) {
-	l.appID, l.limit, l.field, l.desc = q.Get("appId"), 10, "creationTime", true
+	l.appID, l.limit, l.sortField, l.descending = q.Get("appId"), 10, "creationTime", true
 	if l.appID == "" && role != TenantAdmin {
 		return l, "appId is required"
 	}
@@ -74,11 +74,11 @@ func parseList(q url.Values, role Role) (l listQuery, reason string) {
 		return l, "partial must be true or false"
 	}
 	if s := q.Get("sort"); s != "" {
-		l.desc = s[0] == '-'
+		l.descending = s[0] == '-'
 		if s[0] == '+' || s[0] == '-' {
 			s = s[1:]
 		}
-		if l.field = s; !slices.Contains([]string{"creationTime", "status", "startTime", "endTime"}, s) {
+		if l.sortField = s; !slices.Contains([]string{"creationTime", "status", "startTime", "endTime"}, s) {
 			return l, "sort must be creationTime, status, startTime or endTime, with or without + or -"
 		}
 	}
@@ -91,16 +91,16 @@ func parseList(q url.Values, role Role) (l listQuery, reason string) {
 		if err != nil || json.Unmarshal(text, &l.cursor) != nil || l.cursor == nil || l.cursor.ID == "" {
 			return l, "the cursor is invalid"
 		}
-		l.back = prev != ""
+		l.backward = prev != ""
 	}
 	return l, ""
 }
 
-// key is what the list is ordered by, as a text that sorts alike.
-func (l *listQuery) key(r *reloads.Reload) string {
+// sortKey returns the value of the field by which the list is sorted. Keys compare as strings.
+func (l *listQuery) sortKey(r *reloads.Reload) string {
 	const sortable = "2006-01-02T15:04:05.000000000"
 	var at time.Time
-	switch l.field {
+	switch l.sortField {
 	case "status":
 		return string(r.Status)
 	case "startTime":
@@ -113,23 +113,24 @@ func (l *listQuery) key(r *reloads.Reload) string {
 	return at.UTC().Format(sortable)
 }
 
-// place is where the list has a record.
-func (l *listQuery) place(r *reloads.Reload) cursor { return cursor{l.key(r), r.ID} }
+// position returns the position of a record in the list.
+func (l *listQuery) position(r *reloads.Reload) cursor { return cursor{l.sortKey(r), r.ID} }
 
-// compare orders by key, and by id where keys are equal.
+// compare compares the sort keys, and the IDs if the keys are equal.
 func (c cursor) compare(other cursor) int {
 	return cmp.Or(strings.Compare(c.Key, other.Key), strings.Compare(c.ID, other.ID))
 }
 
-func (l *listQuery) selects(r *reloads.Reload) bool {
+// matches reports whether the record is selected by partial and filter. It ignores appID; see sorted.
+func (l *listQuery) matches(r *reloads.Reload) bool {
 	return (l.partial == nil || r.Partial == *l.partial) &&
 		(l.filter == nil || l.filter(r))
 }
 
-// list answers a list.
-func (t *Tenant) list(r *http.Request, role Role) answer {
+// list handles a list request.
+func (t *Tenant) list(r *http.Request, role Role) response {
 	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil { // else a filter that is badly escaped would select everything
+	if err != nil { // r.URL.Query would ignore a filter with an invalid escape
 		return badRequest("the query is invalid: %v", err)
 	}
 	l, reason := parseList(query, role)
@@ -137,18 +138,18 @@ func (t *Tenant) list(r *http.Request, role Role) answer {
 		return badRequest("%s", reason)
 	}
 	page := t.page(&l)
-	self := t.base(r)
+	self := t.listURL(r)
 	if r.URL.RawQuery != "" {
 		self += "?" + r.URL.RawQuery
 	}
-	// At an end of the list, prev is missing and next is empty: both occur.
+	// On the first page prev is missing, and on the last page next is an empty object. Clients must accept both forms.
 	links := map[string]any{"self": map[string]string{"href": self}, "next": struct{}{}}
 	link := func(name string, rec *reloads.Reload) {
 		query := r.URL.Query()
 		query.Del("next")
 		query.Del("prev")
-		query.Set(name, l.place(rec).String())
-		links[name] = map[string]string{"href": t.base(r) + "?" + query.Encode()}
+		query.Set(name, l.position(rec).String())
+		links[name] = map[string]string{"href": t.listURL(r) + "?" + query.Encode()}
 	}
 	if page.next {
 		link("next", &page.records[len(page.records)-1])
@@ -161,41 +162,41 @@ func (t *Tenant) list(r *http.Request, role Role) answer {
 		if !l.log {
 			rec.Log = ""
 		}
-		data = append(data, t.linked(r, rec))
+		data = append(data, t.withLink(r, rec))
 	}
-	return jsonAnswer(http.StatusOK, map[string]any{"data": data, "links": links})
+	return jsonResponse(http.StatusOK, map[string]any{"data": data, "links": links})
 }
 
-// page is what a list shows; next and prev tell whether there is more on either side.
+// page is a page of a list. next and prev report whether there are further records after and before it.
 type page struct {
 	records    []reloads.Reload
 	next, prev bool
 }
 
-// page walks from the cursor, or from the beginning, to as many records as are asked for.
+// page returns the page that a list request selects.
 func (t *Tenant) page(l *listQuery) (p page) {
 	now := t.now()
-	records := t.ordered(l, now)
-	up := l.desc == l.back // walk in ascending order
+	records := t.sorted(l, now)
+	ascending := l.descending == l.backward // the direction in which the records are scanned
 	from := 0
-	if !up {
+	if !ascending {
 		from = len(records) - 1
 	}
 	if l.cursor != nil {
-		from, _ = slices.BinarySearchFunc(records, *l.cursor, func(stored *record, place cursor) int {
+		from, _ = slices.BinarySearchFunc(records, *l.cursor, func(stored *record, position cursor) int {
 			rec := stored.at(now)
-			return cmp.Or(l.place(&rec).compare(place), -1) // the record at the cursor itself is behind it
+			return cmp.Or(l.position(&rec).compare(position), -1) // never 0: finds the first record after the cursor
 		})
-		if !up {
+		if !ascending {
 			from--
 			if from >= 0 && records[from].ID == l.cursor.ID {
 				from--
 			}
 		}
 	}
-	walk := func(i, step, limit int) (found []reloads.Reload, more bool) {
+	scan := func(i, step, limit int) (found []reloads.Reload, more bool) {
 		for ; i >= 0 && i < len(records); i += step {
-			if rec := records[i].at(now); l.selects(&rec) {
+			if rec := records[i].at(now); l.matches(&rec) {
 				if len(found) == limit {
 					return found, true
 				}
@@ -205,16 +206,16 @@ func (t *Tenant) page(l *listQuery) (p page) {
 		return found, false
 	}
 	step := 1
-	if !up {
+	if !ascending {
 		step = -1
 	}
 	var ahead, behind bool
-	p.records, ahead = walk(from, step, l.limit)
+	p.records, ahead = scan(from, step, l.limit)
 	if l.cursor != nil {
-		_, behind = walk(from-step, -step, 0)
+		_, behind = scan(from-step, -step, 0)
 	}
 	p.next, p.prev = ahead, behind
-	if l.back {
+	if l.backward {
 		slices.Reverse(p.records)
 		p.next, p.prev = behind, ahead
 	}
@@ -224,21 +225,22 @@ func (t *Tenant) page(l *listQuery) (p page) {
 	return p
 }
 
-// ordered are the records in ascending order: as they are stored, unless the list has another order.
-func (t *Tenant) ordered(l *listQuery, now time.Time) []*record {
+// sorted returns the records of the app, or of all apps, in ascending order of the sort field. The caller must not modify
+// the result.
+func (t *Tenant) sorted(l *listQuery, now time.Time) []*record {
 	records := t.records
 	if l.appID != "" {
 		records = t.byApp[l.appID]
 	}
-	if l.field == "creationTime" {
+	if l.sortField == "creationTime" { // the order in which they are stored
 		return records
 	}
 	records = slices.Clone(records)
-	places := make(map[*record]cursor, len(records))
+	positions := make(map[*record]cursor, len(records))
 	for _, stored := range records {
 		rec := stored.at(now)
-		places[stored] = l.place(&rec)
+		positions[stored] = l.position(&rec)
 	}
-	slices.SortFunc(records, func(a, b *record) int { return places[a].compare(places[b]) })
+	slices.SortFunc(records, func(a, b *record) int { return positions[a].compare(positions[b]) })
 	return records
 }

@@ -15,7 +15,8 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// withHistory is a tenant with the reloads "0" to "9": one a minute, of two apps, in turns of all that lists select by.
+// withHistory returns a tenant with the reloads "0" to "9", which were created one minute apart. They alternate in app,
+// status, partial and type, so that each query selects some of them.
 func withHistory(opts ...reloadstest.Option) *reloadstest.Tenant {
 	tenant := reloadstest.NewTenant(opts...)
 	statuses := []reloads.Status{reloads.StatusSucceeded, reloads.StatusFailed, reloads.StatusExceededLimit}
@@ -30,12 +31,12 @@ func withHistory(opts ...reloadstest.Option) *reloadstest.Tenant {
 	return tenant
 }
 
-// ids are those of the records on a page, in order.
-func ids(t *testing.T, a answer) string {
+// ids returns the concatenated IDs of the records on a page.
+func ids(t *testing.T, resp response) string {
 	t.Helper()
-	data, ok := a.body["data"].([]any)
+	data, ok := resp.body["data"].([]any)
 	if !ok {
-		t.Fatalf("status %d without data: %v", a.status, a.body)
+		t.Fatalf("status %d without data: %v", resp.status, resp.body)
 	}
 	var all string
 	for _, r := range data {
@@ -96,8 +97,8 @@ func TestLogsAreListedOnlyIfAskedFor(t *testing.T) {
 	}
 }
 
-// walk follows a link to the end of the list and returns the pages, each as its ids.
-func walk(t *testing.T, tenant *reloadstest.Tenant, query, rel string) (pages []string, last answer) {
+// walk follows the links named rel to the end of the list. It returns the IDs on each page, and the last response.
+func walk(t *testing.T, tenant *reloadstest.Tenant, query, rel string) (pages []string, last response) {
 	t.Helper()
 	for {
 		page := do(t, tenant, http.MethodGet, query, "")
@@ -137,7 +138,7 @@ func TestPagesForwardAndBackward(t *testing.T) {
 	}
 }
 
-// A reload that is added while somebody reads the pages shifts none of them.
+// A reload that is added between two requests does not shift the pages.
 func TestCursorsStayWhereTheyAre(t *testing.T) {
 	tenant := withHistory()
 	first := do(t, tenant, http.MethodGet, "?limit=4", "")
@@ -149,7 +150,7 @@ func TestCursorsStayWhereTheyAre(t *testing.T) {
 	}
 }
 
-// Records may be closer to each other than a millisecond, and their times in any zone.
+// The creation times of records may differ by less than a millisecond and may be in different time zones.
 func TestNoPageLosesARecord(t *testing.T) {
 	tenant := reloadstest.NewTenant()
 	created := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)

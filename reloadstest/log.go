@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// logPath tells the ids in the path of a full log; ok is false for any other path.
+// logPath returns the app ID and the reload ID in the path of a full log. ok is false for any other path.
 func logPath(r *http.Request) (app, id string, ok bool) {
 	_, path, found := strings.Cut(r.URL.EscapedPath(), "/api/v1/apps/")
 	segments := strings.Split(path, "/")
@@ -18,10 +18,10 @@ func logPath(r *http.Request) (app, id string, ok bool) {
 	return app, id, appErr == nil && idErr == nil && app != "" && id != ""
 }
 
-// serveLog answers with the full log. A reload has one when it has ended: "A detailed script progress log can be
-// downloaded when the reload is finished", as the log of the API page's example says. What the service answers before is
-// not known; here it is that of a reload that is not known, as for one of another app, and one without a log.
-func (t *Tenant) serveLog(r *http.Request) answer {
+// serveLog returns the full log of a reload. Only finished reloads have one: the example log in the API documentation says
+// "A detailed script progress log can be downloaded when the reload is finished". How the service responds before that is
+// not documented; the tenant responds with 404. It also does so for a reload without a log, and for a wrong app ID.
+func (t *Tenant) serveLog(r *http.Request) response {
 	app, id, _ := logPath(r)
 	rec := t.byID[id]
 	if rec == nil || rec.AppID != app {
@@ -36,5 +36,5 @@ func (t *Tenant) serveLog(r *http.Request) answer {
 		return notFound
 	}
 	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\n", "\r\n")
-	return answer{status: http.StatusOK, header: http.Header{"Content-Type": {"text/plain"}}, body: []byte(text)}
+	return response{status: http.StatusOK, header: http.Header{"Content-Type": {"text/plain"}}, body: []byte(text)}
 }

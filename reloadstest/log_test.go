@@ -13,14 +13,14 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// fullLog asks for a full log; the path is that below /api/v1/apps.
+// fullLog requests a full log. path is relative to /api/v1/apps.
 func fullLog(t *testing.T, tenant *reloadstest.Tenant, token, path string) *http.Response {
 	t.Helper()
 	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "https://x/api/v1/apps"+path, nil)
 	req.Header.Set("Authorization", "Bearer "+token)
-	answer := httptest.NewRecorder()
-	tenant.ServeHTTP(answer, req)
-	return answer.Result()
+	recorder := httptest.NewRecorder()
+	tenant.ServeHTTP(recorder, req)
+	return recorder.Result()
 }
 
 func TestTheFullLog(t *testing.T) {
@@ -34,7 +34,7 @@ func TestTheFullLog(t *testing.T) {
 		silent := tenant.AddReload(reloads.Reload{AppID: "gone", Status: reloads.StatusCanceled})
 		const path = "/app/reloads/logs/a%2Fb"
 		if got := fullLog(t, tenant, "user", path).StatusCode; r.ID != "a/b" || got != 404 {
-			t.Errorf("%s, which is not over: got %d, want 404", r.ID, got)
+			t.Errorf("%s, which is not finished: got %d, want 404", r.ID, got)
 		}
 		time.Sleep(time.Minute)
 		for _, c := range []struct {
@@ -72,7 +72,7 @@ func TestTheFullLog(t *testing.T) {
 	})
 }
 
-// Logs count against the limit of the lists.
+// Log requests and list requests share a rate limit.
 func TestTheFullLogIsOfTier1(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{})

@@ -2,48 +2,56 @@ package reloadstest
 
 import "time"
 
-// Metering is how requests are counted against a limit. Requests that are refused do not count.
+// Metering is the algorithm of a rate limit; see [WithMetering]. Requests that the rate limit refuses are not counted.
+// The zero value is SlidingWindow.
 type Metering int
 
-// The ways of metering.
+// The algorithms. Each allows a number of requests per period.
 const (
-	// SlidingWindow allows so many requests in any period.
+	// SlidingWindow allows the number of requests in any interval of one period.
 	SlidingWindow Metering = iota
-	// FixedWindow allows so many in each period; the periods are those of the clock.
+	// FixedWindow allows the number of requests in each window. Windows are one period long and aligned with the clock:
+	// with a period of one minute, a window begins at each full minute.
 	FixedWindow
-	// TokenBucket allows so many at once, and is full again after a period.
+	// TokenBucket allows a burst of the number of requests. An empty bucket is refilled evenly over one period.
 	TokenBucket
 )
 
-// meter counts the requests of a tier.
+// meter is the rate limit of a tier.
 type meter struct {
 	metering Metering
-	limit    int
+	limit    int // requests per period
 	period   time.Duration
 
-	starts []time.Time // SlidingWindow: the latest, at most limit; starts[oldest] is replaced next
+	// SlidingWindow: a ring of the latest request times. starts[oldest] is replaced next.
+	starts []time.Time
 	oldest int
-	window time.Time // FixedWindow: its begin
+	// FixedWindow: the begin of the current window, and the requests in it.
+	window time.Time
 	count  int
-	tokens float64 // TokenBucket
+	// TokenBucket: the tokens in the bucket at the time filled.
+	tokens float64
 	filled time.Time
 }
 
-// newMeters makes the tiers of the service: 1000 a period for List, Get and Log together, 50 for each of the others.
+// newMeters returns the rate limits of the service: List, Get and Log share one, Trigger and Cancel have one each.
 func newMeters(m Metering, period time.Duration) map[Operation]*meter {
 	tier := func(limit int) *meter {
 		return &meter{metering: m, limit: limit, period: period, tokens: float64(limit)}
 	}
-	read := tier(reads)
-	return map[Operation]*meter{List: read, Get: read, Log: read, Trigger: tier(specials), Cancel: tier(specials)}
+	tier1 := tier(tier1Limit)
+	return map[Operation]*meter{List: tier1, Get: tier1, Log: tier1, Trigger: tier(specialLimit), Cancel: tier(specialLimit)}
 }
 
+// The limits of the service in requests per period. They are repeated here instead of imported, so that the tests of
+// package reloads notice a wrong limit there.
 const (
-	reads    = 1000
-	specials = 50
+	tier1Limit   = 1000
+	specialLimit = 50
 )
 
-// take counts a request, or tells how long to wait if there were too many.
+// take counts a request. If the limit is reached, take returns how long to wait for the next request, and does not count
+// this one.
 func (m *meter) take(now time.Time) (wait time.Duration) {
 	if m.period <= 0 {
 		return 0

@@ -16,7 +16,7 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// signIn asks for a token; it returns the status, the body without the token, and the token.
+// signIn requests a token. It returns the status code, the body without the token, and the token.
 func signIn(t *testing.T, tenant *reloadstest.Tenant, contentType, body string) (status int, text, token string) {
 	t.Helper()
 	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "https://x/oauth/token", strings.NewReader(body))
@@ -62,7 +62,7 @@ func TestSigningIn(t *testing.T) {
 				t.Errorf("%s: %d %s, want %d %s", c.body, status, text, c.status, c.text)
 			}
 		}
-		// What was kept of it has no secret, and the token.
+		// The tenant stores neither the secret nor a token in a form that can be printed.
 		if kept := fmt.Sprintf("%+v %#v", tenant.Requests(), tenant); strings.Contains(kept, "test-secret") || strings.Contains(kept, "test-oauth-token") {
 			t.Error("the tenant keeps a secret")
 		}
@@ -70,7 +70,7 @@ func TestSigningIn(t *testing.T) {
 			t.Errorf("%d requests, the first is %+v", n, tenant.Requests()[0])
 		}
 
-		// The tokens live as long as they said, and then make room for others.
+		// A token expires after its lifetime. Expired tokens do not count toward MaxTokens.
 		time.Sleep(time.Hour)
 		_, _, token := signIn(t, tenant, asForm, "grant_type=client_credentials&client_id=c&client_secret=test-secret")
 		var statuses []int
@@ -90,7 +90,7 @@ func TestSigningIn(t *testing.T) {
 	})
 }
 
-// statusWith is what a list answers to the token.
+// statusWith returns the status code of a list request with the token.
 func statusWith(t *testing.T, tenant *reloadstest.Tenant, token string) int {
 	t.Helper()
 	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "https://x/api/v1/reloads", nil)

@@ -11,44 +11,49 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// App is the script that the reloads of an app go by.
+// App is the script of an app: it determines how the reloads of the app proceed and end. With the zero App, a reload
+// succeeds immediately.
 type App struct {
-	// QueueFor is how long a reload is QUEUED.
+	// QueueFor is how long a reload is QUEUED. 0 means that it starts immediately.
 	QueueFor time.Duration
-	// RunFor is how long it is RELOADING after that.
+	// RunFor is how long a reload is RELOADING after that. 0 means that it finishes as soon as it starts.
 	RunFor time.Duration
-	// CancelFor is how long it is CANCELING once it is cancelled while it is RELOADING.
+	// CancelFor is how long a reload is CANCELING if it is canceled while it is RELOADING. 0 means that it is CANCELED
+	// immediately. A QUEUED reload is always CANCELED immediately.
 	CancelFor time.Duration
-	// Outcome is the status that it ends in. "" means SUCCEEDED.
+	// Outcome is the terminal status of a reload that is not canceled. "" means SUCCEEDED.
 	Outcome reloads.Status
-	// ErrorCode and ErrorMessage are those of a reload that ends as FAILED.
+	// ErrorCode and ErrorMessage are set in a reload that finishes as FAILED.
 	ErrorCode, ErrorMessage string
-	// Log is the log of a reload that has ended. "" means a summary as the service writes it.
+	// Log is the log in the record of a finished reload. "" means a summary in the format of the service.
 	Log string
-	// FullLog is the full log of a reload that has ended, with any ends of lines: they are sent as CRLF. "" means Log.
+	// FullLog is the full log of a finished reload. Lines may end with LF or CRLF; the tenant sends CRLF. "" means the
+	// same text as Log.
 	FullLog string
-	// Quota is how many reloads may be triggered; one more is refused. 0 means any number.
+	// Quota is how many reloads of the app may be triggered in total. Further triggers get a 403 response with code
+	// RELOADS-013. 0 means no limit.
 	Quota int
 }
 
-// app is an app of the tenant.
+// app is an app of a tenant.
 type app struct {
 	script    App
-	triggered int     // against its quota
-	last      *record // triggered
+	triggered int     // how many reloads count toward the quota
+	last      *record // the most recently triggered reload; nil if there is none
 }
 
+// pending reports whether the app has a reload that is not finished.
 func (a *app) pending(now time.Time) bool { return a.last != nil && a.last.active(now) }
 
-// record is a reload. What changes with time is worked out when somebody looks.
+// record is a reload. Its current state is computed when a request needs it; see at.
 type record struct {
 	reloads.Reload
-	script    App
-	scripted  bool      // false: Reload is as it was added
-	cancelled time.Time // when that was asked for; zero if it was not
+	script     App
+	scripted   bool      // false: the reload was added by AddReload and does not change
+	canceledAt time.Time // when a cancel was requested; zero if none was
 }
 
-// add makes a record. An id is as long as the service's and grows with time.
+// add stores a new record. A generated ID has the length of the service's IDs, and later IDs sort after earlier ones.
 func (t *Tenant) add(r reloads.Reload, script App, scripted bool) *record {
 	if r.ID == "" {
 		for r.ID == "" || t.byID[r.ID] != nil {
@@ -87,27 +92,27 @@ func (rec *record) active(now time.Time) bool {
 	return !r.Ended()
 }
 
-// at is the record as it is at a time.
+// at returns the state of the reload at the given time.
 func (rec *record) at(now time.Time) reloads.Reload {
 	r := rec.Reload
 	if !rec.scripted {
 		return r
 	}
-	start := r.CreationTime.Add(rec.script.QueueFor).Truncate(time.Millisecond) // as all times of the tenant
+	start := r.CreationTime.Add(rec.script.QueueFor).Truncate(time.Millisecond) // the precision of all times in records
 	end := start.Add(rec.script.RunFor).Truncate(time.Millisecond)
-	canceled := rec.cancelled // the time at which it is done
+	canceled := rec.canceledAt // when the reload becomes CANCELED
 	if !canceled.IsZero() && !canceled.Before(start) {
 		canceled = canceled.Add(rec.script.CancelFor).Truncate(time.Millisecond)
 	}
 	switch {
-	case !rec.cancelled.IsZero() && !now.Before(canceled):
+	case !rec.canceledAt.IsZero() && !now.Before(canceled):
 		r.Status, r.EndTime = reloads.StatusCanceled, canceled
 		if !canceled.Before(start) {
 			r.StartTime = start
 		}
 	case now.Before(start):
 		r.Status = reloads.StatusQueued
-	case !rec.cancelled.IsZero():
+	case !rec.canceledAt.IsZero():
 		r.Status, r.StartTime = reloads.StatusCanceling, start
 	case now.Before(end):
 		r.Status, r.StartTime = reloads.StatusReloading, start
@@ -118,7 +123,7 @@ func (rec *record) at(now time.Time) reloads.Reload {
 	return r
 }
 
-// finish sets what a reload has that ended by its script.
+// finish sets the fields of a reload that finished without being canceled.
 func (rec *record) finish(r *reloads.Reload) {
 	r.Status = rec.script.Outcome
 	summary := "Reload failed"
@@ -136,14 +141,14 @@ func (rec *record) finish(r *reloads.Reload) {
 	}
 }
 
-// cancel cancels the reload as far as it can still be; the status is what the answer tells, "" if it cannot.
+// cancel cancels the reload and returns its new status. It returns "" if the reload cannot be canceled.
 func (rec *record) cancel(now time.Time) reloads.Status {
 	r := rec.at(now)
 	if r.Ended() || !rec.scripted {
 		return ""
 	}
-	if rec.cancelled.IsZero() {
-		rec.cancelled = now
+	if rec.canceledAt.IsZero() {
+		rec.canceledAt = now
 	}
 	if r.Status == reloads.StatusQueued {
 		return reloads.StatusCanceled
@@ -151,14 +156,15 @@ func (rec *record) cancel(now time.Time) reloads.Status {
 	return reloads.StatusCanceling
 }
 
-// lateTrigger is a trigger that takes effect only after its request is gone.
+// lateTrigger is a trigger that takes effect after its connection was lost; see [Fault.EffectAfter].
 type lateTrigger struct {
 	at  time.Time
 	req reloads.Request
 }
 
-// delayTrigger makes a trigger take effect later, if it is one that may.
-func (t *Tenant) delayTrigger(r *http.Request, body []byte, after time.Duration) {
+// scheduleTrigger schedules a trigger to take effect later. It does nothing if the request is not a valid and allowed
+// trigger.
+func (t *Tenant) scheduleTrigger(r *http.Request, body []byte, after time.Duration) {
 	if op, _, _ := route(r); op != Trigger {
 		return
 	}
@@ -171,23 +177,23 @@ func (t *Tenant) delayTrigger(r *http.Request, body []byte, after time.Duration)
 	slices.SortStableFunc(t.late, func(a, b lateTrigger) int { return a.at.Compare(b.at) })
 }
 
-// settle lets the late triggers take effect that are due.
-func (t *Tenant) settle() {
+// applyLateTriggers applies the late triggers that are due, as of the times at which they were due.
+func (t *Tenant) applyLateTriggers() {
 	now := t.now()
 	t.late = slices.DeleteFunc(t.late, func(l lateTrigger) bool {
 		if l.at.After(now) {
 			return false
 		}
-		if a := t.apps[l.req.AppID]; a != nil && !a.pending(l.at) && !a.overQuota() {
+		if a := t.apps[l.req.AppID]; a != nil && !a.pending(l.at) && !a.quotaExceeded() {
 			t.trigger(l.req, l.at)
 		}
 		return true
 	})
 }
 
-func (a *app) overQuota() bool { return a.script.Quota > 0 && a.triggered >= a.script.Quota }
+func (a *app) quotaExceeded() bool { return a.script.Quota > 0 && a.triggered >= a.script.Quota }
 
-// trigger makes the record of a trigger.
+// trigger adds the reload of a trigger. The app must exist.
 func (t *Tenant) trigger(req reloads.Request, created time.Time) *record {
 	return t.add(reloads.Reload{
 		AppID: req.AppID, Type: reloads.TypeExternal, Partial: req.Partial, Weight: max(1, req.Weight),

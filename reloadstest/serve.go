@@ -17,72 +17,78 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// Operation is an endpoint of the API.
+// Operation identifies an endpoint of the API. The empty string means every operation in a [Fault], and an unknown endpoint
+// in a [Request].
 type Operation string
 
-// The operations. "" in a [Fault] is any of them, in a [Request] none.
+// The operations.
 const (
 	List    Operation = "list"
 	Get     Operation = "get"
 	Trigger Operation = "trigger"
 	Cancel  Operation = "cancel"
-	Log     Operation = "log"   // the full log, of the Apps API
-	SignIn  Operation = "token" // /oauth/token
+	Log     Operation = "log"   // the full log of a reload, an endpoint of the Apps API
+	SignIn  Operation = "token" // POST /oauth/token
 )
 
-// Request is a request that was received. It has no header, so no token.
+// Request is a request that the tenant received. It has no header, so that it contains no token.
 type Request struct {
-	Time         time.Time // when it was received, by the clock of the process
-	Operation    Operation // "" if the path or method is none of the API's
-	Method, Path string    // the path as it was sent, escaped
-	Query        string
-	Body         []byte // with the values of variables replaced by "REDACTED"
-	Status       int    // of the answer; 0 if the connection was lost
+	Time      time.Time // when the request was received, by the clock of the process
+	Operation Operation // "" if the path or the method is not part of the API
+	Method    string
+	Path      string // as it was sent, with escapes
+	Query     string // as it was sent, without the question mark
+	// Body is the body of the request. The values of reload variables are replaced by "REDACTED". It is nil if the body
+	// is not a JSON object, or if the request was sent to /oauth/token and may contain a secret.
+	Body []byte
+	// Status is the status code of the response. It is 0 while the request is being handled, and if a [Fault] made the
+	// connection fail.
+	Status int
 }
 
-// answer is what is sent back.
-type answer struct {
+// response is the response to a request.
+type response struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-func jsonAnswer(status int, v any) answer {
+func jsonResponse(status int, v any) response {
 	body, err := json.Marshal(v)
 	if err != nil {
-		return refuse(http.StatusInternalServerError, "HTTP-500", "Internal server error", err.Error())
+		return errorResponse(http.StatusInternalServerError, "HTTP-500", "Internal server error", err.Error())
 	}
-	return answer{status: status, body: body}
+	return response{status: status, body: body}
 }
 
-// refuse is an answer with the API's error body.
-func refuse(status int, code, title, detail string) answer {
-	return jsonAnswer(status, map[string]any{
+// errorResponse returns a response with an error body of the API.
+func errorResponse(status int, code, title, detail string) response {
+	return jsonResponse(status, map[string]any{
 		"errors": []map[string]string{{"code": code, "title": title, "detail": detail}},
 	})
 }
 
-func badRequest(format string, args ...any) answer {
-	return refuse(http.StatusBadRequest, "HTTP-400", "Bad request", fmt.Sprintf(format, args...))
+func badRequest(format string, args ...any) response {
+	return errorResponse(http.StatusBadRequest, "HTTP-400", "Bad request", fmt.Sprintf(format, args...))
 }
 
 var (
-	unauthorized = refuse(http.StatusUnauthorized, string(reloads.CodeUnauthorized), "Unauthorized",
+	unauthorized = errorResponse(http.StatusUnauthorized, string(reloads.CodeUnauthorized), "Unauthorized",
 		"The token is invalid or not provided.")
-	notFound = refuse(http.StatusNotFound, "HTTP-404", "Not found",
+	notFound = errorResponse(http.StatusNotFound, "HTTP-404", "Not found",
 		"The specified reload record could not be found.")
-	notAllowed = refuse(http.StatusForbidden, string(reloads.CodeForbidden), "Forbidden",
-		"The token does not allow it.")
-	overQuota = refuse(http.StatusForbidden, string(reloads.CodeQuotaExceeded), "Forbidden",
+	forbidden = errorResponse(http.StatusForbidden, string(reloads.CodeForbidden), "Forbidden",
+		"The token does not allow this request.")
+	quotaExceeded = errorResponse(http.StatusForbidden, string(reloads.CodeQuotaExceeded), "Forbidden",
 		"The reload frequency quota has been met.")
-	notActive = refuse(http.StatusConflict, "HTTP-409", "Conflict",
+	notCancelable = errorResponse(http.StatusConflict, "HTTP-409", "Conflict",
 		"The reload is not in a cancellable state.")
-	pending = refuse(http.StatusTooManyRequests, string(reloads.CodeReloadPending), "Too many requests",
+	reloadPending = errorResponse(http.StatusTooManyRequests, string(reloads.CodeReloadPending), "Too many requests",
 		"A pending reload request already exists for this app.")
 )
 
-// route tells the operation of a request, and the id in its path. The API is found behind any prefix. allow names the
-// methods that the path has, "" if there is no such path.
+// route returns the operation of a request, the ID in its path, and the methods that the path supports. op is "" if the
+// method is not supported; allow is "" if the path is unknown. The path may begin with any prefix.
 func route(r *http.Request) (op Operation, id, allow string) {
 	if isTokenPath(r) {
 		return map[string]Operation{http.MethodPost: SignIn}[r.Method], "", http.MethodPost
@@ -106,7 +112,7 @@ func route(r *http.Request) (op Operation, id, allow string) {
 	return ops[r.Method], id, strings.Join(slices.Sorted(maps.Keys(ops)), ", ")
 }
 
-// role is what the token of a request allows; false if there is none, or none that is known.
+// role returns the role of the token in a request. It returns false if the request has no token or an unknown one.
 func (t *Tenant) role(r *http.Request) (Role, bool) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	hash := sha256.Sum256([]byte(token))
@@ -117,32 +123,33 @@ func (t *Tenant) role(r *http.Request) (Role, bool) {
 	return role, known && strings.EqualFold(scheme, "Bearer")
 }
 
-// admit counts a request against the limit of its tier. If it may not be served, ok is false, and refusal the answer.
-func (t *Tenant) admit(r *http.Request, op Operation) (role Role, refusal answer, ok bool) {
+// admit checks the token of a request and counts the request against its rate limit. If ok is false, the request must not
+// be served, and refusal is the response.
+func (t *Tenant) admit(r *http.Request, op Operation) (role Role, refusal response, ok bool) {
 	role, known := t.role(r)
 	if !known || role == Expired {
 		return role, unauthorized, false
 	}
 	if wait := t.meters[op].take(time.Now()); wait > 0 {
 		seconds := strconv.Itoa(int((wait + time.Second - 1) / time.Second))
-		a := refuse(http.StatusTooManyRequests, string(reloads.CodeRateLimited), "API rate limit reached.",
+		resp := errorResponse(http.StatusTooManyRequests, string(reloads.CodeRateLimited), "API rate limit reached.",
 			"You need to wait "+seconds+" seconds until limit is lifted.")
-		a.header = http.Header{"Retry-After": {seconds}}
-		return role, a, false
+		resp.header = http.Header{"Retry-After": {seconds}}
+		return role, resp, false
 	}
-	return role, notAllowed, role != Forbidden
+	return role, forbidden, role != Forbidden
 }
 
-// serve answers a request by the rules of the service. The lock is held.
-func (t *Tenant) serve(r *http.Request, body []byte) answer {
+// serve handles a request by the rules of the service. The caller must hold the lock.
+func (t *Tenant) serve(r *http.Request, body []byte) response {
 	op, id, allow := route(r)
 	switch {
 	case allow == "":
-		return refuse(http.StatusNotFound, "HTTP-404", "Not found", "There is no such endpoint.")
+		return errorResponse(http.StatusNotFound, "HTTP-404", "Not found", "The endpoint does not exist.")
 	case op == "":
-		a := refuse(http.StatusMethodNotAllowed, "HTTP-405", "Method not allowed", "The endpoint has "+allow+" only.")
-		a.header = http.Header{"Allow": {allow}}
-		return a
+		resp := errorResponse(http.StatusMethodNotAllowed, "HTTP-405", "Method not allowed", "Supported methods: "+allow+".")
+		resp.header = http.Header{"Allow": {allow}}
+		return resp
 	}
 	if op == SignIn {
 		return t.serveToken(r, body)
@@ -151,7 +158,7 @@ func (t *Tenant) serve(r *http.Request, body []byte) answer {
 	if !ok {
 		return refusal
 	}
-	t.settle()
+	t.applyLateTriggers()
 	switch op {
 	case List:
 		return t.list(r, role)
@@ -160,7 +167,7 @@ func (t *Tenant) serve(r *http.Request, body []byte) answer {
 		if rec == nil {
 			return notFound
 		}
-		return jsonAnswer(http.StatusOK, t.linked(r, rec.at(t.now())))
+		return jsonResponse(http.StatusOK, t.withLink(r, rec.at(t.now())))
 	case Trigger:
 		return t.serveTrigger(r, body)
 	case Log:
@@ -172,22 +179,22 @@ func (t *Tenant) serve(r *http.Request, body []byte) answer {
 	}
 	switch status := rec.cancel(t.now()); status {
 	case "":
-		return notActive
+		return notCancelable
 	case reloads.StatusCanceled:
-		return answer{status: http.StatusNoContent}
+		return response{status: http.StatusNoContent}
 	default:
-		return jsonAnswer(http.StatusAccepted, map[string]reloads.Status{"status": status})
+		return jsonResponse(http.StatusAccepted, map[string]reloads.Status{"status": status})
 	}
 }
 
-// linked is a record with its link.
-func (t *Tenant) linked(r *http.Request, rec reloads.Reload) reloads.Reload {
-	rec.Links.Self.Href = t.base(r) + "/" + rec.ID
+// withLink returns rec with its link, as it appears in the response to r.
+func (t *Tenant) withLink(r *http.Request, rec reloads.Reload) reloads.Reload {
+	rec.Links.Self.Href = t.listURL(r) + "/" + rec.ID
 	return rec
 }
 
-// base is the address of the list, as links have it.
-func (t *Tenant) base(r *http.Request) string {
+// listURL returns the URL of the list, as it appears in the links of the response to r.
+func (t *Tenant) listURL(r *http.Request) string {
 	prefix, _, _ := strings.Cut(r.URL.EscapedPath(), "/api/v1/reloads")
 	path := prefix + "/api/v1/reloads"
 	if t.relativeLinks {
@@ -204,33 +211,36 @@ func (t *Tenant) base(r *http.Request) string {
 	return scheme + host + path
 }
 
-// ServeHTTP answers as the tenant does, and misbehaves as the faults say.
+// ServeHTTP implements [http.Handler]. It handles the paths of the API after any prefix, and /oauth/token. If a [Fault]
+// makes the connection fail, ServeHTTP panics with [http.ErrAbortHandler], so that the server closes the connection. It
+// reads at most 1 MiB of a body.
 func (t *Tenant) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	if err != nil {
-		panic(http.ErrAbortHandler) // there is nobody left to answer
+		panic(http.ErrAbortHandler) // the client closed the connection
 	}
-	a, cut, ok := t.handle(r, body)
+	resp, cut, ok := t.handle(r, body)
 	if !ok {
-		panic(http.ErrAbortHandler) // how net/http is told to drop the connection
+		panic(http.ErrAbortHandler) // makes net/http close the connection
 	}
-	for name, values := range a.header {
+	for name, values := range resp.header {
 		w.Header()[name] = values
 	}
-	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
-	if a.status == http.StatusNoContent {
+	w.Header().Set("Content-Length", strconv.Itoa(len(resp.body)))
+	if resp.status == http.StatusNoContent {
 		w.Header().Del("Content-Length")
 	}
-	w.WriteHeader(a.status)
-	if cut >= 0 && cut < len(a.body) {
-		_, _ = w.Write(a.body[:cut])
+	w.WriteHeader(resp.status)
+	if cut >= 0 && cut < len(resp.body) {
+		_, _ = w.Write(resp.body[:cut])
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
-	_, _ = w.Write(a.body)
+	_, _ = w.Write(resp.body)
 }
 
-// RoundTrip answers a request to any host, in memory.
+// RoundTrip implements [http.RoundTripper]. It handles a request to any host in memory, without a network connection. It
+// returns an error if the context of the request ends or if a [Fault] makes the connection fail.
 func (t *Tenant) RoundTrip(r *http.Request) (*http.Response, error) {
 	var body []byte
 	if r.Body != nil {
@@ -244,24 +254,26 @@ func (t *Tenant) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
-	a, cut, ok := t.handle(r, body)
+	resp, cut, ok := t.handle(r, body)
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
 	if !ok {
-		return nil, errLost
+		return nil, errConnectionLost
 	}
-	resp := &http.Response{
-		Status: fmt.Sprintf("%d %s", a.status, http.StatusText(a.status)), StatusCode: a.status,
+	httpResp := &http.Response{
+		Status: fmt.Sprintf("%d %s", resp.status, http.StatusText(resp.status)), StatusCode: resp.status,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: a.header, ContentLength: int64(len(a.body)), Request: r,
-		Body: io.NopCloser(bytes.NewReader(a.body)),
+		Header: resp.header, ContentLength: int64(len(resp.body)), Request: r,
+		Body: io.NopCloser(bytes.NewReader(resp.body)),
 	}
-	if cut >= 0 && cut < len(a.body) {
-		resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(a.body[:cut]), errReader{io.ErrUnexpectedEOF}))
+	if cut >= 0 && cut < len(resp.body) {
+		httpResp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(resp.body[:cut]), errReader{io.ErrUnexpectedEOF}))
 	}
-	return resp, nil
+	return httpResp, nil
 }
+
+// errReader is a reader that fails.
 
 type errReader struct{ err error }
 

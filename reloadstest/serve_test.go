@@ -23,10 +23,10 @@ func TestATokenNeedsItsScheme(t *testing.T) {
 	} {
 		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "https://x/api/v1/reloads", nil)
 		req.Header.Set("Authorization", header)
-		answer := httptest.NewRecorder()
-		reloadstest.NewTenant().ServeHTTP(answer, req)
-		if scheme, _, _ := strings.Cut(header, " "); answer.Code != want {
-			t.Errorf("%s: got %d, want %d", scheme, answer.Code, want)
+		recorder := httptest.NewRecorder()
+		reloadstest.NewTenant().ServeHTTP(recorder, req)
+		if scheme, _, _ := strings.Cut(header, " "); recorder.Code != want {
+			t.Errorf("%s: got %d, want %d", scheme, recorder.Code, want)
 		}
 	}
 }
@@ -50,7 +50,7 @@ func TestAnIDMayHoldASlash(t *testing.T) {
 	}
 }
 
-// A handler that waits is left by a client that is gone, so that a server can be closed.
+// A handler that is waiting returns when the client cancels the request. Otherwise the server could not be closed.
 func TestADelayEndsWithTheRequest(t *testing.T) {
 	t.Parallel()
 	tenant := newTenant(reloadstest.App{})
@@ -72,7 +72,7 @@ func TestADelayEndsWithTheRequest(t *testing.T) {
 	}
 }
 
-// Whoever triggers first wins; the others are told of the pending reload.
+// Of several concurrent triggers one succeeds; the others get 429 because a reload is pending.
 func TestConcurrentTriggersMakeOneReload(t *testing.T) {
 	t.Parallel()
 	tenant := newTenant(reloadstest.App{QueueFor: time.Hour})
@@ -93,6 +93,6 @@ func TestConcurrentTriggersMakeOneReload(t *testing.T) {
 		statuses[r.Status]++
 	}
 	if len(tenant.Reloads()) != 1 || statuses[201] != 1 || statuses[429] != 19 {
-		t.Errorf("%d reloads, answers %v", len(tenant.Reloads()), statuses)
+		t.Errorf("%d reloads, status codes %v", len(tenant.Reloads()), statuses)
 	}
 }

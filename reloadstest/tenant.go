@@ -1,11 +1,12 @@
-// Package reloadstest has a fake tenant of the Reloads API, for the tests of programs that use package reloads.
+// Package reloadstest provides a fake tenant of the Reloads API. It is for testing programs that use package reloads.
 //
-// A [Tenant] is an [http.Handler] and an in-memory [http.RoundTripper]. It keeps the rules of the service: the states
-// of a reload, one pending reload per app, quotas, filters, order, cursors, rate limits, roles and the bodies of
-// errors. What is not known of the service, such as the code of a 404, is the platform's general form ("HTTP-404").
+// A [Tenant] is both an [http.Handler] and an [http.RoundTripper] that works in memory. It follows the rules of the
+// service: the statuses of a reload, one pending reload per app, quotas, filters, sorting, cursors, rate limits, roles
+// and error bodies. Where the API documentation does not specify an error code, the tenant uses the general form of the
+// platform, such as HTTP-404.
 //
-// It does nothing by itself: the state of a reload follows from the time at which somebody looks. So it works
-// inside [testing/synctest], where a reload of three hours takes no time.
+// A Tenant does nothing in the background. It computes the status of a reload from the current time when it handles a
+// request. It therefore works inside a [testing/synctest] bubble, where a reload of three hours takes no time.
 package reloadstest
 
 import (
@@ -19,64 +20,72 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// DefaultToken is the token that every tenant knows, a TenantAdmin's. It is no secret.
+// DefaultToken is a token that every tenant accepts. Its role is TenantAdmin, unless [WithToken] sets another one. It is
+// not a secret.
 const DefaultToken = "test-token-of-a-tenant-admin"
 
-// Role is what a token allows.
+// Role determines which requests a token allows. The zero value is TenantAdmin.
 type Role int
 
 // The roles.
 const (
-	TenantAdmin Role = iota // everything
-	User                    // everything but a list without appId: 400
-	Forbidden               // nothing: 403, RELOADS-003
-	Expired                 // nothing: 401
+	// TenantAdmin allows every request.
+	TenantAdmin Role = iota
+	// User allows every request except a list without appId, which gets a 400 response.
+	User
+	// Forbidden allows no request. The response is 403 with code RELOADS-003.
+	Forbidden
+	// Expired allows no request. The response is 401.
+	Expired
 )
 
-// Tenant is a fake tenant. It is made by [NewTenant] and safe for concurrent use; there is nothing to close.
+// Tenant is a fake tenant. Create one with [NewTenant]; the zero value is not usable. It is safe for concurrent use and
+// does not need to be closed.
 type Tenant struct {
-	skew          time.Duration
+	clockOffset   time.Duration // the tenant's clock minus the clock of the process
 	relativeLinks bool
-	roles         map[[sha256.Size]byte]Role // by the hash of the token, so that nothing can print one
+	roles         map[[sha256.Size]byte]Role // by hash of the token, so that printing a Tenant reveals no token
 
 	mu       sync.Mutex
 	apps     map[string]*app
-	records  []*record // by time of creation
-	byID     map[string]*record
-	byApp    map[string][]*record
-	late     []lateTrigger
-	faults   []*Fault
+	records  []*record            // in order of creation time, then ID
+	byID     map[string]*record   // the same records by reload ID
+	byApp    map[string][]*record // the same records by app ID, in the same order
+	late     []lateTrigger        // in the order in which they take effect
+	faults   []*Fault             // not used up yet, in the order in which they were injected
 	meters   map[Operation]*meter
 	requests []Request
-	lastID   int
+	lastID   int // the number in the most recent generated reload ID
 	oauth    map[string]*oauthClient
-	expires  map[[sha256.Size]byte]time.Time // of the tokens that were issued, by their hash
-	issued   int
+	expires  map[[sha256.Size]byte]time.Time // expiry of each token issued by OAuth2, by hash of the token
+	issued   int                             // how many tokens were issued
 }
 
-// Option sets up a [Tenant].
+// Option configures a [Tenant].
 type Option func(*Tenant)
 
-// WithToken adds a token of a role.
+// WithToken makes the tenant accept token, with the given role. If a token is given more than once, the last role
+// counts; this includes [DefaultToken].
 func WithToken(token string, role Role) Option {
 	return func(t *Tenant) { t.roles[sha256.Sum256([]byte(token))] = role }
 }
 
-// WithClockSkew sets the tenant's clock, so its Date headers and the times of its records, ahead by d; behind if d is
-// negative.
-func WithClockSkew(d time.Duration) Option { return func(t *Tenant) { t.skew = d } }
+// WithClockSkew sets the tenant's clock ahead of the clock of the process by d, or behind it if d is negative. The clock
+// determines the Date headers and the times in reloads. The default is 0.
+func WithClockSkew(d time.Duration) Option { return func(t *Tenant) { t.clockOffset = d } }
 
-// WithRelativeLinks writes links as paths. Without it they are whole URLs.
+// WithRelativeLinks makes the links in responses paths without a scheme and host. By default, they are absolute URLs.
 func WithRelativeLinks() Option { return func(t *Tenant) { t.relativeLinks = true } }
 
-// WithMetering sets how, and over which period, the tenant counts requests against its limits; see [Metering]. The
-// default is SlidingWindow over one minute. A period of 0 or less limits nothing. All tokens are one user's, so they
-// share the limits.
+// WithMetering sets the algorithm and the period of the rate limits. In each period the tenant accepts 1000 List, Get and
+// Log requests together, 50 Trigger requests and 50 Cancel requests. The default is [SlidingWindow] over one minute. A
+// period of 0 or less disables the rate limits. All tokens share the limits, as if they belonged to one user. Signing in
+// is not limited.
 func WithMetering(m Metering, period time.Duration) Option {
 	return func(t *Tenant) { t.meters = newMeters(m, period) }
 }
 
-// NewTenant returns a tenant without apps.
+// NewTenant returns a tenant without apps and reloads.
 func NewTenant(opts ...Option) *Tenant {
 	t := &Tenant{
 		roles:   map[[sha256.Size]byte]Role{},
@@ -97,9 +106,10 @@ func NewTenant(opts ...Option) *Tenant {
 // Token returns [DefaultToken].
 func (t *Tenant) Token() string { return DefaultToken }
 
-// NewClient returns a client of the tenant that uses the default token and no socket. It polls every 10 ms at first,
-// so that tests in real time do not wait; opts come after that and may say otherwise. As with other mistakes in
-// the setup of a test, an option that is refused panics.
+// NewClient returns a client of the tenant. It authenticates with [DefaultToken] and calls the tenant in memory, without a
+// network connection. Its minimum poll interval is 10 ms, so that tests in real time are fast. The options in opts are
+// applied last and override these settings. NewClient panics if an option is invalid, because that is a mistake in the
+// test.
 func (t *Tenant) NewClient(opts ...reloads.Option) *reloads.Client {
 	opts = slices.Concat([]reloads.Option{
 		reloads.WithHTTPClient(&http.Client{Transport: t}),
@@ -112,12 +122,12 @@ func (t *Tenant) NewClient(opts ...reloads.Option) *reloads.Client {
 	return client
 }
 
-// AddApp adds an app whose reloads go by a script; the zero App succeeds at once. A script that is given again holds
-// for the reloads that are triggered from then on.
+// AddApp adds an app whose reloads behave as script says. With the zero App, every reload succeeds immediately. Calling
+// AddApp again with the same id replaces the script for reloads that are triggered later. Reloads that exist keep theirs.
 func (t *Tenant) AddApp(id string, script App) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.settle() // what was triggered before goes by the script of its time
+	t.applyLateTriggers() // triggers that took effect before this call use the previous script
 	if a := t.apps[id]; a != nil {
 		a.script = script
 		return
@@ -125,22 +135,27 @@ func (t *Tenant) AddApp(id string, script App) {
 	t.apps[id] = &app{script: script}
 }
 
-// AddReload adds a record to the history and returns it; what it lacks of an id, tenant, user and time of creation is
-// made up. Otherwise it stays as it is: one that is active never ends, cannot be cancelled, and is no pending reload of
-// its app, which need not have been added. An id that is given must be a new one. See [Tenant.Trigger] for a reload
-// that goes by its app's script.
+// AddReload adds a reload to the history and returns it. A missing ID, TenantID, UserID or CreationTime is generated. If r
+// has an ID, it must be unique; AddReload does not check that. The app does not need to exist.
+//
+// The added reload never changes. If its status is not terminal, it never finishes, it cannot be canceled, and it does
+// not count as a pending reload of its app. Use [Tenant.Trigger] for a reload that follows the script of its app.
 func (t *Tenant) AddReload(r reloads.Reload) reloads.Reload {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.add(r, App{}, false).Reload
 }
 
-// Trigger triggers a reload of an app as somebody else would, in the hub: r says what is different about it. It reports
-// false if the app is unknown or has a pending reload. It counts against the app's quota, but is not refused by it.
+// Trigger triggers a reload of an app without a request, as another user would in the hub. The reload follows the script
+// of the app. Fields that the script does not determine, such as ID or ResourceID, are taken from r. If r has no Type, it
+// is "hub"; if r has no UserID, it is "SomebodyElse".
+//
+// Trigger returns false if the app does not exist or has a pending reload. The reload counts toward the quota of the app,
+// but Trigger also works when the quota is used up.
 func (t *Tenant) Trigger(appID string, r reloads.Reload) (reloads.Reload, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.settle()
+	t.applyLateTriggers()
 	a := t.apps[appID]
 	if a == nil || a.pending(t.now()) {
 		return reloads.Reload{}, false
@@ -156,11 +171,11 @@ func (t *Tenant) Trigger(appID string, r reloads.Reload) (reloads.Reload, bool) 
 	return rec.at(t.now()), true
 }
 
-// Reloads returns all records as they are now, in the order of their creation.
+// Reloads returns all reloads in their current state, in order of their creation times. The caller owns the result.
 func (t *Tenant) Reloads() []reloads.Reload {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.settle()
+	t.applyLateTriggers()
 	now := t.now()
 	all := make([]reloads.Reload, 0, len(t.records))
 	for _, rec := range t.records {
@@ -169,12 +184,15 @@ func (t *Tenant) Reloads() []reloads.Reload {
 	return all
 }
 
-// Requests returns what was received, oldest first.
+// Requests returns all requests that the tenant received, oldest first. It includes requests that were refused or hit by
+// a [Fault]. The caller owns the slice, but must not modify the bodies.
 func (t *Tenant) Requests() []Request {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.requests)
 }
 
-// now is the time by the tenant's clock, in the milliseconds that its records have.
-func (t *Tenant) now() time.Time { return time.Now().Add(t.skew).UTC().Truncate(time.Millisecond) }
+// now returns the time of the tenant's clock. All times in records have a precision of one millisecond.
+func (t *Tenant) now() time.Time {
+	return time.Now().Add(t.clockOffset).UTC().Truncate(time.Millisecond)
+}

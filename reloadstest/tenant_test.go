@@ -18,22 +18,23 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// The tests here hold the tenant to the API's reference page, in raw HTTP and JSON: the client is not asked.
+// These tests compare the tenant with the API reference. They use plain HTTP and JSON instead of the client, so that an error
+// in the client cannot hide one in the tenant.
 
-// answer is what the tenant answered.
-type answer struct {
+// response is a response of the tenant.
+type response struct {
 	status int
 	header http.Header
 	body   map[string]any
 }
 
-// do sends a request with the default token; the path is that below /api/v1/reloads, with the query.
-func do(t *testing.T, rt http.RoundTripper, method, path, body string) answer {
+// do sends a request with the default token. path is relative to /api/v1/reloads and includes the query.
+func do(t *testing.T, rt http.RoundTripper, method, path, body string) response {
 	t.Helper()
 	return doAs(t, rt, reloadstest.DefaultToken, method, path, body)
 }
 
-func doAs(t *testing.T, rt http.RoundTripper, token, method, path, body string) answer {
+func doAs(t *testing.T, rt http.RoundTripper, token, method, path, body string) response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, "https://tenant.example.com/api/v1/reloads"+path, strings.NewReader(body))
 	if err != nil {
@@ -42,27 +43,27 @@ func doAs(t *testing.T, rt http.RoundTripper, token, method, path, body string) 
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	resp, err := rt.RoundTrip(req)
+	httpResp, err := rt.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
+	defer httpResp.Body.Close()
+	text, err := io.ReadAll(httpResp.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := answer{status: resp.StatusCode, header: resp.Header}
+	resp := response{status: httpResp.StatusCode, header: httpResp.Header}
 	if len(text) > 0 {
-		if err := json.Unmarshal(text, &a.body); err != nil {
+		if err := json.Unmarshal(text, &resp.body); err != nil {
 			t.Fatalf("%s %s: %v in %s", method, path, err, text)
 		}
 	}
-	return a
+	return resp
 }
 
-// code is the code of the error in the body.
-func (a answer) code() string {
-	list, _ := a.body["errors"].([]any)
+// code returns the code of the error in the body, or "" unless the body has exactly one error.
+func (r response) code() string {
+	list, _ := r.body["errors"].([]any)
 	if len(list) != 1 {
 		return ""
 	}
@@ -71,7 +72,7 @@ func (a answer) code() string {
 	return code
 }
 
-func trigger(t *testing.T, rt http.RoundTripper, app string) answer {
+func trigger(t *testing.T, rt http.RoundTripper, app string) response {
 	t.Helper()
 	return do(t, rt, http.MethodPost, "", `{"appId":"`+app+`"}`)
 }
@@ -153,40 +154,40 @@ func TestRefusals(t *testing.T) {
 			"a reload of an unknown app":   {admin, "POST", "", `{"appId":"other"}`, 403, "RELOADS-003"},
 			"an unknown reload":            {admin, "GET", "/unknown", "", 404, "HTTP-404"},
 			"cancel of an unknown reload":  {admin, "POST", "/unknown/actions/cancel", "", 404, "HTTP-404"},
-			"cancel of one that is over":   {admin, "POST", ended + "/actions/cancel", "", 409, "HTTP-409"},
+			"cancel of a finished reload":  {admin, "POST", ended + "/actions/cancel", "", 409, "HTTP-409"},
 			"a path that does not exist":   {admin, "GET", pending + "/actions", "", 404, "HTTP-404"},
 			"a method that does not exist": {admin, "DELETE", pending, "", 405, "HTTP-405"},
 			"a cancel that is a GET":       {admin, "GET", pending + "/actions/cancel", "", 405, "HTTP-405"},
-			"a path with a slash too many": {admin, "GET", pending + "/", "", 404, "HTTP-404"},
+			"a path with an extra slash":   {admin, "GET", pending + "/", "", 404, "HTTP-404"},
 			"a variable that is null":      {admin, "POST", "", `{"appId":"quota","variables":{"a":null}}`, 400, "HTTP-400"},
 			"a query badly escaped":        {admin, "GET", "?filter=a;b", "", 400, "HTTP-400"},
-			"a cursor of nothing":          {admin, "GET", "?next=e30%3D", "", 400, "HTTP-400"},
+			"an empty cursor":              {admin, "GET", "?next=e30%3D", "", 400, "HTTP-400"},
 			"no body":                      {admin, "POST", "", ``, 400, "HTTP-400"},
 			"no appId":                     {admin, "POST", "", `{}`, 400, "HTTP-400"},
 			"an empty appId":               {admin, "POST", "", `{"appId":""}`, 400, "HTTP-400"},
 			"a weight of 0":                {admin, "POST", "", `{"appId":"quota","weight":0}`, 400, "HTTP-400"},
 			"a weight of 11":               {admin, "POST", "", `{"appId":"quota","weight":11}`, 400, "HTTP-400"},
-			"a partial that is no boolean": {admin, "POST", "", `{"appId":"quota","partial":"yes"}`, 400, "HTTP-400"},
+			"a partial that is a string":   {admin, "POST", "", `{"appId":"quota","partial":"yes"}`, 400, "HTTP-400"},
 			"an unknown resourceType":      {admin, "POST", "", `{"appId":"quota","resourceType":"x"}`, 400, "HTTP-400"},
 			"21 variables":                 {admin, "POST", "", `{"appId":"quota","variables":{` + strings.Join(many, ",") + `}}`, 400, "HTTP-400"},
 			"a variable's value too long":  {admin, "POST", "", `{"appId":"quota","variables":{"a":"` + long + `"}}`, 400, "HTTP-400"},
 			"a variable's name too long":   {admin, "POST", "", `{"appId":"quota","variables":{"` + long + `":""}}`, 400, "HTTP-400"},
 			"a limit of 0":                 {admin, "GET", "?limit=0", "", 400, "HTTP-400"},
 			"a limit of 101":               {admin, "GET", "?limit=101", "", 400, "HTTP-400"},
-			"a log that is no boolean":     {admin, "GET", "?log=yes", "", 400, "HTTP-400"},
-			"a partial list of neither":    {admin, "GET", "?partial=yes", "", 400, "HTTP-400"},
+			"an invalid log":               {admin, "GET", "?log=yes", "", 400, "HTTP-400"},
+			"an invalid partial":           {admin, "GET", "?partial=yes", "", 400, "HTTP-400"},
 			"an unknown sort":              {admin, "GET", "?sort=id", "", 400, "HTTP-400"},
 			"a sort with a + for a space":  {admin, "GET", "?sort=+status", "", 400, "HTTP-400"},
-			"a filter that is none":        {admin, "GET", "?filter=status", "", 400, "HTTP-400"},
+			"an invalid filter":            {admin, "GET", "?filter=status", "", 400, "HTTP-400"},
 			"both cursors":                 {admin, "GET", "?next=a&prev=b", "", 400, "HTTP-400"},
-			"a cursor that is none":        {admin, "GET", "?next=a", "", 400, "HTTP-400"},
+			"an invalid cursor":            {admin, "GET", "?next=a", "", 400, "HTTP-400"},
 		} {
 			got := doAs(t, tenant, c.token, c.method, c.path, c.body)
 			if got.status != c.status || got.code() != c.code {
 				t.Errorf("%s: got %d %s, want %d %s", name, got.status, got.code(), c.status, c.code)
 			}
 			if got.header.Get("Retry-After") != "" {
-				t.Errorf("%s: it has Retry-After, which only the rate limit has", name)
+				t.Errorf("%s: the response has Retry-After, which only a 429 of the rate limit should have", name)
 			}
 		}
 		if n := len(tenant.Reloads()); n != 2 {
@@ -233,7 +234,7 @@ func TestTheTiers(t *testing.T) {
 				tenant := newTenant(reloadstest.App{}, reloadstest.WithMetering(c.metering, time.Minute))
 				for i := range 50 {
 					if i == 1 && c.metering != reloadstest.TokenBucket {
-						time.Sleep(30 * time.Second) // the first was half a minute before the others
+						time.Sleep(30 * time.Second) // so that the first request leaves the window 30 s before the others
 					}
 					if got := trigger(t, tenant, "app"); got.status != 201 {
 						t.Fatalf("trigger %d: %d", i, got.status)
@@ -360,7 +361,7 @@ func TestRequestsAreRecorded(t *testing.T) {
 		tenant.Inject(reloadstest.Fault{LoseBefore: true})
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://x/api/v1/reloads/a%2Fb/actions/cancel", nil)
 		if _, err := tenant.RoundTrip(req); err == nil {
-			t.Error("the lost connection is no error")
+			t.Error("got no error for a lost connection")
 		}
 		now := time.Now()
 		want := []reloadstest.Request{

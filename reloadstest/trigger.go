@@ -9,26 +9,27 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-func (t *Tenant) serveTrigger(r *http.Request, body []byte) answer {
+// serveTrigger handles a trigger whose token is allowed to trigger reloads.
+func (t *Tenant) serveTrigger(r *http.Request, body []byte) response {
 	req, reason := parseTrigger(body)
 	if reason != "" {
 		return badRequest("%s", reason)
 	}
 	a := t.apps[req.AppID]
 	switch {
-	case a == nil: // what the service says of an app that does not exist is not known
-		return notAllowed
+	case a == nil: // how the service responds to an unknown app is not documented
+		return forbidden
 	case a.pending(t.now()):
-		return pending
-	case a.overQuota():
-		return overQuota
+		return reloadPending
+	case a.quotaExceeded():
+		return quotaExceeded
 	}
 	rec := t.trigger(req, t.now())
-	return jsonAnswer(http.StatusCreated, t.linked(r, rec.at(t.now())))
+	return jsonResponse(http.StatusCreated, t.withLink(r, rec.at(t.now())))
 }
 
-// parseTrigger reads the body of a trigger, or tells why it is refused. It checks the variables but does not return
-// them: a tenant that keeps none cannot print any.
+// parseTrigger parses the body of a trigger. If the body is invalid, it returns the reason. It checks the variables but
+// does not return them, so that the tenant stores no variable that it could print.
 func parseTrigger(body []byte) (req reloads.Request, reason string) {
 	var fields struct {
 		AppID        string             `json:"appId"`
@@ -63,7 +64,7 @@ func parseTrigger(body []byte) (req reloads.Request, reason string) {
 	}
 	for name, value := range fields.Variables {
 		if value == nil {
-			return req, "a variable is not a text"
+			return req, "the value of a variable is not a string"
 		}
 		if utf8.RuneCountInString(name) > 256 || utf8.RuneCountInString(*value) > 256 {
 			return req, "a variable is longer than 256 characters"
@@ -72,8 +73,8 @@ func parseTrigger(body []byte) (req reloads.Request, reason string) {
 	return req, ""
 }
 
-// redactVariables takes the values of variables out of the body of a trigger, however they are spelled. A body that is
-// no JSON object might have them anywhere, and is left out.
+// redactVariables replaces the values of the variables in the body of a trigger. It returns nil if the body is not a JSON
+// object, because then the values cannot be located.
 func redactVariables(body []byte) []byte {
 	const redacted = `"REDACTED"`
 	var fields map[string]json.RawMessage
@@ -82,7 +83,7 @@ func redactVariables(body []byte) []byte {
 	}
 	found := false
 	for name, value := range fields {
-		if !strings.EqualFold(name, "variables") {
+		if !strings.EqualFold(name, "variables") { // encoding/json ignores the case of names, too
 			continue
 		}
 		found = true
@@ -94,11 +95,11 @@ func redactVariables(body []byte) []byte {
 		for variable := range variables {
 			variables[variable] = json.RawMessage(redacted)
 		}
-		fields[name], _ = json.Marshal(variables) // all of it is JSON
+		fields[name], _ = json.Marshal(variables) // cannot fail: all values are valid JSON
 	}
 	if !found {
 		return body
 	}
-	text, _ := json.Marshal(fields) // as above
+	text, _ := json.Marshal(fields) // cannot fail, as above
 	return text
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// However the variables of a trigger are spelled, and whether or not it is accepted, none of their values is kept.
+// The tenant stores no value of a variable, whatever the spelling of the field and whether or not the trigger is accepted.
 func TestNoValueOfAVariableIsRecorded(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{
@@ -36,7 +36,7 @@ func TestNoValueOfAVariableIsRecorded(t *testing.T) {
 	}
 }
 
-// postLate triggers a reload that takes effect only when the caller is gone.
+// postLate sends a trigger that takes effect after the client has given up.
 func postLate(t *testing.T, tenant *reloadstest.Tenant, token, body string, after time.Duration) {
 	t.Helper()
 	tenant.Inject(reloadstest.Fault{EffectAfter: after})
@@ -53,7 +53,8 @@ func postLate(t *testing.T, tenant *reloadstest.Tenant, token, body string, afte
 	}
 }
 
-// The rules hold for late triggers, too: tokens, the order in which they take effect, one pending reload per app.
+// The rules apply to late triggers, too: the token is checked, they take effect in order of time, and an app has at most one
+// pending reload.
 func TestLateTriggersKeepTheRules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: time.Hour})
@@ -67,10 +68,10 @@ func TestLateTriggersKeepTheRules(t *testing.T) {
 			t.Error("the tenant prints the value of a variable")
 		}
 		time.Sleep(10 * time.Minute)
-		tenant.AddApp("app", reloadstest.App{}) // the reload that is under way keeps its script
+		tenant.AddApp("app", reloadstest.App{}) // does not change the script of the late trigger's reload
 		got := tenant.Reloads()
 		if len(got) != 1 || got[0].Weight != 3 || got[0].CreationTime.Sub(began) != time.Minute+time.Second || got[0].Ended() {
-			t.Errorf("got %+v, want the one that came first", got)
+			t.Errorf("got %+v, want the reload that took effect first", got)
 		}
 	})
 }

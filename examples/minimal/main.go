@@ -1,4 +1,6 @@
-// Minimal reloads the app that its argument names, and tells how that ended.
+// Minimal reloads an app of the tenant in QLIK_TENANT_URL with the API key in QLIK_API_KEY. It prints the terminal status.
+//
+//	go run ./examples/minimal APP_ID
 package main
 
 import (

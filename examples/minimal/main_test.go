@@ -12,7 +12,7 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// The test runs itself as the program.
+// If RUN_MINIMAL is set, the test binary is the program. TestMinimal runs it that way.
 func TestMain(m *testing.M) {
 	if os.Getenv("RUN_MINIMAL") != "" {
 		main()
@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 func TestMinimal(t *testing.T) {
 	tenant := reloadstest.NewTenant()
 	tenant.AddApp("sales", reloadstest.App{})
-	tenant.AddApp("broken", reloadstest.App{Outcome: reloads.StatusFailed, ErrorCode: "EngineConnectionError", ErrorMessage: "unexpected EOF"})
+	tenant.AddApp("failing", reloadstest.App{Outcome: reloads.StatusFailed, ErrorCode: "EngineConnectionError", ErrorMessage: "unexpected EOF"})
 	server := httptest.NewServer(tenant)
 	t.Cleanup(server.Close)
 	for app, want := range map[string]struct {
@@ -32,7 +32,7 @@ func TestMinimal(t *testing.T) {
 		prints string
 	}{
 		"sales":   {0, `^SUCCEEDED after \d+m?s\n$`},
-		"broken":  {1, `reloads: reload \w+ of app broken ended as FAILED: EngineConnectionError: unexpected EOF\n$`},
+		"failing": {1, `reload \w+ of app failing .*FAILED: EngineConnectionError: unexpected EOF\n$`},
 		"unknown": {1, `reloads: POST /api/v1/reloads: 4\d\d .*\n$`},
 	} {
 		cmd := exec.Command(os.Args[0], app)

@@ -1,13 +1,14 @@
-// Nightly reloads many apps, as fast as the tenant's limits allow, and says what became of each.
+// Nightly reloads many apps as fast as the rate limits of the tenant allow, and reports the result of each.
 //
 //	go run ./examples/nightly [flags] [APP_ID...]
 //
-// The apps are the arguments, and the lines of the file that -f names; - is standard input. QLIK_TENANT_URL and
-// QLIK_API_KEY name the tenant. Without QLIK_TENANT_URL it is a fake one in the process, which has whatever apps are
-// asked for, or a dozen of its own; one of each dozen fails.
+// The app IDs are the arguments and the lines of the file given with -f; - means standard input. The program uses the
+// tenant in QLIK_TENANT_URL with the API key in QLIK_API_KEY. If QLIK_TENANT_URL is not set, it uses a fake tenant in the
+// process. The fake tenant has the given apps, or 12 apps if none is given. Of every 12 apps, the reload of one fails.
 //
-// The exit status is 0 if all reloads succeeded, 1 if some did not, 2 for bad usage, and 3 if the tenant could not be
-// talked to.
+// The exit status is 0 if all reloads succeeded, 1 if a reload was refused, failed or did not finish in time, 2 if the
+// command line or the environment is invalid, and 3 if the tenant was unreachable, responded with a server error or refused
+// the API key, or if the summary could not be written.
 package main
 
 import (
@@ -27,12 +28,12 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// environment is what the program has of the outside.
+// environment is the environment of the program. Tests replace it.
 type environment struct {
 	getenv         func(string) string
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	terminal       bool // stderr is one
+	terminal       bool // stderr is a terminal
 }
 
 func main() {
@@ -44,15 +45,15 @@ func main() {
 	}))
 }
 
-// run is the program; it returns the exit status.
+// run runs the program and returns the exit status.
 func run(ctx context.Context, args []string, env environment) int {
 	flags := flag.NewFlagSet("nightly", flag.ContinueOnError)
 	flags.SetOutput(env.stderr)
-	file := flags.String("f", "", "read app ids from this file, one a line; - is standard input")
-	format := flags.String("summary", "text", "write the summary as text, json or junit")
-	timeout := flags.Duration("timeout", 0, "give up after this time; 0 means never")
-	attach := flags.Bool("attach", false, "wait for a reload that is pending already, instead of failing")
-	abort := flags.Bool("cancel-on-abort", false, "cancel what is not over when giving up")
+	file := flags.String("f", "", "read app IDs from this file, one per line; - means standard input")
+	format := flags.String("summary", "text", "format of the summary: text, json or junit")
+	timeout := flags.Duration("timeout", 0, "stop after this time; 0 means no limit")
+	attach := flags.Bool("attach", false, "if an app has a pending reload, wait for it instead of failing")
+	abort := flags.Bool("cancel-on-abort", false, "on timeout or interrupt, cancel the reloads that are not finished")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
 	} else if err != nil {
@@ -63,8 +64,11 @@ func run(ctx context.Context, args []string, env environment) int {
 		return 2
 	}
 	write, ok := summaries[*format]
-	if !ok || *timeout < 0 {
-		return usage(fmt.Errorf("-summary %s -timeout %v: must be text, json or junit, and a time", *format, *timeout))
+	if !ok {
+		return usage(fmt.Errorf("-summary %s: must be text, json or junit", *format))
+	}
+	if *timeout < 0 {
+		return usage(fmt.Errorf("-timeout %v: must not be negative", *timeout))
 	}
 	apps, err := readApps(flags.Args(), *file, env.stdin)
 	if err != nil {
@@ -105,8 +109,8 @@ func run(ctx context.Context, args []string, env environment) int {
 	return status(results)
 }
 
-// readApps collects the app ids of the arguments and of the file. Empty lines, and those that begin with #, are left
-// out, and an id that comes again.
+// readApps returns the app IDs in the arguments and in the file, without duplicates. It ignores empty lines and lines that
+// begin with #.
 func readApps(args []string, file string, stdin io.Reader) ([]string, error) {
 	apps := slices.Clone(args)
 	if file != "" {
@@ -126,10 +130,10 @@ func readApps(args []string, file string, stdin io.Reader) ([]string, error) {
 			}
 		}
 		if err := lines.Err(); err != nil {
-			return nil, fmt.Errorf("reading %s: %w", file, err)
+			return nil, fmt.Errorf("-f %s: %w", file, err)
 		}
 		if len(apps) == 0 {
-			return nil, fmt.Errorf("there is no app id in %s", file)
+			return nil, fmt.Errorf("-f %s: the file contains no app ID", file)
 		}
 	}
 	seen := map[string]bool{}
@@ -140,15 +144,19 @@ func readApps(args []string, file string, stdin io.Reader) ([]string, error) {
 	}), nil
 }
 
-// connect returns a client of the tenant that the environment names, or of a fake one.
+// connect returns a client of the tenant in QLIK_TENANT_URL, or of a fake tenant if that is not set. It also returns the
+// apps to reload.
 func connect(getenv func(string) string, apps []string) (*reloads.Client, []string, error) {
 	if url := getenv("QLIK_TENANT_URL"); url != "" {
 		if len(apps) == 0 {
-			return nil, nil, errors.New("there is no app id, neither as an argument nor in a file (-f)")
+			return nil, nil, errors.New("no app ID: use arguments or -f")
+		}
+		if getenv("QLIK_API_KEY") == "" {
+			return nil, nil, errors.New("QLIK_API_KEY is not set")
 		}
 		client, err := reloads.NewClient(url, reloads.APIKey(getenv("QLIK_API_KEY")))
 		if err != nil {
-			err = fmt.Errorf("QLIK_TENANT_URL and QLIK_API_KEY must name a tenant and a key: %w", err)
+			err = fmt.Errorf("QLIK_TENANT_URL or QLIK_API_KEY is invalid: %w", err)
 		}
 		return client, apps, err
 	}
@@ -161,26 +169,26 @@ func connect(getenv func(string) string, apps []string) (*reloads.Client, []stri
 	for i, app := range apps {
 		script := reloadstest.App{QueueFor: time.Second, RunFor: time.Duration(1+i%4) * time.Second}
 		if i%12 == 11 {
-			script.Outcome, script.ErrorMessage = reloads.StatusFailed, "the data source did not answer"
+			script.Outcome, script.ErrorMessage = reloads.StatusFailed, "the data source did not respond"
 		}
 		tenant.AddApp(app, script)
 	}
 	return tenant.NewClient(), apps, nil
 }
 
-// status is the exit status.
+// status returns the exit status for the results.
 func status(results []reloads.Result) (status int) {
 	for _, r := range results {
 		if r.Err == nil {
 			continue
 		}
 		status = max(status, 1)
-		var ended *reloads.ReloadError
-		var refused *reloads.Error
+		var reloadErr *reloads.ReloadError
+		var apiErr *reloads.Error
 		switch {
-		case errors.As(r.Err, &ended), errors.Is(r.Err, reloads.ErrNotStarted), errors.Is(r.Err, context.DeadlineExceeded),
+		case errors.As(r.Err, &reloadErr), errors.Is(r.Err, reloads.ErrNotStarted), errors.Is(r.Err, context.DeadlineExceeded),
 			errors.Is(r.Err, context.Canceled), errors.Is(r.Err, reloads.ErrBadRequest):
-		case errors.Is(r.Err, reloads.ErrUnauthorized), errors.Is(r.Err, reloads.ErrServer), !errors.As(r.Err, &refused):
+		case errors.Is(r.Err, reloads.ErrUnauthorized), errors.Is(r.Err, reloads.ErrServer), !errors.As(r.Err, &apiErr):
 			status = 3
 		}
 	}

@@ -22,11 +22,12 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// nightly runs the program against its fake tenant.
+// nightly runs the program with its fake tenant.
 func nightly(ctx context.Context, terminal bool, stdin string, args ...string) (status int, stdout, stderr string) {
 	return nightlyAt(ctx, nil, terminal, stdin, args...)
 }
 
+// nightlyAt runs the program with the given environment variables.
 func nightlyAt(ctx context.Context, vars map[string]string, terminal bool, stdin string, args ...string) (status int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	status = run(ctx, args, environment{func(name string) string { return vars[name] }, strings.NewReader(stdin), &out, &errs, terminal})
@@ -40,7 +41,7 @@ func TestTheSummaries(t *testing.T) {
 sales  SUCCEEDED  1s      1s   
 stock  SUCCEEDED  1s      2s   
 
-2 apps in 3s: 2 succeeded, 0 did not
+2 apps in 3s: 2 succeeded, 0 failed
 `
 		if diff := cmp.Diff(want, stdout); diff != "" || status != 0 {
 			t.Errorf("text: status %d (-want +got):\n%s", status, diff)
@@ -53,7 +54,7 @@ stock  SUCCEEDED  1s      2s
 		}
 		last := suite.Cases[11]
 		if status != 1 || suite.Tests != 12 || suite.Failures != 1 || last.Failure == nil || last.Failure.Type != "FAILED" ||
-			!strings.HasSuffix(last.Failure.Message, "the data source did not answer") || last.Time != 5 {
+			!strings.HasSuffix(last.Failure.Message, "the data source did not respond") || last.Time != 5 {
 			t.Errorf("junit: status %d, %+v\n%s", status, suite, stdout)
 		}
 
@@ -74,9 +75,9 @@ stock  SUCCEEDED  1s      2s
 func TestTheProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, _, stderr := nightly(t.Context(), false, "", "sales")
-		want := `    0.0s  sales  QUEUED  (1 of 1 triggered, 1 queued, 0 running, 0 ended, 0 failed)
-    1.0s  sales  RELOADING  (1 of 1 triggered, 0 queued, 1 running, 0 ended, 0 failed)
-    2.0s  sales  SUCCEEDED  (1 of 1 triggered, 0 queued, 0 running, 1 ended, 0 failed)
+		want := `    0.0s  sales  QUEUED  (1 of 1 triggered, 1 queued, 0 running, 0 finished, 0 failed)
+    1.0s  sales  RELOADING  (1 of 1 triggered, 0 queued, 1 running, 0 finished, 0 failed)
+    2.0s  sales  SUCCEEDED  (1 of 1 triggered, 0 queued, 0 running, 1 finished, 0 failed)
 `
 		stderr = strings.NewReplacer("1.1s", "1.0s", "2.1s", "2.0s", "2.2s", "2.0s").Replace(stderr)
 		if diff := cmp.Diff(want, stderr); diff != "" {
@@ -88,13 +89,13 @@ func TestTheProgress(t *testing.T) {
 			apps = append(apps, string(rune('a'+i%26))+string(rune('a'+i/26)))
 		}
 		_, _, stderr = nightly(t.Context(), true, strings.Join(apps, "\n"), "-f", "-")
-		for _, part := range []string{"50 of 60 triggered", "10 waiting for the limit", "about ", "60 ended, 5 failed\n"} {
+		for _, part := range []string{"50 of 60 triggered", "10 waiting for the rate limit", "about ", "60 finished, 5 failed\n"} {
 			if !strings.Contains(stderr, part) {
 				t.Errorf("on a terminal, %q is never shown", part)
 			}
 		}
 		if n := strings.Count(stderr, "\n"); n != 1 {
-			t.Errorf("on a terminal it took %d lines, want one", n)
+			t.Errorf("on a terminal the output has %d lines, want 1", n)
 		}
 	})
 }
@@ -122,6 +123,13 @@ func TestBadUsageIsStatusTwo(t *testing.T) {
 		if status, stdout, stderr := nightlyAt(t.Context(), c.vars, false, "", c.args...); status != 2 || stdout != "" || stderr == "" {
 			t.Errorf("%q: status %d, stdout %q, stderr %q", c.args, status, stdout, stderr)
 		}
+	}
+}
+
+func TestAnUnsetVariableIsNamed(t *testing.T) {
+	vars := map[string]string{"QLIK_TENANT_URL": "https://tenant.example.com"}
+	if _, _, stderr := nightlyAt(t.Context(), vars, false, "", "app"); stderr != "nightly: QLIK_API_KEY is not set\n" {
+		t.Errorf("stderr %q", stderr)
 	}
 }
 

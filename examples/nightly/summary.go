@@ -13,12 +13,12 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// summaries write what became of the apps, in the formats of -summary.
+// summaries are the functions that write the results, by the value of -summary.
 var summaries = map[string]func(io.Writer, []reloads.Result, time.Duration) error{
 	"text": writeText, "json": writeJSON, "junit": writeJUnit,
 }
 
-// entry is an app of the summary.
+// entry is the result of one app. Its status is NOT_TRIGGERED if the app was not reloaded.
 type entry struct {
 	App       string  `json:"app"`
 	Reload    string  `json:"reload,omitempty"`
@@ -28,7 +28,7 @@ type entry struct {
 	Error     string  `json:"error,omitempty"`
 }
 
-// entries are the results by app.
+// entries returns the results sorted by app ID, and how many of them failed.
 func entries(results []reloads.Result) (all []entry, failed int) {
 	for _, r := range results {
 		e := entry{App: r.Request.AppID, Status: "NOT_TRIGGERED"}
@@ -53,7 +53,7 @@ func writeText(w io.Writer, results []reloads.Result, took time.Duration) error 
 	for _, e := range all {
 		fmt.Fprintf(table, "%s\t%s\t%.0fs\t%.0fs\t%s\n", e.App, e.Status, e.QueueTime, e.RunTime, e.Error)
 	}
-	fmt.Fprintf(table, "\n%d apps in %v: %d succeeded, %d did not\n", len(all), took.Round(time.Second), len(all)-failed, failed)
+	fmt.Fprintf(table, "\n%d apps in %v: %d succeeded, %d failed\n", len(all), took.Round(time.Second), len(all)-failed, failed)
 	return table.Flush()
 }
 
@@ -69,7 +69,7 @@ func writeJSON(w io.Writer, results []reloads.Result, took time.Duration) error 
 	}{took.Seconds(), len(all) - failed, failed, all})
 }
 
-// The elements of JUnit's XML that CI systems read.
+// These are the elements of the JUnit XML format that CI systems use.
 type (
 	testSuite struct {
 		XMLName  xml.Name   `xml:"testsuite"`

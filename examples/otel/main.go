@@ -1,5 +1,8 @@
-// Otel puts OpenTelemetry around the transport of a client, and shows the spans: one for each attempt, below the one of
-// the program's own work. It runs against a fake tenant that is overloaded and fails at first.
+// Otel adds OpenTelemetry tracing to the transport of a client and prints the spans: one for each attempt of a request, as
+// children of a span of the program. It uses a fake tenant, which first refuses a trigger with 429 and then fails a poll
+// with 502.
+//
+//	go run ./examples/otel
 package main
 
 import (
@@ -36,18 +39,18 @@ func main() {
 	}
 }
 
-// trace reloads the app sales and returns the spans of it.
+// trace reloads the app sales and returns the spans.
 func trace(ctx context.Context, tenant *reloadstest.Tenant) (tracetest.SpanStubs, error) {
 	tenant.Inject(
 		reloadstest.Fault{Operation: reloadstest.Trigger, Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"1"}}},
 		reloadstest.Fault{Operation: reloadstest.Get, Status: http.StatusBadGateway},
 	)
-	spans := tracetest.NewInMemoryExporter() // otlptracehttp.New, where there is a collector
+	spans := tracetest.NewInMemoryExporter() // with a collector, use otlptracehttp.New instead
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
 	defer func() { _ = provider.Shutdown(context.WithoutCancel(ctx)) }()
 
-	// A span for each attempt: the client sends all of them through its transport.
-	transport := otelhttp.NewTransport(tenant, // http.DefaultTransport, for a real tenant
+	// The client sends every attempt through its transport, so each attempt gets a span.
+	transport := otelhttp.NewTransport(tenant, // with a real tenant, use http.DefaultTransport instead
 		otelhttp.WithTracerProvider(provider),
 		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Method + " " + r.URL.Path }))
 	client, err := reloads.NewClient("https://tenant.example.com", reloads.APIKey(tenant.Token()),
@@ -56,19 +59,20 @@ func trace(ctx context.Context, tenant *reloadstest.Tenant) (tracetest.SpanStubs
 		return nil, err
 	}
 
-	ctx, work := provider.Tracer("nightly").Start(ctx, "reload sales")
+	ctx, span := provider.Tracer("nightly").Start(ctx, "reload sales")
 	_, err = client.Run(ctx, reloads.Request{AppID: "sales"})
 	if err != nil {
-		work.RecordError(err)
-		work.SetStatus(codes.Error, "the reload failed")
+		span.RecordError(err)
+		span.SetStatus(codes.Error, "the reload failed")
 	}
-	work.End()
+	span.End()
 	return spans.GetSpans(), err
 }
 
-// show prints the spans in the order of their beginning.
+// show prints the spans in the order of their start times.
 func show(w io.Writer, spans tracetest.SpanStubs) error {
-	slices.SortFunc(spans, func(a, b tracetest.SpanStub) int { // what began together: the one that contains the other first
+	slices.SortFunc(spans, func(a, b tracetest.SpanStub) int {
+		// A parent may start at the same time as its child. It ends later, and comes first.
 		return cmp.Or(a.StartTime.Compare(b.StartTime), b.EndTime.Compare(a.EndTime))
 	})
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)

@@ -14,7 +14,7 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// Every attempt has its span, and no attribute of one has the token.
+// Every attempt has a span, and no span contains the token.
 func TestEveryAttemptHasItsSpan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tenant := reloadstest.NewTenant()
@@ -24,7 +24,7 @@ func TestEveryAttemptHasItsSpan(t *testing.T) {
 			t.Fatal(err)
 		}
 		if text := fmt.Sprintf("%+v", spans); strings.Contains(text, tenant.Token()) {
-			t.Error("a span has the token")
+			t.Error("a span contains the token")
 		}
 		var out bytes.Buffer
 		if err := show(&out, spans); err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// quickstart runs the program with no environment.
+// quickstart runs the program without environment variables.
 func quickstart(ctx context.Context, terminal bool, args ...string) (status int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	status = run(ctx, args, func(string) string { return "" }, &out, &errs, terminal)
@@ -35,7 +35,7 @@ log:
 history:
   2000-01-01T00:00:00Z  5be59decca62aa0000000001  SUCCEEDED  queued 1s, ran 3s
 `
-		// The polls come with jitter: the moments at which a status is seen are rounded down.
+		// Polls have jitter, so a status is seen up to a few tenths of a second late. The times are rounded down.
 		stdout = strings.NewReplacer("1.1s", "1.0s", "1.2s", "1.0s", "4.1s", "4.0s", "4.2s", "4.0s", "4.3s", "4.0s", "4.4s", "4.0s").Replace(stdout)
 		if diff := cmp.Diff(want, stdout); diff != "" || status != 0 || stderr != "" {
 			t.Errorf("status %d, stderr %q, stdout (-want +got):\n%s", status, stderr, diff)
@@ -56,11 +56,11 @@ func TestOneLineIsWrittenOverOnATerminal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, stdout, _ := quickstart(t.Context(), true)
 		if n := strings.Count(stdout, "\r\x1b[K"); n < 35 {
-			t.Errorf("the line was written %d times in 4 s, want about 40 times:\n%q", n, stdout)
+			t.Errorf("the line was written %d times in 4 s, want about 40:\n%q", n, stdout)
 		}
 		live, _, _ := strings.Cut(stdout, "\n\nlog:")
 		if n := strings.Count(live, "\n"); n != 1 {
-			t.Errorf("it took %d lines, want one:\n%q", n, live)
+			t.Errorf("the output has %d lines, want 1:\n%q", n, live)
 		}
 	})
 }
@@ -70,6 +70,12 @@ func TestBadUsageIsStatusTwo(t *testing.T) {
 		if status, stdout, stderr := quickstart(t.Context(), false, args...); status != 2 || stdout != "" || stderr == "" {
 			t.Errorf("%q: status %d, stdout %q, stderr %q", args, status, stdout, stderr)
 		}
+	}
+}
+
+func TestAnUnsetVariableIsNamed(t *testing.T) {
+	if _, _, stderr := quickstart(t.Context(), false, "-app", "x"); stderr != "quickstart: QLIK_TENANT_URL is not set\n" {
+		t.Errorf("stderr %q", stderr)
 	}
 }
 

@@ -10,17 +10,17 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// tenantContext is what a context of qlik-cli says of a tenant.
+// tenantContext is the tenant and the credentials in a context of qlik-cli.
 type tenantContext struct {
 	server string
 	credentials
 }
 
-// errNoContext is a user who has none, or none that is active.
-var errNoContext = errors.New("there is no active context of qlik-cli")
+// errNoContext means that qlik-cli is not configured, or that none of its contexts is active.
+var errNoContext = errors.New("qlik-cli has no active context")
 
-// readContext reads a context of qlik-cli, the active one if name is "". It never writes. An error quotes nothing of the
-// file, which holds keys.
+// readContext reads a context of qlik-cli; "" means the active one. It does not modify the file. The file contains keys, so
+// the errors do not quote it.
 func readContext(name string) (c tenantContext, err error) {
 	path, err := contextsPath()
 	if err != nil {
@@ -43,7 +43,7 @@ func readContext(name string) (c tenantContext, err error) {
 		} `yaml:"contexts"`
 	}
 	if yaml.Unmarshal(text, &file) != nil {
-		return c, fmt.Errorf("%s is not as qlik-cli writes it", path)
+		return c, fmt.Errorf("%s: invalid format of qlik-cli contexts", path)
 	}
 	if name == "" {
 		name = file.Current
@@ -54,18 +54,18 @@ func readContext(name string) (c tenantContext, err error) {
 	found, ok := file.Contexts[name]
 	switch {
 	case !ok:
-		return c, fmt.Errorf("%s has no context %q", path, name)
+		return c, fmt.Errorf("%s: no context %q", path, name)
 	case found.ServerType != "" && !strings.EqualFold(found.ServerType, "cloud"):
-		return c, fmt.Errorf("the context %q is for %q, not for Qlik Cloud", name, found.ServerType)
+		return c, fmt.Errorf("context %q: expected server type cloud, got %q", name, found.ServerType)
 	case found.Server == "":
-		return c, fmt.Errorf("the context %q has no server", name)
+		return c, fmt.Errorf("context %q: server is not set", name)
 	}
 	c.server = found.Server
 	for header, value := range found.Headers {
 		if strings.EqualFold(header, "Authorization") {
 			scheme, key, _ := strings.Cut(strings.TrimSpace(value), " ")
 			if !strings.EqualFold(scheme, "Bearer") {
-				return c, fmt.Errorf("the context %q does not authenticate with a key", name)
+				return c, fmt.Errorf("context %q: expected an Authorization header with scheme Bearer", name)
 			}
 			c.credentials = credentials{key: strings.TrimSpace(key)}
 			return c, nil

@@ -9,20 +9,20 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// The ids of the reloads that the fake tenant is running.
+// The IDs of the running reloads of the fake tenant.
 const (
-	fakeShort = "5be59decca62aa00000000fe" // of archive
-	fakeLong  = "5be59decca62aa00000000ff" // of forecast
+	fakeShort = "5be59decca62aa00000000fe" // of the app archive
+	fakeLong  = "5be59decca62aa00000000ff" // of the app forecast
 )
 
-// newFakeTenant returns a tenant with a history, that lives as long as the process:
+// newFakeTenant returns a fake tenant with 12 finished reloads and these apps:
 //
-//	sales     succeeds after a second
-//	stock     fails after a second
-//	often     has met its quota
-//	yearly    takes an hour
-//	archive   is being reloaded, for three seconds
-//	forecast  is being reloaded, for an hour
+//	sales     reloads succeed after a second
+//	stock     reloads fail after a second
+//	often     the quota is used up
+//	yearly    reloads take an hour
+//	archive   a reload of three seconds is running
+//	forecast  a reload of an hour is running
 func newFakeTenant() *reloadstest.Tenant {
 	tenant := reloadstest.NewTenant()
 	good := reloadstest.App{QueueFor: 300 * time.Millisecond, RunFor: 700 * time.Millisecond, FullLog: fakeLog("Finished successfully")}
@@ -61,7 +61,7 @@ func newFakeTenant() *reloadstest.Tenant {
 	return tenant
 }
 
-// fakeLog is a full log with a last line.
+// fakeLog returns a full log with the given last line.
 func fakeLog(last string) string {
 	var b strings.Builder
 	b.WriteString("Started loading\n")

@@ -18,7 +18,7 @@ func newGet(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.one(r)
+			return a.writeReload(r)
 		}),
 	}
 	a.rawFlag(cmd)
@@ -29,15 +29,15 @@ func newCancel(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cancel ID",
 		Short: "Cancel a reload",
-		Long: `Cancel a reload. It is CANCELED at once if it was queued; one that is running is CANCELING, and ends a while later.
-A reload that is over is refused.`,
+		Long: `Cancel a reload. A queued reload becomes CANCELED immediately. A running reload becomes CANCELING, and CANCELED some
+time later. Canceling a finished reload is an error.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: a.run(func(ctx context.Context, client *reloads.Client, args []string) error {
 			status, err := client.Cancel(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			return a.canceled(args[0], status)
+			return a.writeCancel(args[0], status)
 		}),
 	}
 	a.rawFlag(cmd)

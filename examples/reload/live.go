@@ -9,21 +9,21 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// live shows how far something is: a line for each change and, on a terminal, a last line that is written over while
-// the time passes.
+// live displays the progress of reloads. It writes a line for each change. On a terminal, it also keeps a line with the
+// elapsed time at the bottom: the status line. It is safe for concurrent use.
 type live struct {
 	out      *output
 	w        io.Writer
 	terminal bool
 	began    time.Time
-	stopping func()
+	stopOnce func()
 
-	mu   sync.Mutex
-	last cell // of the line that is written over
+	mu     sync.Mutex
+	status cell // the text in the status line; no status line if it is empty
 }
 
-// live starts a display, which must be stopped. With --quiet it shows nothing.
-func (o *output) live(w io.Writer, terminal bool) *live {
+// newLive starts a display. The caller must stop it. With --quiet, it displays nothing.
+func (o *output) newLive(w io.Writer, terminal bool) *live {
 	if o.quiet {
 		w, terminal = io.Discard, false
 	}
@@ -33,7 +33,7 @@ func (o *output) live(w io.Writer, terminal bool) *live {
 	if terminal {
 		ticking.Go(func() { l.tick(stopped) })
 	}
-	l.stopping = sync.OnceFunc(func() {
+	l.stopOnce = sync.OnceFunc(func() {
 		close(stopped)
 		ticking.Wait()
 		l.erase()
@@ -41,59 +41,61 @@ func (o *output) live(w io.Writer, terminal bool) *live {
 	return l
 }
 
+// tick updates the elapsed time in the status line until stopped is closed.
 func (l *live) tick(stopped chan struct{}) {
 	ticker := time.NewTicker(200 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			l.hold(func() {})
+			l.write(func() {})
 		case <-stopped:
 			return
 		}
 	}
 }
 
-// hold lets do write without the last line in its way.
-func (l *live) hold(do func()) {
+// write erases the status line, calls do, and writes the status line again. do may write lines.
+func (l *live) write(do func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.erase()
 	do()
-	if l.terminal && l.last.text != "" {
+	if l.terminal && l.status.text != "" {
 		fmt.Fprintf(l.w, "%s …", l.line())
 	}
 }
 
-// erase takes the last line away.
+// erase erases the status line. The caller must hold the lock, unless no other goroutine uses l.
 func (l *live) erase() {
 	if l.terminal {
 		fmt.Fprint(l.w, "\r\x1b[K")
 	}
 }
 
+// line returns the status with the elapsed time.
 func (l *live) line() string {
-	passed := time.Since(l.began)
-	text := fmt.Sprintf("%.1fs", passed.Seconds())
-	if passed > time.Minute {
-		text = passed.Round(time.Second).String()
+	elapsed := time.Since(l.began)
+	text := fmt.Sprintf("%.1fs", elapsed.Seconds())
+	if elapsed > time.Minute {
+		text = elapsed.Round(time.Second).String()
 	}
-	return fmt.Sprintf("%8s  %s", text, l.out.paint(l.last, l.terminal))
+	return fmt.Sprintf("%8s  %s", text, l.out.paint(l.status, l.terminal))
 }
 
-// change shows a status that a reload has come to.
+// change writes a line for the new status of a reload.
 func (l *live) change(r *reloads.Reload) {
-	l.hold(func() {
-		l.last = statusCell(r.Status)
+	l.write(func() {
+		l.status = statusCell(r.Status)
 		fmt.Fprintln(l.w, l.line())
 		if r.Ended() {
-			l.last = cell{}
+			l.status = cell{}
 		}
 	})
 }
 
-// say shows a text in the last line; only on a terminal.
-func (l *live) say(text string) { l.hold(func() { l.last = cell{text: text} }) }
+// setStatus sets the text in the status line, which only a terminal has.
+func (l *live) setStatus(text string) { l.write(func() { l.status = cell{text: text} }) }
 
-// stop ends the display.
-func (l *live) stop() { l.stopping() }
+// stop stops the display and erases the status line. Further calls do nothing.
+func (l *live) stop() { l.stopOnce() }

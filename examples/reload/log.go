@@ -19,15 +19,16 @@ func newLog(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "log ID",
 		Short: "Show the full log of a reload",
-		Long: `Show the full log of a reload. The service may have it only when the reload is over: --follow waits for it, shows what
-is new of it until the reload has ended, and ends with status 1 if the reload did not succeed.`,
+		Long: `Show the full log of a reload. The service may provide it only after the reload has finished. With --follow, the
+command waits for the log and shows new lines until the reload finishes. The exit status is then 1 if the reload did
+not succeed.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.BoolVarP(&follow, "follow", "f", false, "go on until the reload has ended")
-	flags.IntVar(&tail, "tail", -1, "only the last `N` lines")
-	flags.BoolVar(&raw, "raw", false, "as the service sends it, with CRLF")
+	flags.BoolVarP(&follow, "follow", "f", false, "wait for new lines until the reload finishes")
+	flags.IntVar(&tail, "tail", -1, "show only the last `N` lines")
+	flags.BoolVar(&raw, "raw", false, "write the log as the service sends it, with CRLF")
 	cmd.RunE = a.run(func(ctx context.Context, client *reloads.Client, args []string) error {
 		if flags.Changed("tail") && tail < 0 {
 			return usagef("--tail must not be negative")
@@ -37,11 +38,11 @@ is new of it until the reload has ended, and ends with status 1 if the reload di
 			switch {
 			case raw:
 			case a.stdoutTerminal:
-				line = clean(strings.TrimRight(line, "\r\n")) + "\n"
+				line = sanitize(strings.TrimRight(line, "\r\n")) + "\n"
 			default:
 				line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r") + "\n"
 			}
-			_, _ = w.WriteString(line) // Flush has its error
+			_, _ = w.WriteString(line) // Flush returns its error
 		}, flush: w.Flush}
 		if follow {
 			return l.follow(ctx, args[0])
@@ -58,28 +59,28 @@ is new of it until the reload has ended, and ends with status 1 if the reload di
 // logReader writes the lines of a log, each once.
 type logReader struct {
 	client *reloads.Client
-	tail   int // only the last lines of the first reading; -1 is all
+	tail   int // the first read writes only this many lines; -1 means all lines
 	write  func(line string)
 	flush  func() error
-	done   int64 // so many bytes are written, or left out
+	offset int64 // the number of bytes that were written or skipped
 }
 
-// read writes what is new of the log. A last line without an end waits for the next reading, unless there is none.
+// read gets the log and writes the lines after offset. If last is false, an incomplete last line is left for the next read.
 func (l *logReader) read(ctx context.Context, r *reloads.Reload, last bool) error {
 	log, err := l.client.Log(ctx, r.AppID, r.ID)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	if _, err := io.CopyN(io.Discard, log, l.done); err != nil && err != io.EOF {
+	if _, err := io.CopyN(io.Discard, log, l.offset); err != nil && err != io.EOF {
 		return err
 	}
 	lines := bufio.NewReader(log)
-	var kept []string // of the tail
+	var kept []string // the last lines, at most tail
 	for {
 		line, err := lines.ReadString('\n')
 		if err == nil || err == io.EOF && last && line != "" {
-			l.done += int64(len(line))
+			l.offset += int64(len(line))
 			if l.tail < 0 {
 				l.write(line)
 			} else if kept = append(kept, line); len(kept) > l.tail {
@@ -103,35 +104,34 @@ func (l *logReader) read(ctx context.Context, r *reloads.Reload, last bool) erro
 	}
 }
 
-// The steps of following, and how long a log may come after the end of its reload.
 const (
-	minStep  = 200 * time.Millisecond
-	maxStep  = 10 * time.Second
-	logGrace = 10 * time.Second
+	minInterval = 200 * time.Millisecond // between two polls of follow
+	maxInterval = 10 * time.Second
+	logGrace    = 10 * time.Second // how long follow waits for the log after the reload has finished
 )
 
-// follow reads until the reload has ended, and its log is complete.
+// follow polls the reload and writes new lines of its log until the reload has finished and its log is complete.
 func (l *logReader) follow(ctx context.Context, id string) error {
 	began := time.Now()
-	var ended time.Time // seen
+	var finished time.Time // when the terminal status was seen
 	for {
 		r, err := l.client.Get(ctx, id)
 		if err != nil {
 			return err
 		}
-		if r.Ended() && ended.IsZero() {
-			ended = time.Now()
+		if r.Ended() && finished.IsZero() {
+			finished = time.Now()
 		}
 		err = l.read(ctx, r, r.Ended())
 		switch {
 		case err == nil && r.Ended():
 			return r.Err()
-		case err != nil && !errors.Is(err, reloads.ErrNotFound), r.Ended() && time.Since(ended) > logGrace:
+		case err != nil && !errors.Is(err, reloads.ErrNotFound), r.Ended() && time.Since(finished) > logGrace:
 			return err
 		}
-		step := min(max(time.Since(began)/10, minStep), maxStep)
+		interval := min(max(time.Since(began)/10, minInterval), maxInterval)
 		select {
-		case <-time.After(step):
+		case <-time.After(interval):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -21,13 +21,13 @@ func newList(a *app) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&opts.AppID, "appId", "", "the reloads of this app; a TenantAdmin may leave it out")
-	flags.StringVar((*string)(&opts.Filter), "filter", "", "select by a SCIM expression over status, partial and type, with eq")
-	flags.IntVar(&opts.Limit, "limit", 0, "how many reloads a page has, 1 to 100 (the service's default is 10)")
-	flags.BoolVar(&all, "all", false, "all pages, not only one")
-	flags.BoolVar(&opts.Log, "log", false, "with the summary of the log: the rows read and stored")
-	flags.BoolVar(&partial, "partial", false, "only partial reloads; --partial=false for only those that are not")
-	flags.StringVar((*string)(&opts.Sort), "sort", "", "order by creationTime, status, startTime or endTime, with + or - before it")
+	flags.StringVar(&opts.AppID, "appId", "", "list the reloads of the app with this `ID`; required unless the user is a TenantAdmin")
+	flags.StringVar((*string)(&opts.Filter), "filter", "", "SCIM `expression` over status, partial and type, with eq, and, or")
+	flags.IntVar(&opts.Limit, "limit", 0, "number of reloads per page, 1 to 100 (service default 10)")
+	flags.BoolVar(&all, "all", false, "list all pages instead of one")
+	flags.BoolVar(&opts.Log, "log", false, "add the rows read and stored, from the summary of the log")
+	flags.BoolVar(&partial, "partial", false, "list only partial reloads; with --partial=false, only full reloads")
+	flags.StringVar((*string)(&opts.Sort), "sort", "", "sort by this `field`: creationTime, status, startTime or endTime, optionally prefixed with + or -")
 	flags.StringVar(&opts.Next, "next", "", "the `cursor` of the next page")
 	flags.StringVar(&opts.Prev, "prev", "", "the `cursor` of the previous page")
 	cmd.MarkFlagsMutuallyExclusive("next", "prev")
@@ -40,16 +40,16 @@ func newList(a *app) *cobra.Command {
 			opts.Limit = 100
 		}
 		a.withRows = opts.Log
-		defer a.flush() // what there was before an error
+		defer a.flush() // also writes the rows before an error
 		for page, err := range client.Pages(ctx, opts) {
 			if err == nil {
-				err = a.page(page)
+				err = a.writePage(page)
 			}
 			if err != nil {
 				return err
 			}
 			if !all {
-				a.more = page.Next
+				a.nextCursor = page.Next
 				break
 			}
 		}
@@ -58,26 +58,26 @@ func newList(a *app) *cobra.Command {
 	return cmd
 }
 
-// page writes the reloads of a page.
-func (o *output) page(page *reloads.Page) error {
+// writePage writes the reloads of a page.
+func (o *output) writePage(page *reloads.Page) error {
 	if o.raw {
 		return o.writeRaw()
 	}
 	for i := range page.Reloads {
-		if err := o.row(&page.Reloads[i]); err != nil {
+		if err := o.writeRow(&page.Reloads[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// flush writes the table of the rows.
+// flush writes the table of the collected rows.
 func (o *output) flush() {
 	if len(o.rows) > 0 {
-		o.table(o.header(), o.rows)
+		o.writeTable(o.header(), o.rows)
 	}
-	if o.more != "" && o.people() {
-		fmt.Fprintf(o.stderr, "There are more: --next '%s'\n", clean(o.more))
+	if o.nextCursor != "" && o.table() {
+		fmt.Fprintf(o.stderr, "Next page: --next '%s'\n", sanitize(o.nextCursor))
 	}
-	o.rows, o.more = nil, ""
+	o.rows, o.nextCursor = nil, ""
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// The command is tested as a process.
+// These tests build the command and run it as a process.
 
 var update = flag.Bool("update", false, "write the golden files")
 
@@ -41,10 +41,10 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// secret is in every token of the tests, and must never be seen.
+// secret is part of every token in the tests. It must not appear in any output.
 const secret = "test-token-"
 
-// command prepares the command with nothing of the environment but what is given.
+// command returns the command with the given environment and an empty home directory.
 func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, args...)
@@ -52,22 +52,23 @@ func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// result is what became of a command.
+// result is the output and the exit status of a command.
 type result struct {
 	stdout, stderr string
 	status         int
 }
 
-// run runs the command to its end.
+// run runs the command and waits until it exits.
 func run(t *testing.T, env []string, args ...string) result {
 	t.Helper()
 	cmd := command(t, env, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	return ended(t, cmd.Run(), &stdout, &stderr)
+	return newResult(t, cmd.Run(), &stdout, &stderr)
 }
 
-func ended(t *testing.T, err error, stdout, stderr fmt.Stringer) result {
+// newResult returns the result of a command from the error of its Run or Wait method.
+func newResult(t *testing.T, err error, stdout, stderr fmt.Stringer) result {
 	t.Helper()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -78,15 +79,15 @@ func ended(t *testing.T, err error, stdout, stderr fmt.Stringer) result {
 		r.status = exit.ExitCode()
 	}
 	if strings.Contains(r.stdout+r.stderr, secret) {
-		t.Errorf("the output shows a token:\n%s%s", r.stdout, r.stderr)
+		t.Errorf("the output contains a token:\n%s%s", r.stdout, r.stderr)
 	}
 	return r
 }
 
-// What differs from one run to the next.
-var changing = []struct {
+// replacements replace the parts of an output that differ between runs.
+var replacements = []struct {
 	pattern *regexp.Regexp
-	instead string
+	replace string
 }{
 	{regexp.MustCompile(`\b\d+s ago( ?) *`), "Ns ago$1"},
 	{regexp.MustCompile(`(?m)^ +\d+\.\ds  (\w)`), "    N.Ns  $1"},
@@ -94,12 +95,12 @@ var changing = []struct {
 	{regexp.MustCompile(`next=[\w%=-]+`), "next=CURSOR"},
 }
 
-// golden compares a transcript of the command with testdata/name.
+// golden compares the transcript of a command with testdata/name.golden.
 func golden(t *testing.T, name string, r result, args ...string) {
 	t.Helper()
 	got := fmt.Sprintf("$ reload %s\n%s-- stderr\n%s-- status %d\n", strings.Join(args, " "), r.stdout, r.stderr, r.status)
-	for _, c := range changing {
-		got = c.pattern.ReplaceAllString(got, c.instead)
+	for _, r := range replacements {
+		got = r.pattern.ReplaceAllString(got, r.replace)
 	}
 	path := filepath.Join("testdata", name+".golden")
 	if *update {
@@ -122,35 +123,35 @@ const fakeFailed = "5be59decca62aa0000000005"
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
-		"ls":             {"ls", "--filter", `type eq "chronos"`, "--limit", "12"},
-		"ls-log":         {"ls", "--appId", "sales", "--log", "--utc"},
-		"ls-json":        {"ls", "--appId", "stock", "--limit", "2", "--json"},
-		"ls-quiet":       {"ls", "--appId", "stock", "--all", "-q"},
-		"ls-all":         {"ls", "--appId", "stock", "--all", "--limit", "1"},
-		"ls-more":        {"ls", "--appId", "stock", "--limit", "2", "--sort", "+creationTime"},
-		"ls-raw":         {"ls", "--appId", "stock", "--limit", "1", "--raw"},
-		"ls-partial":     {"ls", "--appId", "stock", "--partial", "--json"},
-		"get":            {"get", fakeFailed},
-		"get-json":       {"get", fakeFailed, "--json"},
-		"get-raw":        {"get", fakeFailed, "--raw"},
-		"get-unknown":    {"get", "nothing"},
-		"create":         {"create", "--appId", "sales", "--partial", "--weight", "7", "--variables", "vFrom=1,vTo=2"},
-		"create-quiet":   {"create", "--appId", "sales", "-q"},
-		"create-quota":   {"create", "--appId", "often"},
-		"create-pending": {"create", "--appId", "forecast"},
-		"create-wait":    {"create", "--appId", "sales", "--wait", "-q"},
-		"cancel":         {"cancel", fakeLong},
-		"cancel-json":    {"cancel", fakeLong, "--json"},
-		"cancel-over":    {"cancel", fakeFailed},
-		"wait":           {"wait", fakeFailed, fakeShort, "5be59decca62aa0000000001"},
-		"watch-json":     {"watch", fakeFailed, "--json"},
-		"log":            {"log", fakeFailed},
-		"log-raw":        {"log", "5be59decca62aa0000000001", "--raw"},
-		"log-tail":       {"log", "5be59decca62aa0000000001", "--tail", "1"},
-		"log-none":       {"log", fakeLong},
-		"log-follow":     {"log", fakeShort, "--follow", "--tail", "3"},
-		"help":           {"--help"},
-		"help-create":    {"create", "--help"},
+		"ls":              {"ls", "--filter", `type eq "chronos"`, "--limit", "12"},
+		"ls-log":          {"ls", "--appId", "sales", "--log", "--utc"},
+		"ls-json":         {"ls", "--appId", "stock", "--limit", "2", "--json"},
+		"ls-quiet":        {"ls", "--appId", "stock", "--all", "-q"},
+		"ls-all":          {"ls", "--appId", "stock", "--all", "--limit", "1"},
+		"ls-more":         {"ls", "--appId", "stock", "--limit", "2", "--sort", "+creationTime"},
+		"ls-raw":          {"ls", "--appId", "stock", "--limit", "1", "--raw"},
+		"ls-partial":      {"ls", "--appId", "stock", "--partial", "--json"},
+		"get":             {"get", fakeFailed},
+		"get-json":        {"get", fakeFailed, "--json"},
+		"get-raw":         {"get", fakeFailed, "--raw"},
+		"get-unknown":     {"get", "nothing"},
+		"create":          {"create", "--appId", "sales", "--partial", "--weight", "7", "--variables", "vFrom=1,vTo=2"},
+		"create-quiet":    {"create", "--appId", "sales", "-q"},
+		"create-quota":    {"create", "--appId", "often"},
+		"create-pending":  {"create", "--appId", "forecast"},
+		"create-wait":     {"create", "--appId", "sales", "--wait", "-q"},
+		"cancel":          {"cancel", fakeLong},
+		"cancel-json":     {"cancel", fakeLong, "--json"},
+		"cancel-finished": {"cancel", fakeFailed},
+		"wait":            {"wait", fakeFailed, fakeShort, "5be59decca62aa0000000001"},
+		"watch-json":      {"watch", fakeFailed, "--json"},
+		"log":             {"log", fakeFailed},
+		"log-raw":         {"log", "5be59decca62aa0000000001", "--raw"},
+		"log-tail":        {"log", "5be59decca62aa0000000001", "--tail", "1"},
+		"log-none":        {"log", fakeLong},
+		"log-follow":      {"log", fakeShort, "--follow", "--tail", "3"},
+		"help":            {"--help"},
+		"help-create":     {"create", "--help"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -160,7 +161,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// What people see who wait; the statuses on the way are tested elsewhere, since a slow machine may miss one here.
+// The statuses during the reload are removed here, because a slow machine may miss one. TestTheProgress tests them.
 func TestCreateAndWait(t *testing.T) {
 	t.Parallel()
 	for name, app := range map[string]string{"succeeded": "sales", "failed": "stock"} {
@@ -187,20 +188,20 @@ func TestUsage(t *testing.T) {
 		{[]string{"--fake", "ls", "--next", "a", "--prev", "b"}, "next prev"},
 		{[]string{"--fake", "ls", "--json", "--quiet"}, "only one of"},
 		{[]string{"--fake", "create"}, `"appId"`},
-		{[]string{"--fake", "create", "--appId", "a", "--attach"}, "need --wait"},
+		{[]string{"--fake", "create", "--appId", "a", "--attach"}, "require --wait"},
 		{[]string{"--fake", "create", "--appId", "a", "--weight", "11"}, "must be 1 to 10"},
 		{[]string{"--fake", "create", "--appId", "a", "--variables", secret}, "must be k=v"},
 		{[]string{"--fake", "get"}, "accepts 1 arg"},
-		{[]string{"--fake", "get", ".."}, "a path cannot hold it"},
+		{[]string{"--fake", "get", ".."}, `".."`},
 		{[]string{"--fake", "wait"}, "at least 1 arg"},
-		{[]string{"--fake", "wait", ""}, "an id is empty"},
+		{[]string{"--fake", "wait", ""}, "a reload ID is empty"},
 		{[]string{"--fake", "log", "x", "--tail", "-1"}, "--tail"},
 		{[]string{"--fake", "ls", "--timeout", "-1s"}, "--timeout"},
 		{[]string{"--fake", "--server", "https://x.example.com", "ls"}, "fake"},
-		{[]string{"ls"}, "no tenant is named"},
+		{[]string{"ls"}, "QLIK_TENANT_URL is not set"},
 		{[]string{"ls", "--server", "http://tenant.example.com", "--api-key-file", "testdata/ls.golden"}, "loopback"},
-		{[]string{"ls", "--server", "https://tenant.example.com", "--api-key-file", "testdata/ls.golden"}, "the token has"},
-		{[]string{"ls", "--server", "https://tenant.example.com"}, "no key is given"},
+		{[]string{"ls", "--server", "https://tenant.example.com", "--api-key-file", "testdata/ls.golden"}, "token"},
+		{[]string{"ls", "--server", "https://tenant.example.com"}, "QLIK_API_KEY is not set"},
 		{[]string{"ls", "--server", "https://tenant.example.com", "--api-key-file", "does/not/exist"}, "does/not/exist"},
 	} {
 		if r := run(t, nil, c.args...); r.status != statusUsage || r.stdout != "" || !strings.Contains(r.stderr, c.says) || strings.Count(r.stderr, "\n") != 1 {
@@ -219,7 +220,7 @@ func TestExitStatuses(t *testing.T) {
 	}{
 		{nil, statusOK}, {failed, statusFailed}, {fmt.Errorf("%w; %w", failed, io.EOF), statusFailed},
 		{usagef("x"), statusUsage}, {reloads.ErrBadRequest, statusUsage},
-		{refused, statusRefused}, {&toldError{refused}, statusRefused},
+		{refused, statusRefused}, {&reportedError{refused}, statusRefused},
 		{io.ErrUnexpectedEOF, statusUnreachable}, {errors.New("no route to host"), statusUnreachable},
 		{context.DeadlineExceeded, statusTimedOut}, {fmt.Errorf("%w: %w", refused, context.DeadlineExceeded), statusTimedOut},
 		{context.Canceled, statusInterrupted},
@@ -238,19 +239,19 @@ func TestCompletion(t *testing.T) {
 			t.Errorf("%s: status %d, %d bytes without %q", shell, r.status, len(r.stdout), mark)
 		}
 	}
-	// The scripts ask the command itself.
-	for asked, want := range map[string][]string{
+	// The completion scripts call the hidden command __complete.
+	for command, want := range map[string][]string{
 		"":       {"ls", "create", "get", "cancel", "wait", "watch", "log", "completion"},
 		"create": {"--wait", "--attach", "--cancel-on-abort", "--variables", "--timeout"},
 	} {
 		args := []string{"__complete", ""}
-		if asked != "" {
-			args = []string{"__complete", asked, "--appId", "x", "--"}
+		if command != "" {
+			args = []string{"__complete", command, "--appId", "x", "--"}
 		}
 		r := run(t, nil, args...)
 		for _, word := range want {
 			if !strings.Contains(r.stdout, word+"\t") {
-				t.Errorf("%q is not offered after %q:\n%s", word, asked, r.stdout)
+				t.Errorf("%q is not offered after %q:\n%s", word, command, r.stdout)
 			}
 		}
 	}

@@ -16,31 +16,31 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// output is what the flags say of it, and where it goes.
+// output writes the results of a command in the format that the flags select.
 type output struct {
 	json, quiet, raw, utc bool
 
 	stdout, stderr                 io.Writer
 	stdoutTerminal, stderrTerminal bool
-	colour                         bool
+	color                          bool // use colors on a terminal
 
-	withRows bool   // the tables have the figures of the log
-	rows     []row  // of the table that flush writes
-	more     string // the cursor of what is not shown
-	answer   bytes.Buffer
+	withRows   bool         // the table has columns for the rows read and stored
+	rows       []row        // collected for flush
+	nextCursor string       // the cursor of the next page, which was not listed
+	response   bytes.Buffer // the body of the most recent response, if raw is set
 }
 
-// open finds out whether people are looking.
+// open sets the output streams and detects whether they are terminals.
 func (o *output) open(stdout, stderr *os.File) {
 	o.stdout, o.stderr = stdout, stderr
 	o.stdoutTerminal, o.stderrTerminal = term.IsTerminal(int(stdout.Fd())), term.IsTerminal(int(stderr.Fd()))
-	o.colour = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	o.color = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
-// people reports whether the output is a table.
-func (o *output) people() bool { return !o.json && !o.quiet && !o.raw }
+// table reports whether the output is a table, which is the default format.
+func (o *output) table() bool { return !o.json && !o.quiet && !o.raw }
 
-// record keeps the body of the latest answer, for --raw.
+// record returns a transport that records the body of the most recent response for --raw.
 func (o *output) record(base http.RoundTripper) http.RoundTripper {
 	if !o.raw {
 		return base
@@ -48,11 +48,11 @@ func (o *output) record(base http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		resp, err := base.RoundTrip(r)
 		if err == nil {
-			o.answer.Reset()
+			o.response.Reset()
 			resp.Body = struct {
 				io.Reader
 				io.Closer
-			}{io.TeeReader(resp.Body, &o.answer), resp.Body}
+			}{io.TeeReader(resp.Body, &o.response), resp.Body}
 		}
 		return resp, err
 	})
@@ -62,15 +62,16 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// writeRaw writes the latest answer.
+// writeRaw writes the body of the most recent response.
 func (o *output) writeRaw() error {
-	if o.answer.Len() == 0 {
+	if o.response.Len() == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(o.stdout, "%s\n", bytes.TrimRight(o.answer.Bytes(), "\n"))
+	_, err := fmt.Fprintf(o.stdout, "%s\n", bytes.TrimRight(o.response.Bytes(), "\n"))
 	return err
 }
 
+// writeJSON writes v as one line of JSON.
 func (o *output) writeJSON(v any) error {
 	line, err := json.Marshal(v)
 	if err == nil {
@@ -79,48 +80,48 @@ func (o *output) writeJSON(v any) error {
 	return err
 }
 
-// one writes a single reload.
-func (o *output) one(r *reloads.Reload) error {
+// writeReload writes the only reload of a command.
+func (o *output) writeReload(r *reloads.Reload) error {
 	switch {
 	case o.raw:
 		return o.writeRaw()
-	case o.people():
-		o.table(nil, o.details(r))
+	case o.table():
+		o.writeTable(nil, o.details(r))
 		return nil
 	}
-	return o.row(r)
+	return o.writeRow(r)
 }
 
-// row writes one reload of several: at once, or in the table that flush writes.
-func (o *output) row(r *reloads.Reload) error {
+// writeRow writes one of several reloads. If the format is a table, it collects the row for flush.
+func (o *output) writeRow(r *reloads.Reload) error {
 	switch {
 	case o.json:
 		return o.writeJSON(r)
 	case o.quiet:
-		_, err := fmt.Fprintln(o.stdout, clean(r.ID))
+		_, err := fmt.Fprintln(o.stdout, sanitize(r.ID))
 		return err
 	}
 	o.rows = append(o.rows, o.cells(r))
 	return nil
 }
 
-// canceled writes the answer to a cancel.
-func (o *output) canceled(id string, status reloads.Status) error {
+// writeCancel writes the result of a cancel request.
+func (o *output) writeCancel(id string, status reloads.Status) error {
 	switch {
 	case o.raw:
 		return o.writeRaw()
 	case o.json:
 		return o.writeJSON(map[string]any{"id": id, "status": status})
 	case o.quiet:
-		_, err := fmt.Fprintln(o.stdout, clean(id))
+		_, err := fmt.Fprintln(o.stdout, sanitize(id))
 		return err
 	}
-	o.table(nil, []row{{{text: "ID"}, {text: id}}, {{text: "Status"}, statusCell(status)}})
+	o.writeTable(nil, []row{{{text: "ID"}, {text: id}}, {{text: "Status"}, statusCell(status)}})
 	return nil
 }
 
-// when shows a time.
-func (o *output) when(t time.Time) string {
+// formatTime formats a time, relative to now unless --utc is set; "-" if it is zero.
+func (o *output) formatTime(t time.Time) string {
 	switch {
 	case t.IsZero():
 		return "-"
@@ -129,7 +130,7 @@ func (o *output) when(t time.Time) string {
 	}
 	switch ago := time.Since(t); {
 	case ago < 0:
-		return "just now" // by the service's clock
+		return "just now" // the clock of the service may be ahead
 	case ago < time.Minute:
 		return fmt.Sprintf("%ds ago", int(ago.Seconds()))
 	case ago < time.Hour:
@@ -141,8 +142,8 @@ func (o *output) when(t time.Time) string {
 	}
 }
 
-// long shows a duration; "-" if it is not known.
-func long(d time.Duration) string {
+// formatDuration formats a duration; "-" if it is unknown.
+func formatDuration(d time.Duration) string {
 	switch {
 	case d <= 0:
 		return "-"
@@ -152,8 +153,8 @@ func long(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
-// clean makes control characters spaces: what a server sends must not control the terminal.
-func clean(s string) string {
+// sanitize replaces control characters with spaces, so that a response cannot control the terminal.
+func sanitize(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '

@@ -23,7 +23,7 @@ import (
 
 const testKey = secret + "of-a-user"
 
-// serve serves a tenant over HTTP and returns the environment that names it.
+// serve serves a tenant over HTTP. It returns its URL, and the environment variables with the URL and testKey.
 func serve(t *testing.T, tenant http.Handler) (url string, env []string) {
 	t.Helper()
 	server := httptest.NewServer(tenant)
@@ -101,7 +101,7 @@ func TestATenantThatIsNotThere(t *testing.T) {
 func TestTheTimeIsOver(t *testing.T) {
 	t.Parallel()
 	r := run(t, nil, "--fake", "create", "--appId", "yearly", "--wait", "--cancel-on-abort", "--timeout", "2s")
-	if r.status != statusTimedOut || !strings.Contains(r.stderr, "reload: timed out: ") || !strings.Contains(r.stderr, "the reload is cancelled") || !strings.Contains(r.stdout, "CANCELING") {
+	if r.status != statusTimedOut || !strings.Contains(r.stderr, "reload: timed out: ") || !strings.Contains(r.stderr, "cancel") || !strings.Contains(r.stdout, "CANCELING") {
 		t.Errorf("%+v", r)
 	}
 	if r := run(t, nil, "--fake", "wait", fakeLong, "--timeout", "1s"); r.status != statusTimedOut || !strings.Contains(r.stderr, "reload: timed out: ") {
@@ -126,7 +126,7 @@ func TestAnInterrupt(t *testing.T) {
 	}
 	lines := bufio.NewReader(io.TeeReader(pipe, &stderr))
 	if first, err := lines.ReadString('\n'); err != nil || !strings.HasSuffix(first, "QUEUED\n") {
-		t.Errorf("it begins with %q, %v", first, err)
+		t.Errorf("the first line is %q, %v", first, err)
 	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func TestAnInterrupt(t *testing.T) {
 	if _, err := io.Copy(io.Discard, lines); err != nil {
 		t.Fatal(err)
 	}
-	r := ended(t, cmd.Wait(), &stdout, &stderr)
+	r := newResult(t, cmd.Wait(), &stdout, &stderr)
 	if r.status != statusInterrupted || !strings.Contains(r.stderr, "reload: interrupted: ") {
 		t.Errorf("%+v", r)
 	}
@@ -143,10 +143,10 @@ func TestAnInterrupt(t *testing.T) {
 	}
 }
 
-// scripted is a tenant whose reload goes a step further each time that somebody looks, and its log with it.
+// scripted is a tenant with one reload. The reload and its log advance by one step with each poll.
 type scripted struct {
 	mu    sync.Mutex
-	looks int
+	polls int
 }
 
 func (s *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -154,10 +154,10 @@ func (s *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	logs := []string{"", "one\r\ntw", "one\r\ntwo\r\nthree"}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	step := min(s.looks, len(statuses)-1)
+	step := min(s.polls, len(statuses)-1)
 	switch {
 	case strings.Contains(r.URL.Path, "/logs/"):
-		step = min(max(s.looks-1, 0), len(statuses)-1)
+		step = min(max(s.polls-1, 0), len(statuses)-1)
 		if logs[step] == "" {
 			w.WriteHeader(http.StatusNotFound)
 			return
@@ -167,9 +167,9 @@ func (s *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case r.Method == http.MethodPost:
 		w.WriteHeader(http.StatusCreated)
-		s.looks = 0
+		s.polls = 0
 	}
-	s.looks++
+	s.polls++
 	created := time.Now().Add(-10 * time.Second).UTC().Format(time.RFC3339)
 	_, _ = fmt.Fprintf(w, `{"id":"1","appId":"sales","status":%q,"creationTime":%q,"future":true}`, statuses[step], created)
 }
@@ -189,52 +189,52 @@ func TestFollowingALogThatGrows(t *testing.T) {
 	}
 	_, env = serve(t, &scripted{})
 	if r := run(t, env, "log", "1", "--follow", "--raw", "--tail", "0"); r.stdout != "two\r\nthree" || r.status != statusOK {
-		t.Errorf("raw, what is new: %+v", r)
+		t.Errorf("raw, only new lines: %+v", r)
 	}
 }
 
-// On a terminal the status is in colour, and a line shows that the time passes.
+// On a terminal, the status is in color and a status line shows the elapsed time.
 func TestATerminal(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		env    []string
-		colour bool
-	}{"in colour": {nil, true}, "NO_COLOR": {[]string{"NO_COLOR=1"}, false}} {
+		env   []string
+		color bool
+	}{"color": {nil, true}, "NO_COLOR": {[]string{"NO_COLOR=1"}, false}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, env := serve(t, &scripted{})
 			screen := onTerminal(t, slices.Concat(env, c.env), "watch", "1")
 			var want []string
 			for _, status := range []string{"\x1b[36mQUEUED", "\x1b[36mRELOADING", "\x1b[32mSUCCEEDED"} {
-				if status += "\x1b[0m"; !c.colour {
+				if status += "\x1b[0m"; !c.color {
 					status = status[len("\x1b[36m") : len(status)-len("\x1b[0m")]
 				}
 				want = append(want, status)
 			}
-			// The lines that stay: each comes after what was written over.
-			var stayed []string
+			// Collect the lines that remain on the screen. Each follows the text that it replaced.
+			var remaining []string
 			for _, line := range strings.Split(strings.TrimRight(screen, "\r\n"), "\n") {
 				line = line[strings.LastIndex(strings.TrimSuffix(line, "\r"), "\r")+1:]
 				fields := strings.Fields(strings.TrimPrefix(line, "\x1b[K"))
 				if len(fields) == 2 {
-					stayed = append(stayed, fields[1])
+					remaining = append(remaining, fields[1])
 				}
 			}
-			if diff := cmp.Diff(want, stayed); diff != "" {
+			if diff := cmp.Diff(want, remaining); diff != "" {
 				t.Errorf("(-want +got):\n%s\n%q", diff, screen)
 			}
 			if !strings.Contains(screen, want[0]+" …\r\x1b[K") {
-				t.Errorf("there is no line that is written over: %q", screen)
+				t.Errorf("the status line is missing: %q", screen)
 			}
 		})
 	}
 	screen := onTerminal(t, nil, "--fake", "ls", "--appId", "stock")
 	if !strings.Contains(screen, "\x1b[31mFAILED\x1b[0m     chronos") || !strings.Contains(screen, "\x1b[32mSUCCEEDED\x1b[0m  chronos") {
-		t.Errorf("the table is not in colour, or not aligned: %q", screen)
+		t.Errorf("the table is not in color or not aligned: %q", screen)
 	}
 }
 
-// onTerminal runs the command on a pty and returns all that it writes.
+// onTerminal runs the command on a pseudo terminal and returns its output.
 func onTerminal(t *testing.T, env []string, args ...string) string {
 	t.Helper()
 	cmd := command(t, env, args...)
@@ -243,12 +243,12 @@ func onTerminal(t *testing.T, env []string, args ...string) string {
 		t.Fatal(err)
 	}
 	defer terminal.Close()
-	screen, _ := io.ReadAll(terminal) // Linux ends it with EIO
+	screen, _ := io.ReadAll(terminal) // on Linux, the end is an EIO error
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v: %s", err, screen)
 	}
 	if bytes.Contains(screen, []byte(secret)) {
-		t.Error("the screen shows a token")
+		t.Error("the screen contains a token")
 	}
 	return string(screen)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/reloads-go/reloads/oauth"
 )
 
-// settings are the flags that say which tenant is talked to, and how.
+// settings are the flags that select the tenant and configure the client.
 type settings struct {
 	server, keyFile, context string
 	fake                     bool
@@ -23,12 +23,12 @@ type settings struct {
 	retry                    int
 }
 
-// credentials are a key, or an OAuth2 client. Nothing prints them.
+// credentials are either an API key or an OAuth2 client. They must not be printed.
 type credentials struct{ key, clientID, clientSecret string }
 
 func (c credentials) empty() bool { return c == credentials{} }
 
-// connect returns a client of the tenant. record is put around its transport.
+// connect returns a client of the tenant. Its transport is wrapped by record.
 func (s *settings) connect(getenv func(string) string, record func(http.RoundTripper) http.RoundTripper) (*reloads.Client, error) {
 	opts := []reloads.Option{
 		reloads.WithUserAgent("reload/0.1.0"),
@@ -46,15 +46,16 @@ func (s *settings) connect(getenv func(string) string, record func(http.RoundTri
 	if c.key == "" {
 		tokens, err = oauth.NewTokenSource(oauth.Config{TenantURL: server, ClientID: c.clientID, ClientSecret: c.clientSecret})
 		if err != nil {
-			return nil, usagef("the OAuth2 client: %w", err)
+			return nil, usagef("OAuth2 client: %w", err)
 		}
 	}
 	opts = append(opts, reloads.WithHTTPClient(&http.Client{Transport: record(http.DefaultTransport)}))
 	return reloads.NewClient(server, tokens, opts...)
 }
 
-// resolve finds the tenant and its credentials. A key must not go to a tenant that it is not for: that of a context only
-// ever goes to the context's tenant, and that of the environment only to one that is named there or by a flag.
+// resolve returns the URL of the tenant and the credentials. It must not send credentials to a tenant that they are not
+// for. The credentials of a context are used only for the tenant of that context. The credentials in the environment are
+// used only for the tenant in QLIK_TENANT_URL or --server.
 func (s *settings) resolve(getenv func(string) string) (server string, c credentials, err error) {
 	if s.context == "" {
 		server = cmp.Or(s.server, getenv("QLIK_TENANT_URL"))
@@ -72,18 +73,18 @@ func (s *settings) resolve(getenv func(string) string) (server string, c credent
 	case server != "" && (keyGiven || !c.empty()):
 		return server, c, c.check()
 	case !keyGiven && !c.empty():
-		return "", c, usagef("QLIK_API_KEY or QLIK_CLIENT_ID is set, but not the tenant that it is for; set QLIK_TENANT_URL")
+		return "", c, usagef("QLIK_TENANT_URL is not set, but QLIK_API_KEY or QLIK_CLIENT_ID is; set the tenant that it belongs to")
 	}
 	active, err := readContext(s.context)
 	switch {
 	case errors.Is(err, errNoContext) && server == "":
-		return "", c, usagef("no tenant is named; use --server, QLIK_TENANT_URL or a context of qlik-cli, or --fake (%w)", err)
+		return "", c, usagef("QLIK_TENANT_URL is not set; set it, or use --server, --fake or a context of qlik-cli (%w)", err)
 	case errors.Is(err, errNoContext):
-		return "", c, usagef("no key is given for the tenant; use --api-key-file or QLIK_API_KEY (%w)", err)
+		return "", c, usagef("QLIK_API_KEY is not set; set it, or use --api-key-file (%w)", err)
 	case err != nil:
 		return "", c, &usageError{err}
 	case server != "" && strings.TrimRight(server, "/") != strings.TrimRight(active.server, "/"):
-		return "", c, usagef("no key is given, and the active context is for another tenant; use --api-key-file or QLIK_API_KEY")
+		return "", c, usagef("QLIK_API_KEY is not set, and the active context of qlik-cli is for another tenant; set it, or use --api-key-file")
 	}
 	if !keyGiven {
 		c = active.credentials
@@ -91,18 +92,18 @@ func (s *settings) resolve(getenv func(string) string) (server string, c credent
 	return active.server, c, c.check()
 }
 
-// check says what is missing.
+// check returns an error if the credentials are incomplete.
 func (c credentials) check() error {
 	switch {
 	case c.key != "" || c.clientID != "" && c.clientSecret != "":
 		return nil
 	case c.clientID != "" || c.clientSecret != "":
-		return usagef("an OAuth2 client needs both its id and its secret")
+		return usagef("the OAuth2 client needs an ID and a secret (QLIK_CLIENT_ID and QLIK_CLIENT_SECRET, or the context)")
 	}
 	return usagef("the API key is empty")
 }
 
-// readKey reads a key from a file.
+// readKey reads an API key from a file; "-" means standard input.
 func readKey(name string) (credentials, error) {
 	in := io.Reader(os.Stdin)
 	if name != "-" {
@@ -120,7 +121,7 @@ func readKey(name string) (credentials, error) {
 	return credentials{key: strings.TrimSpace(string(b))}, nil
 }
 
-// contextsPath is where qlik-cli keeps its contexts.
+// contextsPath returns the path of the file with the contexts of qlik-cli.
 func contextsPath() (string, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// home writes the contexts of qlik-cli and returns the environment that finds them.
+// home writes contexts of qlik-cli to a new home directory and returns the environment variable for it.
 func home(t *testing.T, contexts string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -45,7 +45,7 @@ func TestSettings(t *testing.T) {
 	})
 	server, env := serve(t, mux)
 	elsewhere, _ := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		t.Error("a tenant was asked that is not to be")
+		t.Error("got a request that is for another tenant")
 	}))
 
 	contexts := home(t, fmt.Sprintf(`contexts:
@@ -54,7 +54,7 @@ func TestSettings(t *testing.T) {
     server-type: cloud
     headers:
       Authorization: Bearer %[2]s
-    comment: as qlik context init writes it
+    comment: written by qlik context init
   by-client:
     server: %[1]s/
     server-type: cloud
@@ -87,28 +87,28 @@ current-context: by-key
 		status int
 		says   string
 	}{
-		"environment":              {env, nil, statusOK, ""},
-		"environment, OAuth2":      {append(client, url), nil, statusOK, ""},
-		"active context":           {[]string{contexts}, nil, statusOK, ""},
-		"context, OAuth2":          {[]string{contexts}, []string{"--context", "by-client"}, statusOK, ""},
-		"flags":                    {nil, []string{"--server", server, "--api-key-file", key}, statusOK, ""},
-		"flag before environment":  {[]string{"QLIK_TENANT_URL=" + elsewhere, apiKey}, []string{"--server", server}, statusOK, ""},
-		"file before environment":  {[]string{url, "QLIK_API_KEY=" + secret + "x"}, []string{"--api-key-file", key}, statusOK, ""},
-		"environment before":       {[]string{url, "QLIK_API_KEY=" + secret + "x", contexts}, nil, statusRefused, "HTTP-401"},
-		"context before":           {[]string{"QLIK_TENANT_URL=" + elsewhere, apiKey, contexts}, []string{"--context", "by-key"}, statusOK, ""},
-		"the context's tenant":     {[]string{url, contexts}, nil, statusOK, ""},
-		"file for the context":     {[]string{contexts}, []string{"--context", "wrong", "--api-key-file", key}, statusOK, ""},
-		"another tenant":           {[]string{contexts}, []string{"--server", elsewhere}, statusUsage, "another tenant"},
-		"a key without its tenant": {[]string{apiKey, contexts}, nil, statusUsage, "set QLIK_TENANT_URL"},
-		"a client without secret":  {[]string{url, client[0]}, nil, statusUsage, "both its id and its secret"},
-		"half a client":            {[]string{contexts}, []string{"--context", "half"}, statusUsage, "both its id and its secret"},
-		"an unknown context":       {[]string{contexts}, []string{"--context", "none"}, statusUsage, `no context "none"`},
-		"another product":          {[]string{contexts}, []string{"--context", "windows"}, statusUsage, "not for Qlik Cloud"},
-		"a wrong key":              {[]string{contexts}, []string{"--context", "wrong"}, statusRefused, "HTTP-401"},
-		"a file that is broken":    {[]string{home(t, "contexts:\n  a: "+testKey+"\ncurrent-context: a\n")}, nil, statusUsage, "is not as qlik-cli writes it"},
-		"a file that is empty":     {[]string{home(t, "")}, nil, statusUsage, "no tenant is named"},
-		"an empty key":             {[]string{url}, []string{"--api-key-file", os.DevNull}, statusUsage, "the API key is empty"},
-		"a password in the URL":    {[]string{"QLIK_TENANT_URL=https://u:" + testKey + "@tenant.example.com"}, nil, statusUsage, "no key is given"},
+		"environment":             {env, nil, statusOK, ""},
+		"environment, OAuth2":     {append(client, url), nil, statusOK, ""},
+		"active context":          {[]string{contexts}, nil, statusOK, ""},
+		"context, OAuth2":         {[]string{contexts}, []string{"--context", "by-client"}, statusOK, ""},
+		"flags":                   {nil, []string{"--server", server, "--api-key-file", key}, statusOK, ""},
+		"flag before environment": {[]string{"QLIK_TENANT_URL=" + elsewhere, apiKey}, []string{"--server", server}, statusOK, ""},
+		"file before environment": {[]string{url, "QLIK_API_KEY=" + secret + "x"}, []string{"--api-key-file", key}, statusOK, ""},
+		"environment before":      {[]string{url, "QLIK_API_KEY=" + secret + "x", contexts}, nil, statusRefused, "HTTP-401"},
+		"context before":          {[]string{"QLIK_TENANT_URL=" + elsewhere, apiKey, contexts}, []string{"--context", "by-key"}, statusOK, ""},
+		"the context's tenant":    {[]string{url, contexts}, nil, statusOK, ""},
+		"file for the context":    {[]string{contexts}, []string{"--context", "wrong", "--api-key-file", key}, statusOK, ""},
+		"another tenant":          {[]string{contexts}, []string{"--server", elsewhere}, statusUsage, "another tenant"},
+		"a key without a tenant":  {[]string{apiKey, contexts}, nil, statusUsage, "QLIK_TENANT_URL is not set"},
+		"a client without secret": {[]string{url, client[0]}, nil, statusUsage, "needs an ID and a secret"},
+		"half a client":           {[]string{contexts}, []string{"--context", "half"}, statusUsage, "needs an ID and a secret"},
+		"an unknown context":      {[]string{contexts}, []string{"--context", "none"}, statusUsage, `no context "none"`},
+		"another server type":     {[]string{contexts}, []string{"--context", "windows"}, statusUsage, "expected server type cloud"},
+		"a wrong key":             {[]string{contexts}, []string{"--context", "wrong"}, statusRefused, "HTTP-401"},
+		"an invalid file":         {[]string{home(t, "contexts:\n  a: "+testKey+"\ncurrent-context: a\n")}, nil, statusUsage, "invalid format of qlik-cli contexts"},
+		"an empty file":           {[]string{home(t, "")}, nil, statusUsage, "QLIK_TENANT_URL is not set"},
+		"an empty key":            {[]string{url}, []string{"--api-key-file", os.DevNull}, statusUsage, "the API key is empty"},
+		"a password in the URL":   {[]string{"QLIK_TENANT_URL=https://u:" + testKey + "@tenant.example.com"}, nil, statusUsage, "QLIK_API_KEY is not set"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := run(t, c.env, append(c.args, "ls", "--quiet")...)
@@ -117,7 +117,7 @@ current-context: by-key
 				want = mine + "\n"
 			}
 			if r.status != c.status || r.stdout != want || !strings.Contains(r.stderr, c.says) {
-				t.Errorf("%+v, want status %d, %q, and %q said", r, c.status, want, c.says)
+				t.Errorf("%+v, want status %d, stdout %q, and %q in stderr", r, c.status, want, c.says)
 			}
 		})
 	}

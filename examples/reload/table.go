@@ -12,10 +12,10 @@ import (
 // row is a row of a table.
 type row []cell
 
-// cell is a text with a colour, as SGR has it; "" is none.
-type cell struct{ text, colour string }
+// cell is a text with an SGR color code. "" means no color.
+type cell struct{ text, color string }
 
-// statusCell is a status in its colour.
+// statusCell returns a cell with the status in its color.
 func statusCell(s reloads.Status) cell {
 	switch s {
 	case reloads.StatusSucceeded:
@@ -28,7 +28,7 @@ func statusCell(s reloads.Status) cell {
 	return cell{string(s), "36"} // cyan
 }
 
-// header is that of the table of reloads.
+// header returns the header of the table of reloads.
 func (o *output) header() row {
 	h := row{{text: "ID"}, {text: "APP"}, {text: "STATUS"}, {text: "TYPE"}, {text: "CREATED"}, {text: "QUEUED"}, {text: "RAN"}}
 	if o.withRows {
@@ -37,20 +37,20 @@ func (o *output) header() row {
 	return append(h, cell{text: "ERROR"})
 }
 
-// cells are those of a reload under the header.
+// cells returns the row of a reload in that table.
 func (o *output) cells(r *reloads.Reload) row {
 	cells := row{
-		{text: r.ID}, {text: r.AppID}, statusCell(r.Status), {text: string(r.Type)}, {text: o.when(r.CreationTime)},
-		{text: long(r.QueueTime())}, {text: long(r.RunTime())},
+		{text: r.ID}, {text: r.AppID}, statusCell(r.Status), {text: string(r.Type)}, {text: o.formatTime(r.CreationTime)},
+		{text: formatDuration(r.QueueTime())}, {text: formatDuration(r.RunTime())},
 	}
 	if o.withRows {
 		s := r.Summary()
-		cells = append(cells, cell{text: figure(s.RowsRead)}, cell{text: figure(s.RowsStored)})
+		cells = append(cells, cell{text: formatCount(s.RowsRead)}, cell{text: formatCount(s.RowsStored)})
 	}
-	return append(cells, cell{text: reason(r)})
+	return append(cells, cell{text: failureReason(r)})
 }
 
-// details are a reload, a field a row.
+// details returns a table with one row for each field of a reload.
 func (o *output) details(r *reloads.Reload) []row {
 	rows := []row{{{text: "ID"}, {text: r.ID}}, {{text: "App"}, {text: r.AppID}}, {{text: "Status"}, statusCell(r.Status)}}
 	add := func(name, value string) {
@@ -65,14 +65,14 @@ func (o *output) details(r *reloads.Reload) []row {
 	if r.Weight > 0 {
 		add("Weight", strconv.Itoa(r.Weight))
 	}
-	add("Created", o.when(r.CreationTime))
-	add("Ended", o.when(r.EndTime))
-	add("Queued", long(r.QueueTime()))
-	add("Ran", long(r.RunTime()))
+	add("Created", o.formatTime(r.CreationTime))
+	add("Ended", o.formatTime(r.EndTime))
+	add("Queued", formatDuration(r.QueueTime()))
+	add("Ran", formatDuration(r.RunTime()))
 	s := r.Summary()
-	add("Rows read", figure(s.RowsRead))
-	add("Rows stored", figure(s.RowsStored))
-	add("Error", reason(r))
+	add("Rows read", formatCount(s.RowsRead))
+	add("Rows stored", formatCount(s.RowsStored))
+	add("Error", failureReason(r))
 	for i, line := range strings.Split(strings.TrimSpace(r.Log), "\n") {
 		name := ""
 		if i == 0 {
@@ -83,24 +83,24 @@ func (o *output) details(r *reloads.Reload) []row {
 	return rows
 }
 
-// reason is why a reload failed, as far as its record has fields for it.
-func reason(r *reloads.Reload) string {
+// failureReason returns why a reload failed, or "" if its record has no error code and message.
+func failureReason(r *reloads.Reload) string {
 	if r.ErrorCode != "" && r.ErrorMessage != "" {
 		return r.ErrorCode + ": " + r.ErrorMessage
 	}
 	return r.ErrorCode + r.ErrorMessage
 }
 
-// figure shows a figure of the log's summary.
-func figure(n *int64) string {
+// formatCount formats a number of rows; "-" if it is unknown.
+func formatCount(n *int64) string {
 	if n == nil {
 		return "-"
 	}
 	return strconv.FormatInt(*n, 10)
 }
 
-// table writes rows with aligned columns; the last one is as long as it is.
-func (o *output) table(header row, rows []row) {
+// writeTable writes rows with aligned columns. header may be nil.
+func (o *output) writeTable(header row, rows []row) {
 	if header != nil {
 		rows = append([]row{header}, rows...)
 	}
@@ -110,14 +110,14 @@ func (o *output) table(header row, rows []row) {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(clean(c.text)))
+			widths[i] = max(widths[i], utf8.RuneCountInString(sanitize(c.text)))
 		}
 	}
 	for _, r := range rows {
 		var line strings.Builder
 		for i, c := range r {
-			text := clean(c.text)
-			line.WriteString(o.paint(cell{text, c.colour}, o.stdoutTerminal))
+			text := sanitize(c.text)
+			line.WriteString(o.paint(cell{text, c.color}, o.stdoutTerminal))
 			if i < len(r)-1 {
 				line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text)+2))
 			}
@@ -126,11 +126,11 @@ func (o *output) table(header row, rows []row) {
 	}
 }
 
-// paint is the cell as it is written.
+// paint returns the text of a cell, in color if the output is a terminal that supports it.
 func (o *output) paint(c cell, terminal bool) string {
-	text := clean(c.text)
-	if !terminal || !o.colour || c.colour == "" || text == "" {
+	text := sanitize(c.text)
+	if !terminal || !o.color || c.color == "" || text == "" {
 		return text
 	}
-	return "\x1b[" + c.colour + "m" + text + "\x1b[0m"
+	return "\x1b[" + c.color + "m" + text + "\x1b[0m"
 }

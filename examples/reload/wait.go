@@ -12,49 +12,49 @@ import (
 func newWait(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "wait ID...",
-		Short: "Wait for the end of reloads",
-		Long: `Wait for the end of reloads, and show them. The status is 0 if all succeeded. JSON and ids are written as the
-reloads end.`,
+		Short: "Wait for reloads",
+		Long: `Wait until the given reloads finish, then show them. The exit status is 0 if all succeeded. With --json or --quiet,
+each reload is written as soon as it finishes.`,
 		Args: cobra.MinimumNArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: a.run(func(ctx context.Context, client *reloads.Client, args []string) error {
 			var rs []*reloads.Reload
 			for _, id := range args {
 				if id == "" {
-					return usagef("an id is empty")
+					return usagef("a reload ID is empty")
 				}
 				rs = append(rs, &reloads.Reload{ID: id})
 			}
-			live := a.live(a.stderr, a.stderrTerminal)
-			live.say(fmt.Sprintf("0 of %d ended", len(rs)))
+			live := a.newLive(a.stderr, a.stderrTerminal)
+			live.setStatus(fmt.Sprintf("0 of %d finished", len(rs)))
 			var worst error
-			ended, seen := 0, map[string]*reloads.Reload{}
+			finished, rows := 0, map[string]*reloads.Reload{}
 			for result := range client.WaitAll(ctx, rs) {
-				ended++
-				live.say(fmt.Sprintf("%d of %d ended", ended, len(rs)))
+				finished++
+				live.setStatus(fmt.Sprintf("%d of %d finished", finished, len(rs)))
 				r := result.Reload
 				switch {
-				case r.Status == "": // never seen
-				case a.people():
-					seen[r.ID] = r
+				case r.Status == "": // it was never retrieved
+				case a.table():
+					rows[r.ID] = r
 				default:
 					var err error
-					if live.hold(func() { err = a.row(r) }); err != nil {
+					if live.write(func() { err = a.writeRow(r) }); err != nil {
 						live.stop()
 						return err
 					}
 				}
 				if err := result.Err; err != nil {
-					live.hold(func() { complain(err) })
+					live.write(func() { printError(err) })
 					if exitStatus(err) > exitStatus(worst) {
-						worst = &toldError{err}
+						worst = &reportedError{err}
 					}
 				}
 			}
 			live.stop()
 			for _, id := range args {
-				if r := seen[id]; r != nil {
+				if r := rows[id]; r != nil {
 					a.rows = append(a.rows, a.cells(r))
-					delete(seen, id)
+					delete(rows, id) // an ID may be given twice
 				}
 			}
 			a.flush()
@@ -66,10 +66,10 @@ reloads end.`,
 func newWatch(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "watch ID",
-		Short: "Show each status of a reload, until it ends",
+		Short: "Show each status of a reload until it finishes",
 		Args:  cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: a.run(func(ctx context.Context, client *reloads.Client, args []string) error {
-			live := a.live(a.stdout, a.stdoutTerminal)
+			live := a.newLive(a.stdout, a.stdoutTerminal)
 			defer live.stop()
 			var last *reloads.Reload
 			for r, err := range client.Watch(ctx, args[0]) {
@@ -83,7 +83,7 @@ func newWatch(a *app) *cobra.Command {
 				case !a.quiet:
 					live.change(r)
 				case r.Ended():
-					err = a.row(r)
+					err = a.writeRow(r)
 				}
 				if err != nil {
 					return err

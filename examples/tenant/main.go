@@ -1,8 +1,9 @@
-// Tenant serves a fake tenant on a loopback port, to try curl commands and programs against.
+// Tenant serves a fake tenant on a loopback address, for trying out curl commands and programs.
 //
 //	go run ./examples/tenant -addr 127.0.0.1:8080
 //
-// The first line that it prints is its URL, the second the token, then comes a line for each app. Ctrl-C ends it.
+// The first line of its output is the URL, the second is the token, and then there is a line for each app. Stop it with
+// Ctrl-C. The exit status is 0 if it was stopped, 1 if it could not serve, and 2 if the command line is invalid.
 package main
 
 import (
@@ -28,10 +29,10 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// apps are what the tenant has. The first is the one of the API's reference page.
+// apps are the apps of the tenant. The ID of the first one is that of the examples in the API reference.
 var apps = []struct {
-	id, about string
-	script    reloadstest.App
+	id, description string
+	script          reloadstest.App
 }{
 	{"116dbfae-7fb9-4983-8e23-5ccd8c508722", "succeeds after 4 s", reloadstest.App{
 		QueueFor: time.Second, RunFor: 3 * time.Second,
@@ -46,18 +47,18 @@ var apps = []struct {
 	}},
 }
 
-// run is the program; it returns the exit status.
+// run runs the program and returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("tenant", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	addr := flags.String("addr", "127.0.0.1:8080", "loopback address to listen on; port 0 picks one")
+	addr := flags.String("addr", "127.0.0.1:8080", "loopback address to listen on; port 0 means any free port")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
 	} else if err != nil {
 		return 2
 	}
 	if flags.NArg() > 0 {
-		fmt.Fprintln(stderr, "tenant: there are no arguments")
+		fmt.Fprintln(stderr, "tenant: arguments are not supported")
 		return 2
 	}
 	tcp, err := net.ResolveTCPAddr("tcp", *addr)
@@ -74,11 +75,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fmt.Fprintf(stdout, "http://%s\ntoken: %s\n", listener.Addr(), tenant.Token())
 	for _, app := range apps {
 		tenant.AddApp(app.id, app.script)
-		fmt.Fprintf(stdout, "app: %s %s\n", app.id, app.about)
+		fmt.Fprintf(stdout, "app: %s %s\n", app.id, app.description)
 	}
 	server := &http.Server{Handler: tenant, ReadHeaderTimeout: 10 * time.Second}
-	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stopped()
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		fmt.Fprintln(stderr, "tenant:", err)
 		return 1

@@ -40,14 +40,14 @@ func TestServesATenantOnLoopback(t *testing.T) {
 	}
 	reload, err := client.Trigger(ctx, reloads.Request{AppID: first})
 	if err != nil || reload.Status != reloads.StatusQueued {
-		t.Errorf("triggering got %v and %v", reload, err)
+		t.Errorf("Trigger returned %v, %v", reload, err)
 	}
 	if _, err := client.Run(ctx, reloads.Request{AppID: failing}); !errors.Is(err, reloads.ErrReloadFailed) {
-		t.Errorf("the last app's reload got %v, want it to fail", err)
+		t.Errorf("the reload of the last app returned %v, want ErrReloadFailed", err)
 	}
 	cancel()
 	if got := <-status; got != 0 {
-		t.Errorf("it ended with status %d", got)
+		t.Errorf("the exit status is %d, want 0", got)
 	}
 }
 

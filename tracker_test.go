@@ -14,7 +14,7 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-func TestWaitAllFollowsTenThousandBySweeps(t *testing.T) {
+func TestWaitAllOfTenThousand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tenant, rs := manyActive(t, 10_000, 30*time.Minute)
 		var before, after runtime.MemStats
@@ -22,17 +22,17 @@ func TestWaitAllFollowsTenThousandBySweeps(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		peak, goroutines := uint64(0), countGoroutines()
 		var lags []time.Duration
-		client := tenant.NewClient(realPolling)
+		client := tenant.NewClient(defaultPolling)
 		for r := range client.WaitAll(t.Context(), rs) {
 			if r.Err != nil {
 				t.Fatal(r.Err)
 			}
 			lags = append(lags, time.Since(r.Reload.EndTime))
 			if n := countGoroutines() - goroutines; n > 20 {
-				t.Fatalf("%d goroutines follow them", n)
+				t.Fatalf("%d goroutines are running, want at most 20", n)
 			}
 			if len(lags)%1000 == 500 {
-				recorded := uint64(len(tenant.Requests())) * 200 // what the tenant keeps of them is not the client's
+				recorded := uint64(len(tenant.Requests())) * 200 // the memory that the tenant needs to record them
 				runtime.GC()
 				runtime.ReadMemStats(&after)
 				peak = max(peak, after.HeapAlloc-min(after.HeapAlloc, before.HeapAlloc+recorded))
@@ -41,17 +41,17 @@ func TestWaitAllFollowsTenThousandBySweeps(t *testing.T) {
 		if len(lags) != len(rs) {
 			t.Errorf("%d results for %d reloads", len(lags), len(rs))
 		}
-		n := mostRequests(tenant, reloadstest.Get, reloadstest.List)
+		n := maxRequestsPerMinute(tenant, reloadstest.Get, reloadstest.List)
 		p95, p99, worst := percentile(lags, 95), percentile(lags, 99), percentile(lags, 100)
-		t.Logf("lag %v (95 %%), %v (99 %%), %v (all); at most %d requests a minute; heap grew by %d MiB", p95, p99, worst, n, peak>>20)
-		if p95 > 15*time.Second || p99 > 30*time.Second || n > reloads.Tier1PerMinute || peak > 64<<20 || refused(tenant) > 0 {
-			t.Error("want 15s (95 %), 30s (99 %), at most 1000 requests a minute, less than 64 MiB and no 429")
+		t.Logf("lag %v (95 %%), %v (99 %%), %v (all); at most %d requests per minute; heap grew by %d MiB", p95, p99, worst, n, peak>>20)
+		if p95 > 15*time.Second || p99 > 30*time.Second || n > reloads.Tier1PerMinute || peak > 64<<20 || countRateLimited(tenant) > 0 {
+			t.Error("want 15s (95 %), 30s (99 %), at most 1000 requests per minute, less than 64 MiB and no 429")
 		}
 	})
 }
 
-// countGoroutines is the least of a few counts: one that is made while the runtime moves its list of ended goroutines
-// from a processor to all counts 32 of them as running.
+// countGoroutines returns the smallest of several counts. A single count can be too large by 32, while the runtime moves
+// its list of ended goroutines from one processor to the global list.
 func countGoroutines() int {
 	least := runtime.NumGoroutine()
 	for range 9 {
@@ -61,7 +61,7 @@ func countGoroutines() int {
 	return least
 }
 
-// manyActive is a tenant with n reloads that end at random within the time.
+// manyActive returns a tenant with n active reloads that end at random times within the given duration.
 func manyActive(t *testing.T, n int, within time.Duration, opts ...reloadstest.Option) (*reloadstest.Tenant, []*reloads.Reload) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(5, 0))
@@ -79,32 +79,32 @@ func manyActive(t *testing.T, n int, within time.Duration, opts ...reloadstest.O
 	return tenant, rs
 }
 
-func TestWaitAllWithATokenThatMayNotListTheTenant(t *testing.T) {
+func TestWaitAllWithoutListPermission(t *testing.T) {
 	for name, role := range map[string]int{"400": http.StatusBadRequest, "403": http.StatusForbidden} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tenant, rs := manyActive(t, 2000, 30*time.Minute)
 				tenant.Inject(reloadstest.Fault{Operation: reloadstest.List, Status: role, Times: -1})
 				var lags []time.Duration
-				for r := range tenant.NewClient(realPolling).WaitAll(t.Context(), rs) {
+				for r := range tenant.NewClient(defaultPolling).WaitAll(t.Context(), rs) {
 					if r.Err != nil {
 						t.Fatal(r.Err)
 					}
 					lags = append(lags, time.Since(r.Reload.EndTime))
 				}
-				n := mostRequests(tenant, reloadstest.Get, reloadstest.List)
+				n := maxRequestsPerMinute(tenant, reloadstest.Get, reloadstest.List)
 				worst := percentile(lags, 100)
-				t.Logf("lag %v (95 %%), %v (all); at most %d requests a minute, %d lists", percentile(lags, 95), worst, n, count(tenant, reloadstest.List))
-				// 2000 reloads at 800 looks a minute: each is looked at every 150 s.
+				t.Logf("lag %v (95 %%), %v (all); at most %d requests per minute, %d lists", percentile(lags, 95), worst, n, countRequests(tenant, reloadstest.List))
+				// With 2000 reloads and 800 polls per minute, each reload is polled every 150 s.
 				if n > 800 || worst > 150*time.Second+15*time.Second {
-					t.Error("want at most 800 requests a minute, and a lag of at most 165s")
+					t.Error("want at most 800 requests per minute and a lag of at most 165s")
 				}
 			})
 		})
 	}
 }
 
-func TestWaitAllOfReloadsThatAreOverOrUnknownOrTwice(t *testing.T) {
+func TestWaitAllOfFinishedUnknownAndDuplicateReloads(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: time.Minute})
@@ -113,10 +113,10 @@ func TestWaitAllOfReloadsThatAreOverOrUnknownOrTwice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		over := tenant.AddReload(reloads.Reload{AppID: "app", Status: reloads.StatusFailed})
+		finished := tenant.AddReload(reloads.Reload{AppID: "app", Status: reloads.StatusFailed})
 		unknown := &reloads.Reload{ID: "unknown", AppID: "app"}
 		got := map[string]int{}
-		for r := range client.WaitAll(t.Context(), []*reloads.Reload{active, &over, unknown, active, nil, {}}) {
+		for r := range client.WaitAll(t.Context(), []*reloads.Reload{active, &finished, unknown, active, nil, {}}) {
 			kind := "none"
 			for name, err := range map[string]error{"failed": reloads.ErrReloadFailed, "unknown": reloads.ErrNotFound, "bad": reloads.ErrBadRequest} {
 				if errors.Is(r.Err, err) {

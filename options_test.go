@@ -15,13 +15,13 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-func TestRunAttachesToThePendingReload(t *testing.T) {
+func TestAttachToPending(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{QueueFor: time.Second, RunFor: time.Minute})
 		ids := make([]string, 5)
 		var wg sync.WaitGroup
-		for i := range ids { // as many processes
+		for i := range ids { // each is a process of its own
 			wg.Go(func() {
 				reload, err := tenant.NewClient().Run(t.Context(), reloads.Request{AppID: "app"}, reloads.AttachToPending())
 				if err != nil {
@@ -34,7 +34,7 @@ func TestRunAttachesToThePendingReload(t *testing.T) {
 		wg.Wait()
 		for _, id := range ids {
 			if id != ids[0] {
-				t.Fatalf("they ended with the reloads %q, want one", ids)
+				t.Fatalf("got the reloads %q, want one", ids)
 			}
 		}
 		if n := len(tenant.Reloads()); n != 1 {
@@ -43,7 +43,7 @@ func TestRunAttachesToThePendingReload(t *testing.T) {
 	})
 }
 
-func TestRunWithoutAttachingIsRefused(t *testing.T) {
+func TestRunWithoutAttachToPending(t *testing.T) {
 	t.Parallel()
 	tenant := newTenant(reloadstest.App{RunFor: time.Hour})
 	tenant.Trigger("app", reloads.Reload{})
@@ -52,8 +52,8 @@ func TestRunWithoutAttachingIsRefused(t *testing.T) {
 	}
 }
 
-// The reload that was in the way is over when it is looked for: then there is nothing to attach to, but the app is free.
-func TestRunTriggersAgainWhenThePendingReloadIsOver(t *testing.T) {
+// The pending reload has finished before the client lists it. There is nothing to attach to, and the app can be triggered.
+func TestAttachToPendingThatHasFinished(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: time.Minute})
@@ -62,12 +62,12 @@ func TestRunTriggersAgainWhenThePendingReloadIsOver(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		reload, err := tenant.NewClient().Run(t.Context(), reloads.Request{AppID: "app"}, reloads.AttachToPending())
 		if err != nil || reload.UserID == "SomebodyElse" || len(tenant.Reloads()) != 2 {
-			t.Errorf("got %+v, %v with %d reloads, want one of its own", reload, err, len(tenant.Reloads()))
+			t.Errorf("got %+v, %v with %d reloads, want a new reload", reload, err, len(tenant.Reloads()))
 		}
 	})
 }
 
-func TestRunTellsWhenThePendingReloadCannotBeFound(t *testing.T) {
+func TestAttachToPendingThatCannotBeFound(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: time.Minute})
@@ -80,25 +80,25 @@ func TestRunTellsWhenThePendingReloadCannotBeFound(t *testing.T) {
 	})
 }
 
-func TestRunCancelsWhenItsContextEnds(t *testing.T) {
+func TestCancelOnAbort(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		script reloadstest.App
 		faults []reloadstest.Fault
 		opts   []reloads.RunOption
-		status reloads.Status // of the reload that is returned
+		status reloads.Status // of the returned reload
 		also   error
-		inside reloads.Status // what the tenant has
+		inside reloads.Status // in the tenant
 	}{
 		"queued":  {reloadstest.App{QueueFor: time.Hour}, nil, []reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusCanceled, nil, reloads.StatusCanceled},
 		"running": {reloadstest.App{RunFor: time.Hour, CancelFor: time.Minute}, nil, []reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusCanceling, nil, reloads.StatusCanceling},
-		"over by then": {reloadstest.App{RunFor: 61 * time.Second}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Delay: 5 * time.Second}},
+		"finished before the cancel": {reloadstest.App{RunFor: 61 * time.Second}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Delay: 5 * time.Second}},
 			[]reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusSucceeded, reloads.ErrNotCancelable, reloads.StatusSucceeded},
-		"gone": {reloadstest.App{RunFor: time.Hour}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Status: 404, Times: -1}},
+		"not found": {reloadstest.App{RunFor: time.Hour}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Status: 404, Times: -1}},
 			[]reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusReloading, reloads.ErrNotFound, reloads.StatusReloading},
-		"the tenant does not answer": {reloadstest.App{RunFor: time.Hour}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Delay: time.Hour, Times: -1}},
+		"no response": {reloadstest.App{RunFor: time.Hour}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Delay: time.Hour, Times: -1}},
 			[]reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusReloading, context.DeadlineExceeded, reloads.StatusReloading},
-		"not asked for": {reloadstest.App{RunFor: time.Hour}, nil, nil, reloads.StatusReloading, nil, reloads.StatusReloading},
+		"without CancelOnAbort": {reloadstest.App{RunFor: time.Hour}, nil, nil, reloads.StatusReloading, nil, reloads.StatusReloading},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -107,7 +107,7 @@ func TestRunCancelsWhenItsContextEnds(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer time.AfterFunc(time.Minute, cancel).Stop()
 				began := time.Now()
-				reload, err := tenant.NewClient(realPolling).Run(ctx, reloads.Request{AppID: "app"}, c.opts...)
+				reload, err := tenant.NewClient(defaultPolling).Run(ctx, reloads.Request{AppID: "app"}, c.opts...)
 				if !errors.Is(err, context.Canceled) || c.also != nil && !errors.Is(err, c.also) {
 					t.Errorf("got %v, want Canceled and %v", err, c.also)
 				}
@@ -118,15 +118,15 @@ func TestRunCancelsWhenItsContextEnds(t *testing.T) {
 					t.Errorf("it took %v, want at most 10 s after the context ended", took)
 				}
 				if got := tenant.Reloads()[0].Status; got != c.inside {
-					t.Errorf("in the tenant it is %s, want %s", got, c.inside)
+					t.Errorf("the tenant has the status %s, want %s", got, c.inside)
 				}
 			})
 		})
 	}
 }
 
-// What somebody else triggered is not cancelled.
-func TestRunDoesNotCancelWhatItAttachedTo(t *testing.T) {
+// A reload that somebody else triggered is not canceled.
+func TestCancelOnAbortSparesAttachedReload(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: time.Hour})
@@ -134,8 +134,8 @@ func TestRunDoesNotCancelWhatItAttachedTo(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		reload, err := tenant.NewClient().Run(ctx, reloads.Request{AppID: "app"}, reloads.AttachToPending(), reloads.CancelOnAbort())
-		if !errors.Is(err, context.DeadlineExceeded) || reload == nil || count(tenant, reloadstest.Cancel) != 0 {
-			t.Errorf("got %v, %v and %d cancels", reload, err, count(tenant, reloadstest.Cancel))
+		if !errors.Is(err, context.DeadlineExceeded) || reload == nil || countRequests(tenant, reloadstest.Cancel) != 0 {
+			t.Errorf("got %v, %v and %d cancels", reload, err, countRequests(tenant, reloadstest.Cancel))
 		}
 	})
 }
@@ -148,22 +148,27 @@ func TestRunAllAttachesAndCancels(t *testing.T) {
 		theirs, _ := tenant.Trigger("app", reloads.Reload{})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		for r := range tenant.NewClient().RunAll(ctx, requests("app", "other"), reloads.AttachToPending(), reloads.CancelOnAbort()) {
+		results := 0
+		for r := range tenant.NewClient().RunAll(ctx, requestsFor("app", "other"), reloads.AttachToPending(), reloads.CancelOnAbort()) {
+			results++
 			want := reloads.StatusCanceled
 			if r.Request.AppID == "app" {
 				want = reloads.StatusReloading
 				if r.Reload.ID != theirs.ID {
-					t.Errorf("it is not attached to the pending reload, but to %s", r.Reload.ID)
+					t.Errorf("attached to %s, want the pending reload", r.Reload.ID)
 				}
 			}
 			if !errors.Is(r.Err, context.DeadlineExceeded) || r.Reload.Status != want {
 				t.Errorf("%s: got %s with %v, want %s", r.Request.AppID, r.Reload.Status, r.Err, want)
 			}
 		}
+		if results != 2 {
+			t.Errorf("got %d results, want 2", results)
+		}
 	})
 }
 
-func TestOnChangeSeesEveryStatus(t *testing.T) {
+func TestOnChange(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{QueueFor: 10 * time.Second, RunFor: time.Minute})
@@ -171,8 +176,8 @@ func TestOnChangeSeesEveryStatus(t *testing.T) {
 		tenant.AddApp("instant", reloadstest.App{})
 		seen := map[string][]reloads.Status{}
 		note := reloads.OnChange(func(req reloads.Request, r *reloads.Reload) { seen[req.AppID] = append(seen[req.AppID], r.Status) })
-		client := tenant.NewClient(realPolling)
-		for range client.RunAll(t.Context(), requests("app", "other", "instant"), note, reloads.OnChange(nil)) {
+		client := tenant.NewClient(defaultPolling)
+		for range client.RunAll(t.Context(), requestsFor("app", "other", "instant"), note, reloads.OnChange(nil)) {
 		}
 		want := map[string][]reloads.Status{
 			"app":     {reloads.StatusQueued, reloads.StatusReloading, reloads.StatusSucceeded},

@@ -1,0 +1,142 @@
+package reloads
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// Trigger starts a reload and returns it as the service accepted it, usually QUEUED. It does not wait until the reload
+// has finished; [Client.Run] does.
+//
+// The service refuses a trigger for three reasons, which need different reactions. [ErrReloadPending]: the app has a
+// pending reload. [ErrQuotaExceeded]: the app was reloaded too often. The rate limit: the client waits and retries. If
+// the connection was lost or the service failed, so that the trigger may have taken effect, the client looks for its reload
+// before it retries, so that there are not two. If that does not determine the outcome, the error matches
+// [ErrOutcomeUnknown]. The package documentation says what is guaranteed.
+func (c *Client) Trigger(ctx context.Context, req Request) (*Reload, error) {
+	if err := req.validate(); err != nil {
+		return nil, err
+	}
+	body, err := req.encode()
+	if err != nil {
+		return nil, err
+	}
+	return c.triggerOnce(ctx, req, body)
+}
+
+// Get returns the reload with the given ID. It returns an error that matches [ErrNotFound] if there is none.
+func (c *Client) Get(ctx context.Context, id string) (*Reload, error) {
+	r, _, err := c.get(ctx, id)
+	return r, err
+}
+
+// get also returns the server date of the response.
+func (c *Client) get(ctx context.Context, id string) (*Reload, serverDate, error) {
+	segment, err := pathSegment("id", id)
+	if err != nil {
+		return nil, serverDate{}, err
+	}
+	k, err := c.send(ctx, opGet, reloadsPath+"/"+segment, "", nil)
+	defer k.release()
+	if err != nil {
+		return nil, serverDate{}, err
+	}
+	r, err := k.attempt.reload()
+	return r, k.attempt.serverDate(), err
+}
+
+// Cancel asks the service to cancel a reload. It returns the status of the response: CANCELING if the reload is being
+// canceled, CANCELED if it already is. It returns an error that matches [ErrNotCancelable] if the reload has finished.
+//
+// Canceling twice does no harm, so a cancel whose outcome is unknown is retried. If the retry is refused but the reload
+// turns out to be canceled, Cancel succeeds.
+func (c *Client) Cancel(ctx context.Context, id string) (Status, error) {
+	segment, err := pathSegment("id", id)
+	if err != nil {
+		return "", err
+	}
+	k, err := c.send(ctx, opCancel, reloadsPath+"/"+segment+"/actions/cancel", "", nil)
+	defer k.release()
+	switch {
+	case err != nil && k.mayHaveTakenEffect && (errors.Is(err, ErrNotCancelable) || errors.Is(err, ErrNotFound)):
+		return c.canceledBefore(ctx, id, err)
+	case err != nil:
+		return "", err
+	case k.attempt.status == http.StatusNoContent:
+		return StatusCanceled, nil
+	}
+	// Older versions of the service send no body. The status 202 is sufficient.
+	if r, err := decodeReload(k.attempt.body.Bytes()); err == nil && r.Status != "" {
+		return r.Status, nil
+	}
+	return StatusCanceling, nil
+}
+
+// canceledBefore returns the outcome of a cancel that was refused after an attempt that may have taken effect.
+func (c *Client) canceledBefore(ctx context.Context, id string, refused error) (Status, error) {
+	r, err := c.Get(ctx, id)
+	switch {
+	case err == nil && (r.Status == StatusCanceling || r.Status == StatusCanceled):
+		return r.Status, nil
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return "", fmt.Errorf("reloads: it is unknown whether reload %s was canceled (%v): %w", id, refused, err)
+	}
+	return "", refused
+}
+
+// Log streams the full log of a reload. The log in the reload's record is only a summary. The full log is plain text;
+// its lines end with CRLF, as the service sends them. Log returns an error that matches [ErrNotFound] if the service has
+// no log, or not yet.
+//
+// It is the only call outside the Reloads API: GET /api/v1/apps/{appId}/reloads/logs/{reloadId}. It counts against the
+// rate limit of List and Get, and is retried like them until the log begins.
+//
+// The caller must close the log. Closing it early stops the download. The log is not held in memory, and its size is
+// not limited. The download may take as long as ctx allows; the limit on an attempt ends when the log begins. A read
+// error other than [io.EOF] means that the log is incomplete. Only one goroutine at a time may read the log.
+func (c *Client) Log(ctx context.Context, appID, reloadID string) (io.ReadCloser, error) {
+	app, err := pathSegment("appID", appID)
+	if err != nil {
+		return nil, err
+	}
+	reload, err := pathSegment("reloadID", reloadID)
+	if err != nil {
+		return nil, err
+	}
+	k, err := c.send(ctx, opLog, "/apps/"+app+"/reloads/logs/"+reload, "", nil)
+	defer k.release()
+	if err != nil {
+		return nil, err
+	}
+	return &logStream{k.attempt.stream, k.attempt.transportError}, nil
+}
+
+// logStream adds the operation to the errors of reading a log.
+type logStream struct {
+	io.ReadCloser
+	describe func(error) error
+}
+
+func (s *logStream) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = s.describe(fmt.Errorf("reading the log: %w", err))
+	}
+	return n, err
+}
+
+// pathSegment escapes an ID, so that it stays one segment of the path.
+func pathSegment(argument, id string) (string, error) {
+	switch id {
+	case "":
+		return "", invalid(argument, `""`, "must not be empty")
+	case ".", "..":
+		return "", invalid(argument, strconv.Quote(id), "is not allowed in a path")
+	}
+	return url.PathEscape(id), nil
+}

@@ -1,0 +1,226 @@
+package reloads
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// operation is one of the calls of the API, by the name that logs use.
+type operation string
+
+const (
+	opList    operation = "list"
+	opGet     operation = "get"
+	opTrigger operation = "trigger"
+	opCancel  operation = "cancel"
+	opLog     operation = "log"
+)
+
+func (op operation) method() string {
+	if op == opTrigger || op == opCancel {
+		return http.MethodPost
+	}
+	return http.MethodGet
+}
+
+// attempt is one try of a call: what was sent and what came of it. Each try has an attempt of its own.
+type attempt struct {
+	op     operation
+	path   string // as sent, without query
+	number int    // counted from 1
+	token  string
+
+	waited       time.Duration // for the rate limit
+	began, ended time.Time     // up to the last byte of the response
+
+	status   int
+	header   http.Header
+	body     *bytes.Buffer
+	stream   io.ReadCloser // of a log: the body, which the caller reads
+	err      error         // nil: the status is a 2xx and the body is complete
+	response *Error        // in err, if there was a response
+}
+
+// receive stores the outcome of the attempt. Afterwards the connection is free, except that of a log.
+func (a *attempt) receive(resp *http.Response, err error) {
+	if err != nil {
+		a.err = a.transportError(err)
+	} else {
+		a.err = a.read(resp)
+	}
+	a.ended = time.Now()
+}
+
+func (a *attempt) read(resp *http.Response) error {
+	a.status, a.header = resp.StatusCode, resp.Header
+	ok := isSuccess(a.status)
+	if ok && a.op == opLog && !isHTML(resp.Header) {
+		a.stream = withoutTimeout(resp.Body)
+		return nil
+	}
+	defer resp.Body.Close()
+	limit := int64(maxErrorBody)
+	if ok {
+		limit = maxBody
+	}
+	var err error
+	if a.status != http.StatusSwitchingProtocols { // its body is a connection, which does not end
+		err = a.readBody(resp, limit)
+	}
+	switch {
+	case !ok:
+		e := a.responseError() // even if the body is incomplete
+		if errors.Is(err, ErrBodyTooLong) {
+			e.Err = err
+		}
+		return e
+	case errors.Is(err, ErrBodyTooLong):
+		return a.invalid(err)
+	case err != nil:
+		return a.transportError(fmt.Errorf("reading the response body: %w", err))
+	case a.op == opLog:
+		return a.invalid(errHTML)
+	}
+	return nil
+}
+
+var errHTML = errors.New("expected plain text, got HTML") // for example a gateway's sign-in page
+
+func isHTML(h http.Header) bool {
+	mediaType, _, _ := mime.ParseMediaType(h.Get("Content-Type")) // empty if it is invalid
+	return mediaType == "text/html"
+}
+
+// pooledBody is the size of the largest buffer that is kept for reuse. A page with long logs has one or two MB.
+const pooledBody = 4 << 20
+
+// readBody reads at most limit bytes.
+func (a *attempt) readBody(resp *http.Response, limit int64) error {
+	a.body.Grow(int(min(max(resp.ContentLength, 0), limit, pooledBody)) + bytes.MinRead)
+	n, err := a.body.ReadFrom(&io.LimitedReader{R: resp.Body, N: limit + 1})
+	if n > limit {
+		return fmt.Errorf("%w: the limit is %d bytes", ErrBodyTooLong, limit)
+	}
+	return err
+}
+
+// reload decodes a response that is one record.
+func (a *attempt) reload() (*Reload, error) {
+	r, err := decodeReload(a.body.Bytes())
+	if err == nil && r.ID == "" {
+		err = errNoID
+	}
+	if err != nil {
+		return nil, a.invalid(err)
+	}
+	return r, nil
+}
+
+var errNoID = errors.New("a record has no id")
+
+// responseError returns the response as an error, with the details of its body.
+func (a *attempt) responseError() *Error {
+	e := a.newError()
+	details, traceID, ok := decodeErrorBody(a.body.Bytes())
+	if !ok {
+		e.Body = a.snippet()
+		return e
+	}
+	e.TraceID = a.redact(traceID)
+	for i, d := range details {
+		details[i] = ErrorDetail{Code: Code(a.redact(string(d.Code))), Title: a.redact(d.Title), Detail: a.redact(d.Detail)}
+	}
+	e.Details = details
+	return e
+}
+
+// invalid returns the error of a 2xx whose body is not what the API promises.
+func (a *attempt) invalid(err error) *Error {
+	e := a.newError()
+	e.Body = a.snippet()
+	if e.Err = err; strings.Contains(err.Error(), a.token) {
+		e.Err = errors.New(a.redact(err.Error()))
+	}
+	return e
+}
+
+func (a *attempt) newError() *Error {
+	e := &Error{
+		StatusCode:  a.status,
+		Method:      a.op.method(),
+		Path:        a.path,
+		Attempts:    a.number,
+		ContentType: a.redact(a.header.Get("Content-Type")),
+	}
+	if after := a.header.Get("Retry-After"); after != "" {
+		e.RetryAfter, e.hasRetryAfter = retryAfter(after, a.serverDate().now())
+	}
+	a.response = e
+	return e
+}
+
+const shownBody = 512 // bytes of a body that is not the API's JSON
+
+// snippet returns the beginning of the body as text.
+func (a *attempt) snippet() string {
+	return shorten(strings.ToValidUTF8(a.redact(a.body.String()), "\uFFFD"), shownBody)
+}
+
+// redact removes the token from a text that the server wrote.
+func (a *attempt) redact(s string) string { return strings.ReplaceAll(s, a.token, redacted) }
+
+// transportError returns the error of an attempt without a complete response. It leaves out the URL, whose query may be long.
+func (a *attempt) transportError(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	if text := err.Error(); strings.Contains(text, a.token) {
+		err = &redactedError{a.redact(text), err}
+	}
+	return fmt.Errorf("reloads: %s %s: %w", a.op.method(), a.path, err)
+}
+
+// redactedError is err with a text that does not show the token.
+type redactedError struct {
+	text string
+	err  error
+}
+
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.err }
+
+// serverDate returns what the response tells about the server clock.
+func (a *attempt) serverDate() serverDate {
+	date, _ := http.ParseTime(a.header.Get("Date")) // zero if there is none
+	return serverDate{date: date, sent: a.began, received: a.ended}
+}
+
+// retryAfter parses a Retry-After header (RFC 9110, 10.2.3): whole seconds, or a date, which is compared with the
+// server's. A date in the past is 0. ok is false for any other value. A number that exceeds a Duration is the longest Duration.
+func retryAfter(value string, now time.Time) (d time.Duration, ok bool) {
+	value = strings.TrimSpace(value)
+	if value == "" {
+		return 0, false
+	}
+	if strings.Trim(value, "0123456789") == "" {
+		const longest = int64(1<<63-1) / int64(time.Second)
+		seconds, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || seconds > longest { // only a number that is too large does not parse
+			seconds = longest
+		}
+		return time.Duration(seconds) * time.Second, true
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return max(0, date.Sub(now)), true
+	}
+	return 0, false
+}
