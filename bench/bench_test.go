@@ -25,7 +25,7 @@ func testColumns(tb testing.TB) []column {
 	return cols
 }
 
-// Benchmark gives the raw figures, for benchstat.
+// Benchmark measures every task with every client, for benchstat.
 func Benchmark(b *testing.B) {
 	cols := testColumns(b)
 	for _, r := range rows {
@@ -33,7 +33,7 @@ func Benchmark(b *testing.B) {
 			b.Run(strings.ReplaceAll(r.name, " ", "_")+"/"+strings.ReplaceAll(c.name, " ", "_"), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					if err := r.work(b.Context(), c); err != nil {
+					if err := r.call(b.Context(), c); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -42,7 +42,7 @@ func Benchmark(b *testing.B) {
 	}
 }
 
-// All clients get the same from the server, for every piece of work.
+// All clients get the same results from the server, for every task.
 func TestColumnsAgree(t *testing.T) {
 	for _, c := range testColumns(t) {
 		id, err := c.get(t.Context(), recordID)
@@ -68,7 +68,8 @@ func TestColumnsAgree(t *testing.T) {
 	}
 }
 
-// The hand-written struct misses no member that ours has, or it would have less to do.
+// The record of the server has no field that reloads.Reload does not know. The clients therefore decode the same
+// fields.
 func TestTheFloorDecodesWhatWeDo(t *testing.T) {
 	var r reloads.Reload
 	if err := r.UnmarshalJSON([]byte(recordJSON(1, shortLog(1)))); err != nil || r.Extra != nil || r.Weight != 1 {
@@ -76,16 +77,16 @@ func TestTheFloorDecodesWhatWeDo(t *testing.T) {
 	}
 }
 
-// The command prints a ratio for every work and column.
+// The command prints a ratio for every task and client.
 func TestRun(t *testing.T) {
 	var out bytes.Buffer
-	short := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.name == "iterate 100,000" }) // takes its time
+	short := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.name == "iterate 100,000" }) // takes too long
 	if err := run(t.Context(), []string{"-rounds", "1", "-time", "1ms"}, short, &out); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range short {
 		if n := strings.Count(out.String(), "| "+r.name+" |"); n != 3 {
-			t.Errorf("%s is in %d tables:\n%s", r.name, n, &out)
+			t.Errorf("%s is in %d tables, want 3:\n%s", r.name, n, &out)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// The structs that a user writes by hand.
+// The types that a user writes by hand.
 type (
 	reload struct {
 		ID           string    `json:"id"`
@@ -53,7 +53,7 @@ type (
 
 func (e *apiError) Error() string { return fmt.Sprintf("%d: %+v", e.status, e.Errors) }
 
-// code is the one of a failed call, if it was told.
+// code returns the error code of the service, or "" if the response has none.
 func (e *apiError) code() string {
 	if len(e.Errors) == 0 {
 		return ""
@@ -61,7 +61,7 @@ func (e *apiError) code() string {
 	return e.Errors[0].Code
 }
 
-// floor is the client that a user writes by hand: net/http and encoding/json.
+// floor is the baseline: the client that a user writes by hand with net/http and encoding/json.
 type floor struct {
 	url  string
 	http *http.Client
@@ -80,7 +80,7 @@ func (f floor) do(ctx context.Context, path string, into any) error {
 	return decode(resp, into)
 }
 
-// decode reads an answer.
+// decode decodes a response into the value that into points to. If the status is not 200, it returns an *apiError.
 func decode(resp *http.Response, into any) error {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

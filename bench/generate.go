@@ -9,10 +9,10 @@ import (
 	"os/exec"
 )
 
-// newGenerated has no client: it is generated first, and needs the build tag.
+// newGenerated returns nil, because the generated client exists only with the build tag oapi.
 func newGenerated(string, *http.Client) (client, error) { return nil, nil }
 
-// start generates the client of oapi-codegen, and runs this program again with it.
+// start generates the client of oapi-codegen, and then runs this program again with the build tag oapi.
 func start(ctx context.Context, args []string) error {
 	for _, command := range [][]string{
 		{"go", "generate", "./oapi"},

@@ -12,9 +12,10 @@ import (
 	"github.com/reloads-go/reloads/bench/oapi"
 )
 
+// start runs the benchmark.
 func start(ctx context.Context, args []string) error { return run(ctx, args, rows, os.Stdout) }
 
-// generated is the client that oapi-codegen makes.
+// generated is the client that oapi-codegen generates.
 type generated struct{ client *oapi.ClientWithResponses }
 
 func newGenerated(url string, hc *http.Client) (client, error) {

@@ -1,12 +1,12 @@
-// Bench measures the client of this project beside others, in one process and one run:
+// Bench compares the performance of package reloads with that of other clients, in one process and one run. It prints
+// the tables of README.md, which describes the method:
 //
 //	go run .
-//
-// prints the table of README.md, which says how it is measured.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -25,7 +25,7 @@ func main() {
 	}
 }
 
-// client is what every column can do.
+// client is a client of the Reloads API that is measured.
 type client interface {
 	get(ctx context.Context, id string) (gotID string, err error)
 	list(ctx context.Context, log bool) (records int, lastLog string, err error)
@@ -33,22 +33,22 @@ type client interface {
 	fail(ctx context.Context) (code string, err error)
 }
 
-// column is a client with its name.
+// column is a column of the tables: a client and its name.
 type column struct {
 	name string
 	client
 }
 
-// columns are the clients to compare; the first is the floor, the second ours. They share their connections, one for
-// each of 64 goroutines, so that they differ in what they do themselves.
+// columns returns the clients to compare. The first is the baseline, the second is package reloads. The clients share
+// their 64 connections, so that only the costs of the clients themselves differ.
 func columns(url string) ([]column, error) {
 	hc := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
-	o, err := newOurs(url, hc)
+	r, err := newReloads(url, hc)
 	if err != nil {
 		return nil, err
 	}
 	cols := []column{
-		{"net/http + encoding/json", floor{url, hc}}, {"reloads", o}, {"resty", newResty(url, hc)}, {"GitLab's pattern", newPattern(url, hc)},
+		{"net/http + encoding/json", floor{url, hc}}, {"reloads", r}, {"resty", newResty(url, hc)}, {"GitLab's pattern", newPattern(url, hc)},
 	}
 	g, err := newGenerated(url, hc)
 	if g != nil {
@@ -57,11 +57,11 @@ func columns(url string) ([]column, error) {
 	return cols, err
 }
 
-// row is a piece of work, with the ratios to the floor that it should not exceed; 0 is no target.
+// row is a row of the tables: a task, and the targets for package reloads as ratios to the baseline. 0 means no target.
 type row struct {
 	name    string
 	targets cost
-	work    func(ctx context.Context, c client) error
+	call    func(ctx context.Context, c client) error
 }
 
 var rows = []row{
@@ -81,7 +81,7 @@ var rows = []row{
 		n, err := c.iterate(ctx, 1000)
 		return check(n == 100_000, err)
 	}},
-	{"error answer", cost{1.10}, func(ctx context.Context, c client) error {
+	{"error response", cost{1.10}, func(ctx context.Context, c client) error {
 		code, err := c.fail(ctx)
 		return check(code == "RELOADS-004", err)
 	}},
@@ -104,18 +104,19 @@ var rows = []row{
 	}},
 }
 
+// check returns err, or an error if the result of a call is wrong.
 func check(ok bool, err error) error {
 	if err == nil && !ok {
-		err = fmt.Errorf("the answer is not the one that the server gave")
+		err = errors.New("the result does not match the response of the server")
 	}
 	return err
 }
 
-// run measures and prints the tables.
+// run measures all rows and prints the tables.
 func run(ctx context.Context, args []string, rows []row, stdout io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	rounds := flags.Int("rounds", 11, "how often everything is measured; the median counts")
-	time := flags.Duration("time", 200*time.Millisecond, "how long a round measures a client at a work, about")
+	rounds := flags.Int("rounds", 11, "`number` of rounds; the result is the median of all rounds")
+	time := flags.Duration("time", 200*time.Millisecond, "approximate time per client and task in a round")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

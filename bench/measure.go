@@ -8,21 +8,22 @@ import (
 	"time"
 )
 
-// cost is what a call costs: nanoseconds, bytes, allocations.
+// cost is the cost of a call: time in nanoseconds, allocated bytes, and number of allocations.
 type cost [3]float64
 
-// result is a client's cost of a work, and its ratio to the floor's: the medians over the rounds.
+// result is the cost of a task for a client, and the ratio to the cost of the baseline. Both are medians over all
+// rounds.
 type result struct{ cost, ratio cost }
 
-// measure lets the columns do the work in turn, round after round, and compares what was measured in the same round, so
-// that what else the machine does hits all of them alike.
+// measure measures a row for about d per client and round. In each round, all clients do the task in turn. A ratio
+// compares two measurements of the same round, so that other load on the machine affects both in the same way.
 func measure(ctx context.Context, r row, cols []column, rounds int, d time.Duration) ([]result, error) {
 	calls := make([]int, len(cols))
-	for i, c := range cols { // the first call warms up, the second tells how many fill the time
+	for i, c := range cols { // the first call warms up, the second determines how many calls take the time d
 		var took time.Duration
 		for range 2 {
 			began := time.Now()
-			if err := r.work(ctx, c); err != nil {
+			if err := r.call(ctx, c); err != nil {
 				return nil, fmt.Errorf("%s, %s: %w", r.name, c.name, err)
 			}
 			took = time.Since(began)
@@ -33,11 +34,11 @@ func measure(ctx context.Context, r row, cols []column, rounds int, d time.Durat
 	for round := range rounds {
 		of := make([]cost, len(cols))
 		for turn := range cols {
-			i := (round + turn) % len(cols) // each round begins with another one
+			i := (round + turn) % len(cols) // each round begins with another client
 			before := memory()
 			began := time.Now()
 			for range calls[i] {
-				if err := r.work(ctx, cols[i]); err != nil {
+				if err := r.call(ctx, cols[i]); err != nil {
 					return nil, fmt.Errorf("%s, %s: %w", r.name, cols[i].name, err)
 				}
 			}
@@ -56,13 +57,14 @@ func measure(ctx context.Context, r row, cols []column, rounds int, d time.Durat
 	return results, nil
 }
 
+// memory collects garbage and returns the memory statistics.
 func memory() (m runtime.MemStats) {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return m
 }
 
-// medians are those of each kind of cost.
+// medians returns the median of each kind of cost.
 func medians(costs []cost) (m cost) {
 	for kind := range m {
 		var values []float64

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// restyClient is what a user makes of resty.
+// restyClient is a client that a user writes with resty.
 type restyClient struct{ client *resty.Client }
 
 func newResty(url string, hc *http.Client) restyClient {
@@ -48,7 +48,7 @@ func (r restyClient) list(ctx context.Context, log bool) (int, string, error) {
 }
 
 func (r restyClient) iterate(ctx context.Context, pages int) (int, error) {
-	return follow(pages, func(query url.Values, p *page) error { return r.do(ctx, "/api/v1/reloads", query, p) })
+	return iteratePages(pages, func(query url.Values, p *page) error { return r.do(ctx, "/api/v1/reloads", query, p) })
 }
 
 func (r restyClient) fail(ctx context.Context) (string, error) {
@@ -56,7 +56,7 @@ func (r restyClient) fail(ctx context.Context) (string, error) {
 	return codeOf(err)
 }
 
-// pattern is how GitLab's client does it: retryablehttp around net/http, and a limiter from x/time/rate before it.
+// pattern is a client that follows the pattern of GitLab's client: go-retryablehttp with a limiter of x/time/rate.
 type pattern struct {
 	url     string
 	client  *retryablehttp.Client
@@ -113,7 +113,7 @@ func (p pattern) list(ctx context.Context, log bool) (int, string, error) {
 }
 
 func (p pattern) iterate(ctx context.Context, pages int) (int, error) {
-	return follow(pages, func(query url.Values, into *page) error { return p.do(ctx, "/api/v1/reloads", query, into) })
+	return iteratePages(pages, func(query url.Values, into *page) error { return p.do(ctx, "/api/v1/reloads", query, into) })
 }
 
 func (p pattern) fail(ctx context.Context) (string, error) {
@@ -121,8 +121,8 @@ func (p pattern) fail(ctx context.Context) (string, error) {
 	return codeOf(err)
 }
 
-// follow is the loop that a user writes around a call that gets a page.
-func follow(pages int, list func(url.Values, *page) error) (n int, err error) {
+// iteratePages is the loop that a user writes to get several pages. It returns the number of records.
+func iteratePages(pages int, list func(url.Values, *page) error) (n int, err error) {
 	query := url.Values{"limit": {"100"}}
 	for range pages {
 		var p page
@@ -139,7 +139,7 @@ func follow(pages int, list func(url.Values, *page) error) (n int, err error) {
 	return n, nil
 }
 
-// codeOf is the service's code in the error of a client by hand.
+// codeOf returns the error code of the service from the error of a hand-written client.
 func codeOf(err error) (string, error) {
 	var e *apiError
 	if errors.As(err, &e) {

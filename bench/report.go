@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// kinds are the tables of the report, in the order of a cost.
+// kinds are the kinds of cost, in the order of the type cost. There is a table for each of them.
 var kinds = []struct {
 	name string
 	unit func(float64) string
@@ -18,7 +18,7 @@ var kinds = []struct {
 	{"allocations", func(v float64) string { return fmt.Sprintf("%.0f", v) }},
 }
 
-// report prints a table for each kind of cost: the floor's, and the ratios of the others to it.
+// report prints a table for each kind of cost: the cost of the baseline, and the ratios of the other clients to it.
 func report(w io.Writer, rows []row, cols []column, results [][]result) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s/%s, %d processors\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
@@ -40,7 +40,7 @@ func report(w io.Writer, rows []row, cols []column, results [][]result) error {
 	return err
 }
 
-// verdict compares a ratio, as it is printed, to its target.
+// verdict reports whether a ratio meets its target. It compares the rounded, printed value.
 func verdict(ratio, target float64) string {
 	switch {
 	case target == 0:

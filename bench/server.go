@@ -9,21 +9,22 @@ import (
 	"sync"
 )
 
-// server answers GETs with bodies that were written before, and allocates nothing for a request: what is measured is
-// the client's. It stands for httptest, which needs more than a client does.
+// server responds to GET requests with prepared responses. It does not allocate memory for a request, so that all
+// measured allocations are those of the client. httptest.Server is not used because it takes more time and memory than
+// a client.
 type server struct {
 	listener net.Listener
 	serving  sync.WaitGroup
 
-	record, short, long, failure []byte // whole answers
+	record, short, long, failure []byte // complete responses
 	mu                           sync.Mutex
 	conns                        map[net.Conn]bool
 }
 
 const (
 	recordID = "5be59decca62aa00097268a4"
-	failedID = "ffffffffffffffffffffffff" // is not found
-	cursor   = "00000000"                 // of the next page, is counted up to the last one
+	failedID = "ffffffffffffffffffffffff" // gets a 404 response
+	cursor   = "00000000"                 // of the next page; each page has the next number
 )
 
 func newServer() (*server, error) {
@@ -32,10 +33,10 @@ func newServer() (*server, error) {
 		return nil, err
 	}
 	s := &server{listener: listener, conns: map[net.Conn]bool{}}
-	s.record = answer("200 OK", recordJSON(0, shortLog(0)))
-	s.short = answer("200 OK", pageJSON(shortLog))
-	s.long = answer("200 OK", pageJSON(func(i int) string { return strings.Repeat(shortLog(i), 100) }))
-	s.failure = answer("404 Not Found", `{"errors":[{"code":"RELOADS-004","title":"Not found","detail":"no such reload"}],"traceId":"00000000000000009a8b7c6d5e4f3a2b"}`)
+	s.record = response("200 OK", recordJSON(0, shortLog(0)))
+	s.short = response("200 OK", pageJSON(shortLog))
+	s.long = response("200 OK", pageJSON(func(i int) string { return strings.Repeat(shortLog(i), 100) }))
+	s.failure = response("404 Not Found", `{"errors":[{"code":"RELOADS-004","title":"Not found","detail":"no such reload"}],"traceId":"00000000000000009a8b7c6d5e4f3a2b"}`)
 	s.serving.Go(s.accept)
 	return s, nil
 }
@@ -68,7 +69,7 @@ func (s *server) accept() {
 func (s *server) serve(conn net.Conn) {
 	defer conn.Close()
 	in := bufio.NewReader(conn)
-	page := bytes.Clone(s.short) // with the connection's own cursor
+	page := bytes.Clone(s.short) // the cursor in it is changed for each request of the connection
 	at := bytes.LastIndex(page, []byte(cursor))
 	for {
 		line, err := in.ReadSlice('\n')
@@ -87,9 +88,9 @@ func (s *server) serve(conn net.Conn) {
 			if _, next, ok := bytes.Cut(line, []byte("next=")); ok {
 				copy(page[at:], next[:len(cursor)])
 			}
-			count(page[at : at+len(cursor)])
+			increment(page[at : at+len(cursor)])
 		}
-		for len(line) > 2 { // the rest of the head
+		for len(line) > 2 { // skip the rest of the header
 			if line, err = in.ReadSlice('\n'); err != nil {
 				return
 			}
@@ -100,8 +101,8 @@ func (s *server) serve(conn net.Conn) {
 	}
 }
 
-// count counts decimal digits up.
-func count(digits []byte) {
+// increment increments a decimal number.
+func increment(digits []byte) {
 	for i := len(digits) - 1; i >= 0; i-- {
 		if digits[i]++; digits[i] <= '9' {
 			return
@@ -110,7 +111,8 @@ func count(digits []byte) {
 	}
 }
 
-func answer(status, body string) []byte {
+// response returns a complete HTTP response.
+func response(status, body string) []byte {
 	return fmt.Appendf(nil, "HTTP/1.1 %s\r\nContent-Type: application/json\r\nDate: Wed, 04 Nov 2026 03:00:00 GMT\r\nContent-Length: %d\r\n\r\n%s",
 		status, len(body), body)
 }
@@ -119,7 +121,7 @@ func shortLog(i int) string {
 	return fmt.Sprintf(`ReloadID: 5be59decca62aa%010x\nReload finished successfully\nIn total %d rows read from sources.\nIn total %d rows stored.\n`, i, i*1000, i*900)
 }
 
-// recordJSON is a record as the service sends it.
+// recordJSON returns a record in the format of the service.
 func recordJSON(i int, log string) string {
 	return fmt.Sprintf(`{"id":"5be59decca62aa%010x","log":"%s",`+
 		`"type":"chronos","appId":"116dbfae-7fb9-4983-8e23-5ccd8c508722","links":{"self":{"href":"https://your-tenant.us.qlikcloud.com/api/v1/reloads/5be59decca62aa%010x"}},`+

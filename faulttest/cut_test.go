@@ -18,7 +18,7 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// framings are the ways in which HTTP/1.1 tells where an answer ends.
+// framings are the ways in which HTTP/1.1 marks the end of a response.
 var framings = []struct {
 	name  string
 	layer func(http.Handler) http.Handler
@@ -54,7 +54,7 @@ var framings = []struct {
 	})},
 }
 
-// rewrite is a layer that writes the answers of the layer below in its own way.
+// rewrite returns a layer that writes the responses of the inner handler with the function write.
 func rewrite(write func(http.ResponseWriter, *httptest.ResponseRecorder)) func(http.Handler) http.Handler {
 	return func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -68,51 +68,52 @@ func rewrite(write func(http.ResponseWriter, *httptest.ResponseRecorder)) func(h
 	}
 }
 
-// TestCutAtEveryByte ends the connection after every number of bytes of an answer, without another attempt: the call
-// fails, or its result is the truth. The operations themselves check that.
+// TestCutAtEveryByte closes the connection after every number of bytes of a response, without retries. The call returns
+// an error or a correct result. The operations check the result.
 func TestCutAtEveryByte(t *testing.T) {
 	t.Parallel()
 	for _, framing := range framings {
 		for _, op := range operations {
 			if op.name == "Trigger" {
-				continue // it is looked for: TestTriggerCutAtEveryByte
+				continue // Trigger searches for the reload: see TestTriggerCutAtEveryByte
 			}
 			t.Run(framing.name+"/"+op.name, func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, framing.layer)
-				answer := record(t, op, w)
+				response := record(t, op, w)
 				var length atomic.Int64
 				address := serveRaw(t, func(c *net.TCPConn) {
-					_, _ = c.Read(make([]byte, 4096)) // the whole request, which is small
-					_, _ = c.Write(answer[:length.Load()])
+					_, _ = c.Read(make([]byte, 4096)) // the whole request, because it is small
+					_, _ = c.Write(response[:length.Load()])
 					_ = c.Close()
 				})
 				client := newClient(t, newRoute(t, address), once)
-				fine := 0
-				for n := range len(answer) + 1 {
+				successes := 0
+				for n := range len(response) + 1 {
 					length.Store(int64(n))
 					err := op.call(t.Context(), client, w)
 					switch {
 					case err == nil:
-						fine++
-					case n == len(answer):
-						t.Errorf("all %d bytes came: %v", n, err)
+						successes++
+					case n == len(response):
+						t.Errorf("after all %d bytes: %v", n, err)
 					case errors.Is(err, errWrong):
-						t.Errorf("after %d of %d bytes: %v", n, len(answer), err)
+						t.Errorf("after %d of %d bytes: %v", n, len(response), err)
 					}
 				}
-				t.Logf("%d of %d cuts were a success", fine, len(answer)+1)
-				// What is missing then is no part of the result: the body of a cancel, or the end of the framing.
-				if op.name != "Cancel" && fine > 8 {
-					t.Errorf("%d cuts were a success", fine)
+				t.Logf("%d of %d cuts were successful calls", successes, len(response)+1)
+				// In a successful call, the missing bytes are not part of the result: the body of a cancel, or the end
+				// of the framing.
+				if op.name != "Cancel" && successes > 8 {
+					t.Errorf("%d cuts were successful calls, want at most 8", successes)
 				}
 			})
 		}
 	}
 }
 
-// TestTriggerCutAtEveryByte ends the connection of a trigger after every number of bytes of its answer: the reload that
-// it made is found, and not triggered again.
+// TestTriggerCutAtEveryByte closes the connection of a trigger after every number of bytes of its response. The client
+// finds the reload and does not trigger it again.
 func TestTriggerCutAtEveryByte(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -122,7 +123,7 @@ func TestTriggerCutAtEveryByte(t *testing.T) {
 		w.tenant.AddApp(app, reloadsForever)
 		cut := startProxy(t, w.address, toxic{"limit_data", "downstream", toxics.Attributes{"bytes": n}})
 		client := newClient(t, newRoute(t, cut.Listen, w.address), once)
-		// With a ResourceID it need not compare the clocks, which takes a second.
+		// With a ResourceID, the client does not need to compare the clocks, which takes a second.
 		r, err := client.Trigger(t.Context(), reloads.Request{AppID: app, ResourceID: app})
 		if err != nil || r.AppID != app || r.ID == "" {
 			t.Errorf("after %d of %d bytes: %v, %v", n, size, r, err)
@@ -135,26 +136,26 @@ func TestTriggerCutAtEveryByte(t *testing.T) {
 
 var once = reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 0})
 
-// record returns the bytes of the answer to an operation.
+// record returns the bytes of the response to an operation.
 func record(t *testing.T, op operation, w *world) []byte {
 	t.Helper()
 	var mu sync.Mutex
-	var answer bytes.Buffer
+	var response bytes.Buffer
 	r := newRoute(t, w.address)
 	dial := r.transport.DialContext
 	r.transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
-		return recordedConn{conn, &mu, &answer}, err
+		return recordedConn{conn, &mu, &response}, err
 	}
 	if err := op.call(t.Context(), newClient(t, r, once), w); err != nil {
 		t.Fatal(err)
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	return bytes.Clone(answer.Bytes())
+	return bytes.Clone(response.Bytes())
 }
 
-// recordedConn keeps what is read.
+// recordedConn copies to a buffer what is read from it.
 type recordedConn struct {
 	net.Conn
 	mu *sync.Mutex

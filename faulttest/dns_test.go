@@ -12,18 +12,18 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// TestNameIsUnknown asks a name server that does not know the tenant's name, and one that does not answer: nothing is
-// sent, so every operation tries again, and none has an unknown outcome.
+// TestNameIsUnknown uses a name server that does not know the host name of the tenant, and one that does not respond.
+// Nothing is sent, so every operation is retried, and the outcome is never unknown.
 func TestNameIsUnknown(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		server   func(*testing.T) string
 		notFound bool
-		timeout  time.Duration // of an attempt; 0 is none
+		timeout  time.Duration // of an attempt; 0 means none
 	}{
-		"no such name":      {serveNoName, true, 0},
-		"no name server":    {closedPort, false, 0},
-		"no answer in time": {serveNothing, false, time.Second},
+		"no such name":        {serveNoName, true, 0},
+		"no name server":      {closedPort, false, 0},
+		"no response in time": {serveNothing, false, time.Second},
 	} {
 		for _, op := range operations {
 			t.Run(name+"/"+op.name, func(t *testing.T) {
@@ -53,7 +53,7 @@ func TestNameIsUnknown(t *testing.T) {
 	}
 }
 
-// serveNoName starts a name server that knows no name.
+// serveNoName starts a name server that does not know any name.
 func serveNoName(t *testing.T) (address string) {
 	return serveNames(t, func(query []byte) []byte {
 		var m dnsmessage.Message
@@ -62,20 +62,22 @@ func serveNoName(t *testing.T) (address string) {
 		}
 		m.Header.Response, m.Header.RCode = true, dnsmessage.RCodeNameError
 		m.Additionals = nil
-		answer, err := m.Pack()
+		response, err := m.Pack()
 		if err != nil {
 			return nil
 		}
-		return answer
+		return response
 	})
 }
 
-// serveNothing starts a name server that never answers.
+// serveNothing starts a name server that never responds.
 func serveNothing(t *testing.T) (address string) {
 	return serveNames(t, func([]byte) []byte { return nil })
 }
 
-func serveNames(t *testing.T, answer func(query []byte) []byte) (address string) {
+// serveNames starts a name server that sends the response that respond returns for a query. If that is nil, it does not
+// respond.
+func serveNames(t *testing.T, respond func(query []byte) []byte) (address string) {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -89,8 +91,8 @@ func serveNames(t *testing.T, answer func(query []byte) []byte) (address string)
 			if err != nil {
 				return
 			}
-			if a := answer(query[:n]); a != nil {
-				_, _ = conn.WriteTo(a, from)
+			if response := respond(query[:n]); response != nil {
+				_, _ = conn.WriteTo(response, from)
 			}
 		}
 	}()

@@ -1,11 +1,11 @@
-// Package faulttest has only tests: of package reloads behind a network that fails, over real sockets.
+// Package faulttest contains only tests. They test package reloads with network failures, over real sockets.
 //
-// Between the client and the fake tenant stand the proxies of github.com/Shopify/toxiproxy, which reset, cut, delay and
-// swallow what passes. They run in a process of their own, so that goroutines, descriptors and memory of the tests'
-// process are those of the client and of the fake tenant alone. It is a module of its own, so that nobody who imports
-// reloads gets the proxy along.
+// The client connects to the fake tenant through proxies of github.com/Shopify/toxiproxy, which reset, cut, delay or
+// drop the traffic. The proxies run in a separate process, so that the goroutines, file descriptors and memory of the
+// test process belong to the client and the fake tenant only. The package is a module of its own, so that programs that
+// import reloads do not depend on toxiproxy.
 //
-// TestSoak runs for 5 s, or as long as -soak says:
+// TestSoak runs for 5 s by default. The flag -soak sets another duration:
 //
 //	go test -run Soak -soak 10m -timeout 15m -v .
 package faulttest

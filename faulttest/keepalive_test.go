@@ -10,8 +10,8 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// TestIdleConnectionIsClosed calls right after the tenant has closed the connection of the call before. The client may
-// have seen that or not: the call succeeds, and a trigger makes one reload.
+// TestIdleConnectionIsClosed makes a call right after the tenant has closed the connection of the previous call.
+// Whether or not the client has noticed that, the call succeeds, and a trigger makes one reload.
 func TestIdleConnectionIsClosed(t *testing.T) {
 	t.Parallel()
 	for _, op := range operations {
@@ -28,8 +28,8 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 	}
 }
 
-// TestConnectionEndsInTheNextRequest is the worst case of that: the other side ends the connection of the call before
-// when the request is already on its way.
+// TestConnectionEndsInTheNextRequest is the worst case of TestIdleConnectionIsClosed: the server ends the connection of
+// the previous call when the next request is already being sent.
 func TestConnectionEndsInTheNextRequest(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*net.TCPConn){
@@ -53,7 +53,7 @@ func TestConnectionEndsInTheNextRequest(t *testing.T) {
 	}
 }
 
-// serveOnce passes one request and its answer on, and ends the connection with the first bytes of the next.
+// serveOnce forwards one request and its response. It ends the connection at the first bytes of the next request.
 func serveOnce(c *net.TCPConn, tenant string, end func(*net.TCPConn)) {
 	upstream, err := net.Dial("tcp", tenant)
 	if err != nil {
@@ -61,18 +61,19 @@ func serveOnce(c *net.TCPConn, tenant string, end func(*net.TCPConn)) {
 		return
 	}
 	defer upstream.Close()
-	request := make([]byte, 4096) // each is there at once, and so is its answer
+	request := make([]byte, 4096) // one read gets the whole request, and one read its whole response
 	n, _ := c.Read(request)
 	_, _ = upstream.Write(request[:n])
-	answer := make([]byte, 4096)
-	n, _ = upstream.Read(answer)
-	_, _ = c.Write(answer[:n])
+	response := make([]byte, 4096)
+	n, _ = upstream.Read(response)
+	_, _ = c.Write(response[:n])
 	_, _ = c.Read(request)
 	end(c)
 }
 
-// TestKeptConnectionIsDead swallows everything on the connection of the call before, as a router does that has
-// forgotten it. With HTTP/1.1 the attempt that times out takes the connection along, and the next one has another.
+// TestKeptConnectionIsDead drops all traffic on the connection of the previous call, as a router does that has lost its
+// connection state. With HTTP/1.1, the attempt that times out closes the connection, and the next attempt uses a new
+// one.
 func TestKeptConnectionIsDead(t *testing.T) {
 	t.Parallel()
 	for _, op := range operations {
@@ -89,8 +90,8 @@ func TestKeptConnectionIsDead(t *testing.T) {
 	}
 }
 
-// TestKeptHTTP2ConnectionIsDead is the same with HTTP/2, whose connection outlives the first attempt that times out: the
-// second one takes it along.
+// TestKeptHTTP2ConnectionIsDead is the same with HTTP/2. The connection stays open after the first attempt that times
+// out. The second one closes it.
 func TestKeptHTTP2ConnectionIsDead(t *testing.T) {
 	t.Parallel()
 	trusted := newAuthority(t)
@@ -109,7 +110,7 @@ func TestKeptHTTP2ConnectionIsDead(t *testing.T) {
 	}
 }
 
-// warm makes a call, so that the client has a connection.
+// warm makes a call, so that the client has an idle connection.
 func (w *world) warm(t *testing.T, client *reloads.Client) {
 	t.Helper()
 	if err := operations[1].call(t.Context(), client, w); err != nil {
@@ -117,7 +118,7 @@ func (w *world) warm(t *testing.T, client *reloads.Client) {
 	}
 }
 
-// expect makes a call that succeeds.
+// expect makes a call and checks that it succeeds.
 func (w *world) expect(t *testing.T, op operation, client *reloads.Client) {
 	t.Helper()
 	if err := op.call(t.Context(), client, w); err != nil {
@@ -128,7 +129,7 @@ func (w *world) expect(t *testing.T, op operation, client *reloads.Client) {
 	}
 }
 
-// swallow makes the proxy's connections swallow what comes.
+// swallow makes the connections of the proxy drop all traffic in both directions.
 func swallow(t *testing.T, proxy *toxics.Proxy) {
 	t.Helper()
 	for _, stream := range []string{"upstream", "downstream"} {

@@ -17,10 +17,11 @@ import (
 	"go.uber.org/goleak"
 )
 
-// proxies makes the proxies, which run in a process of their own.
+// proxies is the API client of the proxies, which run in a separate process.
 var proxies *toxics.Client
 
-// proxyAddress names the environment variable that makes this program the process of the proxies: their API's address.
+// proxyAddress is the name of an environment variable. If it is set, this program is the process of the proxies, and
+// the value is the address of their API.
 const proxyAddress = "FAULTTEST_PROXY_ADDRESS"
 
 func TestMain(m *testing.M) {
@@ -29,14 +30,14 @@ func TestMain(m *testing.M) {
 		return
 	}
 	flag.Parse()
-	// The tests wait more than they compute: those of triggers half a minute each.
+	// The tests spend most of their time waiting, those of triggers half a minute each.
 	if err := flag.Set("test.parallel", "200"); err != nil {
 		panic(err)
 	}
 	os.Exit(run(m))
 }
 
-// run runs the tests, and fails if they leave a goroutine or a descriptor behind.
+// run runs the tests. It returns 1 if they leave a goroutine or a file descriptor behind.
 func run(m *testing.M) int {
 	stop, err := startProxies()
 	if err != nil {
@@ -51,27 +52,27 @@ func run(m *testing.M) int {
 	if code != 0 {
 		return code
 	}
-	// What the tests gave up ends a little later: a look-up of a name with its own timeout, an answer that drips.
+	// Some operations that the tests gave up end a little later: a name lookup with its own timeout, a slow response.
 	var left error
-	settled := func() bool {
+	idle := func() bool {
 		left = goleak.Find()
 		return left == nil && descriptors() == before
 	}
-	for deadline := time.Now().Add(20 * time.Second); !settled() && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(20 * time.Second); !idle() && time.Now().Before(deadline); {
 		time.Sleep(100 * time.Millisecond)
 	}
 	if left != nil {
-		fmt.Fprintln(os.Stderr, "goroutines are left:", left)
+		fmt.Fprintln(os.Stderr, "leaked goroutines:", left)
 		return 1
 	}
 	if after := descriptors(); after != before {
-		fmt.Fprintf(os.Stderr, "%d descriptors are open, there were %d before the tests\n", after, before)
+		fmt.Fprintf(os.Stderr, "%d file descriptors are open, %d were open before the tests\n", after, before)
 		return 1
 	}
 	return 0
 }
 
-// descriptors is how many files and sockets the process has open.
+// descriptors returns the number of file descriptors, including sockets, that the process has open.
 func descriptors() int {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -80,7 +81,7 @@ func descriptors() int {
 	return len(entries)
 }
 
-// startProxies starts the process of the proxies, and waits until it answers.
+// startProxies starts the process of the proxies, and waits until its API responds.
 func startProxies() (stop func(), err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0") // a free port
 	if err != nil {
@@ -103,7 +104,7 @@ func startProxies() (stop func(), err error) {
 		return nil, err
 	}
 	stop = func() {
-		stdin.Close() // the process ends with it, and so with this one whatever ends that
+		stdin.Close() // ends the process; so does the end of the test process, even if that crashes
 		_ = cmd.Wait()
 	}
 	proxies = toxics.NewClient("http://" + address)
@@ -117,7 +118,7 @@ func startProxies() (stop func(), err error) {
 	return nil, err
 }
 
-// serveProxies is the process of the proxies. It ends with its standard input.
+// serveProxies is the program of the process of the proxies. It returns when its standard input is closed.
 func serveProxies(address string) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {

@@ -15,34 +15,34 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// A fault is what a connection of the client meets.
+// A fault is a failure of a connection of the client.
 type fault struct {
-	name  string
-	start func(t *testing.T, tenant string) (address string)
-	how   ending
-	works bool // the request reaches the tenant all the same
+	name   string
+	start  func(t *testing.T, tenant string) (address string)
+	ending ending
+	works  bool // the tenant processes the request nevertheless
 }
 
-// An ending is what the client sees of a fault.
+// An ending is the effect of a fault on the client.
 type ending int
 
 const (
-	refuses ending = iota // there is no connection, so nothing was sent
-	ends                  // the connection ends early
-	hangs                 // nothing, until the attempt's time is over
+	refuses ending = iota // the connection is refused, so nothing is sent
+	ends                  // the connection ends before the response is complete
+	hangs                 // nothing happens until the attempt times out
 )
 
-// is reports whether err, with which a call failed, says so.
-func (e ending) is(err error) bool {
+// matches reports whether err, the error of a call, has this cause.
+func (e ending) matches(err error) bool {
 	return map[ending]func(error) bool{refuses: refused, ends: lost, hangs: late}[e](err)
 }
 
-// through is a fault that toxics make.
+// through returns a start function for a fault that toxics cause.
 func through(list ...toxic) func(*testing.T, string) string {
 	return func(t *testing.T, tenant string) string { return startProxy(t, tenant, list...).Listen }
 }
 
-// raw is a fault that a server makes which is none.
+// raw returns a start function for a fault of a server that handles its connections with f.
 func raw(f func(*net.TCPConn)) func(*testing.T, string) string {
 	return func(t *testing.T, _ string) string { return serveRaw(t, f) }
 }
@@ -54,11 +54,11 @@ var faults = []fault{
 		_, _ = c.Read(make([]byte, 1))
 		reset(c)
 	}), ends, false},
-	{"reset when the request is there", through(toxic{"reset_peer", "upstream", toxics.Attributes{"timeout": 0}}), ends, false},
+	{"reset when the request has arrived", through(toxic{"reset_peer", "upstream", toxics.Attributes{"timeout": 0}}), ends, false},
 	{"reset after the request", through(toxic{"reset_peer", "downstream", toxics.Attributes{"timeout": 0}}), ends, true},
 	{"request swallowed", through(toxic{"timeout", "upstream", toxics.Attributes{"timeout": 0}}), hangs, false},
 	{"request swallowed, then closed", through(toxic{"timeout", "upstream", toxics.Attributes{"timeout": 100}}), ends, false},
-	{"answer swallowed", through(toxic{"timeout", "downstream", toxics.Attributes{"timeout": 0}}), hangs, true},
+	{"response swallowed", through(toxic{"timeout", "downstream", toxics.Attributes{"timeout": 0}}), hangs, true},
 	{"never accepted by the program", func(t *testing.T, _ string) string {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -93,11 +93,11 @@ var faults = []fault{
 	}, hangs, false},
 }
 
-// looks is how often the client looks for the reload of a trigger whose outcome is unclear.
-const looks = 6
+// maxLists is how often the client lists reloads at most to find the reload of a trigger whose outcome is unknown.
+const maxLists = 6
 
-// TestFaultPasses meets each fault on the first connection only: every call succeeds, and a trigger is neither lost
-// nor doubled.
+// TestFaultPasses has each fault on the first connection only. Every call succeeds, and a trigger makes exactly one
+// reload.
 func TestFaultPasses(t *testing.T) {
 	t.Parallel()
 	for _, f := range faults {
@@ -121,8 +121,8 @@ func TestFaultPasses(t *testing.T) {
 	}
 }
 
-// TestFaultLasts meets each fault on every connection: the calls fail after the attempts that they have, and say why.
-// Of a trigger that may have been sent they say that its outcome is unknown.
+// TestFaultLasts has each fault on every connection. The calls fail after all retries, with an error that states the
+// cause. The error of a trigger that may have been sent matches ErrOutcomeUnknown.
 func TestFaultLasts(t *testing.T) {
 	t.Parallel()
 	for _, f := range faults {
@@ -132,24 +132,25 @@ func TestFaultLasts(t *testing.T) {
 				w := newWorld(t)
 				r := newRoute(t, f.start(t, w.address))
 				client := newClient(t, r)
-				if f.how == hangs {
-					// Long enough for a tenant that works to close, as a retry asks for, what is swallowed on the way.
+				if f.ending == hangs {
+					// A retry asks the server to close the connection. The timeout is long enough for a working tenant
+					// to do that, while its response is swallowed.
 					client = newClient(t, r, reloads.WithAttemptTimeout(time.Second))
 				}
 				err := op.call(t.Context(), client, w)
-				if err == nil || !f.how.is(err) {
-					t.Errorf("the error does not say the cause: %v", err)
+				if err == nil || !f.ending.matches(err) {
+					t.Errorf("the error does not state the cause: %v", err)
 				}
 				if err != nil && !strings.Contains(err.Error(), "/api/v1/reloads") {
-					t.Errorf("the error does not say the request: %v", err)
+					t.Errorf("the error does not name the request: %v", err)
 				}
-				var dial *net.OpError // a reset may come before the connection is made, too
+				var dial *net.OpError // a reset can also occur while the connection is established
 				sent := !errors.As(err, &dial) || dial.Op != "dial"
 				unknown := op.name == "Trigger" && sent
 				if errors.Is(err, reloads.ErrOutcomeUnknown) != unknown {
 					t.Errorf("got %v, want an unknown outcome: %v", err, unknown)
 				}
-				if n := r.attempts.Load(); !unknown && n != maxRetries+1 || n > (1+looks)*(maxRetries+1) {
+				if n := r.attempts.Load(); !unknown && n != maxRetries+1 || n > (1+maxLists)*(maxRetries+1) {
 					t.Errorf("%d attempts", n)
 				}
 				w.checkTriggers(t, op, f)
@@ -158,7 +159,7 @@ func TestFaultLasts(t *testing.T) {
 	}
 }
 
-// checkTriggers checks what the tenant has of a trigger whose error was returned.
+// checkTriggers checks what a failed trigger has caused in the tenant.
 func (w *world) checkTriggers(t *testing.T, op operation, f fault) {
 	t.Helper()
 	if op.name != "Trigger" {
@@ -168,8 +169,8 @@ func (w *world) checkTriggers(t *testing.T, op operation, f fault) {
 	if f.works {
 		want = 1
 	}
-	// On a busy machine an attempt's time may be over before its request is there.
-	if n := w.own("app"); n > want || n < want && f.how != hangs {
+	// On a busy machine, an attempt may time out before its request arrives.
+	if n := w.own("app"); n > want || n < want && f.ending != hangs {
 		t.Errorf("the tenant has %d reloads, want %d", n, want)
 	}
 	posts := 0
@@ -179,11 +180,11 @@ func (w *world) checkTriggers(t *testing.T, op operation, f fault) {
 		}
 	}
 	if posts > 1 {
-		t.Errorf("it was sent %d times, though its outcome was unknown", posts)
+		t.Errorf("the trigger was sent %d times although its outcome was unknown", posts)
 	}
 }
 
-// TestLatencyBelowTheTimeout is no fault: one attempt does.
+// TestLatencyBelowTheTimeout has a slow network without a fault. One attempt is sufficient.
 func TestLatencyBelowTheTimeout(t *testing.T) {
 	t.Parallel()
 	for _, op := range operations {
@@ -204,7 +205,8 @@ func TestLatencyBelowTheTimeout(t *testing.T) {
 	}
 }
 
-// TestTriggerEndsWithItsContext is cut off while it looks for the reload: the outcome is unknown.
+// TestTriggerEndsWithItsContext ends the context of a trigger while the client searches for the reload. The outcome is
+// unknown.
 func TestTriggerEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -220,20 +222,22 @@ func TestTriggerEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// refused reports whether err is that of a connection that was refused.
 func refused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
-// lost are the errors of a connection that ended early.
+// lost reports whether err is that of a connection that ended early.
 func lost(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		strings.Contains(err.Error(), "server closed idle connection") // an error that net/http does not export
+		strings.Contains(err.Error(), "server closed idle connection") // net/http does not export this error
 }
 
-// late is the error of an attempt that took too long. It is not the caller's deadline.
+// late reports whether err is that of an attempt that timed out. The deadline of the caller does not count.
 func late(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout() && !errors.Is(err, context.DeadlineExceeded)
 }
 
+// reset closes the connection with a TCP reset.
 func reset(c *net.TCPConn) {
 	_ = c.SetLinger(0)
 	_ = c.Close()
@@ -245,7 +249,7 @@ func drain(c *net.TCPConn) {
 	_ = c.Close()
 }
 
-// drip answers with what the tenant says: the header at once, the body at 1 byte/s.
+// drip forwards a request to the tenant and its response to the client: the header at once, the body at 1 byte/s.
 func drip(c *net.TCPConn, tenant string) {
 	defer c.Close()
 	request := make([]byte, 4096)
@@ -261,16 +265,16 @@ func drip(c *net.TCPConn, tenant string) {
 	if _, err := upstream.Write(request[:n]); err != nil {
 		return
 	}
-	answer := make([]byte, 4096)
-	if n, err = upstream.Read(answer); err != nil {
+	response := make([]byte, 4096)
+	if n, err = upstream.Read(response); err != nil {
 		return
 	}
-	head := strings.Index(string(answer[:n]), "\r\n\r\n") + 4
-	if _, err := c.Write(answer[:head]); err != nil {
+	head := strings.Index(string(response[:n]), "\r\n\r\n") + 4
+	if _, err := c.Write(response[:head]); err != nil {
 		return
 	}
 	for ; head < n; head++ {
-		if _, err := c.Write(answer[head : head+1]); err != nil {
+		if _, err := c.Write(response[head : head+1]); err != nil {
 			return
 		}
 		time.Sleep(time.Second)

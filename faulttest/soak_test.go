@@ -26,12 +26,12 @@ var soak = flag.Duration("soak", 5*time.Second, "how long TestSoak runs")
 
 const (
 	soakWorkers   = 8
-	soakHistory   = 230     // reloads of the app that is only listed
-	soakAllowance = 1 << 20 // bytes that the idle heap may vary by
+	soakHistory   = 230     // reloads of the app that is only read
+	soakAllowance = 1 << 20 // bytes by which the idle heap may grow
 )
 
-// soakToxics are what a connection of a faulty round meets, one of them at random. The first ones end, too, so that new
-// connections are made all the time.
+// soakToxics are the faults of the connections in a faulty round. Each connection gets one of them at random. The first
+// ones end the connection after some time, too, so that new connections are made all the time.
 var soakToxics = [][]toxic{
 	{{"limit_data", "downstream", toxics.Attributes{"bytes": 200_000}}},
 	{{"limit_data", "downstream", toxics.Attributes{"bytes": 50_000}}},
@@ -46,9 +46,10 @@ var soakToxics = [][]toxic{
 	{{"slicer", "downstream", toxics.Attributes{"average_size": 200, "size_variation": 100, "delay": 2000}}, {"limit_data", "downstream", toxics.Attributes{"bytes": 20_000}}},
 }
 
-// TestSoak has one client make calls of all kinds from several goroutines, in rounds with and without faults. A round
-// has a tenant of its own, since a tenant keeps all that it ever received. After each, when all is idle, the heap, the
-// goroutines and the descriptors are what they were after the first two.
+// TestSoak makes calls of all kinds with one client from several goroutines, in rounds with and without faults. Each
+// round has its own tenant, because a tenant keeps all requests that it has received. After each round, when the
+// process is idle, the test measures the heap, the goroutines and the file descriptors. They must not grow from the
+// first half of the rounds to the second.
 func TestSoak(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -62,7 +63,7 @@ func TestSoak(t *testing.T) {
 	var goroutines, open []int
 	for n := 0; n < 4 || time.Since(began) < *soak; n++ {
 		t.Run(fmt.Sprint("round", n), func(t *testing.T) { s.round(t, n%2 == 0, round) })
-		heaps = append(heaps, s.settle())
+		heaps = append(heaps, s.idleHeap())
 		goroutines = append(goroutines, runtime.NumGoroutine())
 		open = append(open, descriptors())
 	}
@@ -74,21 +75,21 @@ func TestSoak(t *testing.T) {
 	if first, second := slices.Max(heaps[:half]), slices.Max(heaps[half:]); second > first+soakAllowance {
 		t.Errorf("the idle heap grew from %d to %d bytes", first, second)
 	}
-	// The first rounds start what stays: connections to the proxies' API.
+	// The first rounds open connections to the API of the proxies, which stay open.
 	if slices.Max(goroutines[half:]) > slices.Max(goroutines[:half]) || slices.Max(open[half:]) > slices.Max(open[:half]) {
-		t.Errorf("goroutines %d or descriptors %d grew", goroutines, open)
+		t.Errorf("the goroutines %d or the file descriptors %d grew", goroutines, open)
 	}
 }
 
 type soakTest struct {
 	client *reloads.Client
-	idle   func() // closes the client's idle connections
+	idle   func() // closes the idle connections of the client
 
 	mu        sync.Mutex
 	random    *rand.Rand
-	addresses []string // of the round
-	faulty    bool     // the round is
-	reloads   int      // that were triggered
+	addresses []string // of the current round
+	faulty    bool     // whether the current round has faults
+	reloads   int      // the number of triggered reloads
 
 	calls, failed, toxic, injected atomic.Int64
 	peak                           atomic.Uint64
@@ -100,7 +101,7 @@ func (s *soakTest) rand(n int) int {
 	return s.random.IntN(n)
 }
 
-// dial connects to one of the round's addresses.
+// dial connects to one of the addresses of the current round at random.
 func (s *soakTest) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	s.mu.Lock()
 	address := s.addresses[s.random.IntN(len(s.addresses))]
@@ -111,7 +112,7 @@ func (s *soakTest) dial(ctx context.Context, network, _ string) (net.Conn, error
 	return new(net.Dialer).DialContext(ctx, network, address)
 }
 
-// round is a time with a new tenant.
+// round makes calls to a new tenant for the given time.
 func (s *soakTest) round(t *testing.T, faulty bool, length time.Duration) {
 	tenant := reloadstest.NewTenant(reloadstest.WithMetering(reloadstest.TokenBucket, 0))
 	for i := range soakHistory {
@@ -122,7 +123,7 @@ func (s *soakTest) round(t *testing.T, faulty bool, length time.Duration) {
 	}
 	server := httptest.NewServer(tenant)
 	t.Cleanup(server.Close)
-	t.Cleanup(s.idle) // before the server waits for them
+	t.Cleanup(s.idle) // runs before server.Close, which waits for idle connections
 	addresses := []string{server.Listener.Addr().String()}
 	if faulty {
 		addresses = []string{closedPort(t)}
@@ -148,7 +149,7 @@ func (s *soakTest) round(t *testing.T, faulty bool, length time.Duration) {
 	s.reloads += len(tenant.Reloads()) - soakHistory
 }
 
-// tenantFaults hit a request in a hundred each.
+// tenantFaults returns faults of the tenant. Each of them hits one request in a hundred at random.
 func (s *soakTest) tenantFaults() []reloadstest.Fault {
 	faults := []reloadstest.Fault{
 		{LoseBefore: true}, {LoseAfter: true}, {CutBody: 20}, {CutBody: -1}, {Status: 500}, {Status: 502, Body: "<html>"},
@@ -168,11 +169,11 @@ func (s *soakTest) tenantFaults() []reloadstest.Fault {
 	return faults
 }
 
-// settle waits until the process is idle, and returns the size of the heap.
-func (s *soakTest) settle() uint64 {
+// idleHeap waits until the process is idle, and returns the size of the heap.
+func (s *soakTest) idleHeap() uint64 {
 	s.idle()
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	for last, same := 0, 0; same < 20; { // until nothing has ended for a while
+	for last, same := 0, 0; same < 20; { // until nothing has changed for 200 ms
 		time.Sleep(10 * time.Millisecond)
 		if now := runtime.NumGoroutine() + descriptors(); now == last {
 			same++
@@ -181,13 +182,13 @@ func (s *soakTest) settle() uint64 {
 		}
 	}
 	runtime.GC()
-	runtime.GC() // what the pools hold survives the first
+	runtime.GC() // the contents of a sync.Pool survive the first collection
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
 
-// sample notes the peak of the heap.
+// sample records the peak of the heap.
 func (s *soakTest) sample() {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
@@ -199,16 +200,16 @@ func (s *soakTest) sample() {
 	}
 }
 
-// explained reports whether an injected fault can have caused the error of a call.
+// explained reports whether an injected fault can be the cause of err, the error of a call.
 func explained(err error) bool {
-	var answer *reloads.Error
+	var apiErr *reloads.Error
 	switch {
-	case errors.As(err, &answer) && answer.Err != nil:
-		return true // a 2xx whose body was replaced
-	case errors.As(err, &answer) && errors.Is(err, reloads.ErrNotCancelable):
-		return answer.Attempts > 1 // an attempt before cancelled it, and the look whether it did has failed, too
+	case errors.As(err, &apiErr) && apiErr.Err != nil:
+		return true // a 2xx response whose body was replaced
+	case errors.As(err, &apiErr) && errors.Is(err, reloads.ErrNotCancelable):
+		return apiErr.Attempts > 1 // an earlier attempt canceled the reload, and the request that checks this failed, too
 	case strings.Contains(err.Error(), "malformed "):
-		return true // a header that was cut off, as net/http describes it
+		return true // a header that was cut off; the text is that of net/http
 	}
 	return errors.Is(err, reloads.ErrServer) || errors.Is(err, reloads.ErrOutcomeUnknown) || refused(err) || lost(err) || late(err)
 }

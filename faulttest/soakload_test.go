@@ -23,16 +23,16 @@ type soakWorker struct {
 	made   []trigger
 }
 
-// A trigger is what a call said of a reload of an app that had none.
+// A trigger is the result of a call that triggered the first reload of an app.
 type trigger struct {
 	app    string
 	reload *reloads.Reload
 	err    error
 }
 
-// work makes calls until ctx ends; what is under way then ends with it.
+// work makes calls until ctx ends, which also ends the last call.
 func (w *soakWorker) work(ctx context.Context) {
-	calls := slices.Concat( // as often as their share; a batch takes the longest
+	calls := slices.Concat( // the number of repetitions is the share of a call; batches take the longest
 		slices.Repeat([]func(context.Context) error{w.get}, 12), slices.Repeat([]func(context.Context) error{w.list}, 6),
 		slices.Repeat([]func(context.Context) error{w.all, w.cancel, w.missing}, 3),
 		[]func(context.Context) error{w.trigger, w.runAll},
@@ -52,14 +52,14 @@ func (w *soakWorker) work(ctx context.Context) {
 			w.t.Error(err)
 		case ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded):
 		case !w.faulty:
-			w.t.Errorf("an error without a fault: %v", err)
-		case !explained(err) && !errors.Is(err, context.DeadlineExceeded): // of a call that had to be brief
+			w.t.Errorf("an error in a round without faults: %v", err)
+		case !explained(err) && !errors.Is(err, context.DeadlineExceeded): // the deadline of shortContext
 			w.t.Errorf("an error that no fault explains: %v", err)
 		}
 	}
 }
 
-// app adds an app of its own.
+// app adds a new app to the tenant, which only this worker uses.
 func (w *soakWorker) app(script reloadstest.App) string {
 	w.apps++
 	id := fmt.Sprint(w.name, "-", w.apps)
@@ -67,16 +67,17 @@ func (w *soakWorker) app(script reloadstest.App) string {
 	return id
 }
 
-// briefly is the context of a trigger. Most have no time to look for half a minute; all have it where nothing fails.
-func (w *soakWorker) briefly(ctx context.Context) (context.Context, context.CancelFunc) {
+// shortContext returns the context of a trigger. In rounds with faults, it usually ends after 500 ms, so that most
+// triggers do not spend half a minute on the search for their reload.
+func (w *soakWorker) shortContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	if !w.faulty || w.rand(10) == 0 {
 		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, 500*time.Millisecond)
 }
 
-// checkTriggers compares what was said of the triggers with what the tenant has: none is doubled, none that succeeded
-// is lost, and none that failed for certain has happened.
+// checkTriggers compares the results of the triggers with the reloads of the tenant. No trigger made two reloads, a
+// successful trigger made the reload that it returned, and a failed trigger whose outcome is known made none.
 func (w *soakWorker) checkTriggers() {
 	byApp := map[string][]string{}
 	for _, r := range w.tenant.Reloads() {
@@ -92,7 +93,7 @@ func (w *soakWorker) checkTriggers() {
 			ok = len(ids) <= 1
 		}
 		if !ok {
-			w.t.Errorf("the tenant has the reloads %v of the app, the call said %v, %v", ids, made.reload, made.err)
+			w.t.Errorf("the tenant has the reloads %v of the app, the call returned %v, %v", ids, made.reload, made.err)
 		}
 	}
 }
@@ -116,7 +117,7 @@ func (w *soakWorker) get(ctx context.Context) error {
 	return err
 }
 
-// all ranges over the history: what it yields is a prefix of that, and all of it unless it fails.
+// all ranges over the history. It must yield the reloads in order, and all of them unless it yields an error.
 func (w *soakWorker) all(ctx context.Context) error {
 	n := 0
 	for r, err := range w.client.All(ctx, reloads.ListOptions{AppID: "history", PageSize: 50}) {
@@ -124,12 +125,12 @@ func (w *soakWorker) all(ctx context.Context) error {
 			return err
 		}
 		if r.ID != historyID(n) {
-			return fmt.Errorf("%w: number %d is %s", errWrong, n, r.ID)
+			return fmt.Errorf("%w: record %d is %s", errWrong, n, r.ID)
 		}
 		n++
 	}
 	if n != soakHistory {
-		return fmt.Errorf("%w: the list ended after %d without an error", errWrong, n)
+		return fmt.Errorf("%w: the list ended after %d records without an error", errWrong, n)
 	}
 	return nil
 }
@@ -137,7 +138,7 @@ func (w *soakWorker) all(ctx context.Context) error {
 func (w *soakWorker) missing(ctx context.Context) error {
 	_, err := w.client.Get(ctx, "missing")
 	if err == nil {
-		return fmt.Errorf("%w: got what does not exist", errWrong)
+		return fmt.Errorf("%w: got a reload that does not exist", errWrong)
 	}
 	if errors.Is(err, reloads.ErrNotFound) {
 		return nil
@@ -147,7 +148,7 @@ func (w *soakWorker) missing(ctx context.Context) error {
 
 // trigger triggers a reload of a new app.
 func (w *soakWorker) trigger(ctx context.Context) error {
-	ctx, cancel := w.briefly(ctx)
+	ctx, cancel := w.shortContext(ctx)
 	defer cancel()
 	app := w.app(reloadstest.App{RunFor: time.Hour})
 	r, err := w.client.Trigger(ctx, reloads.Request{AppID: app})
@@ -155,12 +156,12 @@ func (w *soakWorker) trigger(ctx context.Context) error {
 	return err
 }
 
-// cancel cancels a reload that somebody else triggered.
+// cancel cancels a reload that was not triggered by the client.
 func (w *soakWorker) cancel(ctx context.Context) error {
 	running, _ := w.tenant.Trigger(w.app(reloadstest.App{RunFor: time.Hour}), reloads.Reload{})
 	status, err := w.client.Cancel(ctx, running.ID)
 	if err == nil && status != reloads.StatusCanceling && status != reloads.StatusCanceled {
-		return fmt.Errorf("%w: the cancelled reload is %q", errWrong, status)
+		return fmt.Errorf("%w: the canceled reload has the status %q", errWrong, status)
 	}
 	return err
 }
@@ -171,7 +172,7 @@ func (w *soakWorker) runAll(ctx context.Context) error {
 	for range 3 {
 		reqs = append(reqs, reloads.Request{AppID: w.app(reloadstest.App{RunFor: 5 * time.Millisecond})})
 	}
-	ctx, cancel := w.briefly(ctx)
+	ctx, cancel := w.shortContext(ctx)
 	defer cancel()
 	var errs []error
 	n := 0
@@ -180,11 +181,11 @@ func (w *soakWorker) runAll(ctx context.Context) error {
 		w.made = append(w.made, trigger{result.Request.AppID, result.Reload, result.Err})
 		errs = append(errs, result.Err)
 		if result.Err == nil && result.Reload.Status != reloads.StatusSucceeded {
-			errs = append(errs, fmt.Errorf("%w: the reload ended as %s", errWrong, result.Reload.Status))
+			errs = append(errs, fmt.Errorf("%w: the reload has the status %s", errWrong, result.Reload.Status))
 		}
 	}
 	if n != len(reqs) {
-		errs = append(errs, fmt.Errorf("%w: %d results of %d", errWrong, n, len(reqs)))
+		errs = append(errs, fmt.Errorf("%w: got %d results, want %d", errWrong, n, len(reqs)))
 	}
 	return errors.Join(errs...)
 }

@@ -21,13 +21,13 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// authority signs certificates.
+// authority is a certificate authority.
 type authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 }
 
-// sign makes a key pair, signed by a; by itself if a is nil.
+// sign creates a key pair with a certificate that a signs. If a is nil, the certificate is self-signed.
 func (a *authority) sign(t *testing.T, certificate x509.Certificate) (tls.Certificate, *authority) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -59,14 +59,15 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// leaf is a certificate that is valid now.
+// leaf returns a template for a certificate for the host name, which is valid now.
 func leaf(name string) x509.Certificate {
 	return x509.Certificate{
 		DNSNames: []string{name}, NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(time.Hour),
 	}
 }
 
-// TestCertificateIsRefused calls a server that is not the one it should be: after one handshake the error says why.
+// TestCertificateIsRefused calls a server with an invalid certificate. After one handshake, the error states the
+// reason.
 func TestCertificateIsRefused(t *testing.T) {
 	t.Parallel()
 	trusted := newAuthority(t)
@@ -85,7 +86,7 @@ func TestCertificateIsRefused(t *testing.T) {
 		"not yet valid":    {early, trusted, as[x509.CertificateInvalidError], "certificate has expired or is not yet valid"},
 		"of an unknown authority": {leaf("tenant.test"), newAuthority(t), as[x509.UnknownAuthorityError],
 			"certificate signed by unknown authority"},
-		"signed by itself": {leaf("tenant.test"), nil, as[x509.UnknownAuthorityError], "certificate signed by unknown authority"},
+		"self-signed": {leaf("tenant.test"), nil, as[x509.UnknownAuthorityError], "certificate signed by unknown authority"},
 	} {
 		certificate, _ := c.signer.sign(t, c.certificate)
 		for _, op := range operations {
@@ -104,7 +105,8 @@ func TestCertificateIsRefused(t *testing.T) {
 	}
 }
 
-// TestCertificateIsAccepted is the same with nothing wrong, so that the tests above fail for their own reasons.
+// TestCertificateIsAccepted is the same with a valid certificate. It shows that the errors in TestCertificateIsRefused
+// have no other cause.
 func TestCertificateIsAccepted(t *testing.T) {
 	t.Parallel()
 	trusted := newAuthority(t)
@@ -117,14 +119,15 @@ func TestCertificateIsAccepted(t *testing.T) {
 	}
 }
 
-// newTLSWorld starts a tenant with a certificate, and a route to it that trusts an authority; it speaks HTTP/2.
+// newTLSWorld starts a tenant with a certificate and HTTP/2. It also returns a route to it that trusts the authority,
+// and a counter of the handshakes.
 func newTLSWorld(t *testing.T, certificate tls.Certificate, trusted *authority) (*world, *route, *atomic.Int64) {
 	t.Helper()
 	w := newWorld(t)
 	handshakes := new(atomic.Int64)
 	server := httptest.NewUnstartedServer(w.tenant)
 	server.EnableHTTP2 = true
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // it complains of clients that hang up
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // the server logs clients that close the connection
 	server.TLS = &tls.Config{
 		Certificates: []tls.Certificate{certificate},
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
@@ -142,12 +145,13 @@ func newTLSWorld(t *testing.T, certificate tls.Certificate, trusted *authority) 
 	return w, r, handshakes
 }
 
+// as reports whether err wraps an error of type E.
 func as[E error](err error) bool {
 	var e E
 	return errors.As(err, &e)
 }
 
-// TestNoTLS calls https of a server that speaks plain HTTP. Nothing is sent, so no outcome is unknown.
+// TestNoTLS makes HTTPS calls to a plain HTTP server. Nothing is sent, so the outcome is never unknown.
 func TestNoTLS(t *testing.T) {
 	t.Parallel()
 	for _, op := range operations {

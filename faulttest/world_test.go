@@ -19,18 +19,18 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// A world is a tenant behind a socket, and what its clients ask it for.
+// A world is a fake tenant that listens on a socket, and the records that the operations use.
 type world struct {
 	tenant  *reloadstest.Tenant
 	server  *httptest.Server
 	address string // of the server
 	record  reloads.Reload
-	running reloads.Reload // to be cancelled
+	running reloads.Reload // for Cancel
 }
 
 var reloadsForever = reloadstest.App{RunFor: time.Hour, CancelFor: time.Hour}
 
-// newWorld starts a tenant, whose answers pass through the layers.
+// newWorld starts a tenant. Its responses pass through the layers.
 func newWorld(t *testing.T, layers ...func(http.Handler) http.Handler) *world {
 	t.Helper()
 	w := &world{tenant: reloadstest.NewTenant(reloadstest.WithMetering(reloadstest.TokenBucket, 0))}
@@ -51,7 +51,7 @@ func newWorld(t *testing.T, layers ...func(http.Handler) http.Handler) *world {
 	return w
 }
 
-// own is how many reloads of the app the tenant has.
+// own returns the number of reloads of the app.
 func (w *world) own(app string) (n int) {
 	for _, r := range w.tenant.Reloads() {
 		if r.AppID == app {
@@ -61,10 +61,10 @@ func (w *world) own(app string) (n int) {
 	return n
 }
 
-// errWrong is a success with another result than the tenant's truth.
+// errWrong means that a call succeeded with a result that does not match the tenant.
 var errWrong = errors.New("the result is wrong")
 
-// An operation is one of the four calls. It fails with errWrong if the call lies.
+// An operation is one of the four calls. It returns an error that matches errWrong if the result of the call is wrong.
 type operation struct {
 	name string
 	call func(ctx context.Context, c *reloads.Client, w *world) error
@@ -110,13 +110,13 @@ var operations = []operation{
 
 func same(got, want reloads.Reload) error {
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(reloads.Reload{}, "Links")); diff != "" {
-		return fmt.Errorf("%w: the record is another (-want +got):\n%s", errWrong, diff)
+		return fmt.Errorf("%w: the record differs (-want +got):\n%s", errWrong, diff)
 	}
 	return nil
 }
 
-// A route leads a client's connections: the nth to the nth address, those after the last to the last. It is the
-// client's transport, so that it also counts the attempts: net/http may dial more often than that.
+// A route is the transport of a client. It dials the nth connection to the nth address, and further connections to the
+// last address. It also counts the attempts, because net/http can dial more often than that.
 type route struct {
 	addresses []string
 	transport http.Transport
@@ -139,16 +139,16 @@ func (r *route) RoundTrip(req *http.Request) (*http.Response, error) {
 	return r.transport.RoundTrip(req)
 }
 
-// maxRetries is what newClient sets.
+// maxRetries is the number of retries of the clients that newClient returns.
 const maxRetries = 2
 
-// newClient returns a client whose connections take the route.
+// newClient returns a client that uses the route as its transport.
 func newClient(t *testing.T, r *route, opts ...reloads.Option) *reloads.Client {
 	t.Helper()
 	return newClientOf(t, "http://127.0.0.1", r, opts...)
 }
 
-// newClientOf returns a client with millisecond backoffs and without limits.
+// newClientOf returns a client with backoffs of milliseconds and without rate limits.
 func newClientOf(t *testing.T, tenantURL string, transport http.RoundTripper, opts ...reloads.Option) *reloads.Client {
 	t.Helper()
 	free := reloads.NewLimiter(1, 0)
@@ -165,15 +165,15 @@ func newClientOf(t *testing.T, tenantURL string, transport http.RoundTripper, op
 	return client
 }
 
-// A toxic is what a proxy does to one direction of its connections; see the documentation of toxiproxy.
+// A toxic is a fault that a proxy causes in one direction of its connections; see the documentation of toxiproxy.
 type toxic struct {
-	kind, stream string // stream: upstream, to the tenant, or downstream
+	kind, stream string // stream is upstream, which is to the tenant, or downstream
 	attributes   toxics.Attributes
 }
 
 var proxyNumber atomic.Int64
 
-// startProxy starts a proxy before the address.
+// startProxy starts a proxy that forwards to the address upstream.
 func startProxy(t *testing.T, upstream string, list ...toxic) *toxics.Proxy {
 	t.Helper()
 	proxy, err := proxies.CreateProxy(fmt.Sprint("proxy", proxyNumber.Add(1)), "127.0.0.1:0", upstream)
@@ -193,7 +193,7 @@ func startProxy(t *testing.T, upstream string, list ...toxic) *toxics.Proxy {
 	return proxy
 }
 
-// serveRaw serves each connection with f, which owns it.
+// serveRaw starts a server that calls f for each connection. f must close the connection.
 func serveRaw(t *testing.T, f func(*net.TCPConn)) (address string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -213,7 +213,7 @@ func serveRaw(t *testing.T, f func(*net.TCPConn)) (address string) {
 	return listener.Addr().String()
 }
 
-// closedPort returns an address that refuses connections, and which nobody else gets meanwhile.
+// closedPort returns an address that refuses connections. The port stays reserved until the end of the test.
 func closedPort(t *testing.T) (address string) {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)

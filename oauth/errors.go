@@ -6,19 +6,22 @@ import (
 	"net/http"
 )
 
-// Error is a refusal of the service to give a token. It does not show the secret.
+// Error is an unsuccessful response to a token request: every response outside 2xx, including redirects. If
+// Config.UserID is empty, a 2xx response whose body contains an error code is an Error, too. The client secret is
+// replaced by "REDACTED" in all fields.
 type Error struct {
-	// StatusCode is the HTTP status of the answer.
+	// StatusCode is the HTTP status code of the response.
 	StatusCode int
-	// Code is that of the answer, such as "invalid_client" (RFC 6749, section 5.2); "" if it has none.
+	// Code is the error code in the response body, such as "invalid_client" (RFC 6749, section 5.2). It is empty if
+	// the body has none.
 	Code string
-	// Description is the service's own explanation; "" if it has none.
+	// Description is the explanation in the response body. It is empty if the body has none.
 	Description string
 }
 
-// Error describes the refusal, and what to do about it where that is known.
+// Error returns the status, code and description of the response. For frequent causes it adds what to do about them.
 func (e *Error) Error() string {
-	s := fmt.Sprintf("oauth: the service gives no token: %d %s", e.StatusCode, http.StatusText(e.StatusCode))
+	s := fmt.Sprintf("oauth: token request failed: %d %s", e.StatusCode, http.StatusText(e.StatusCode))
 	for _, part := range []string{e.Code, e.Description} {
 		if part != "" {
 			s += ": " + part
@@ -26,15 +29,16 @@ func (e *Error) Error() string {
 	}
 	switch {
 	case e.StatusCode == http.StatusForbidden:
-		s += " (the user is disabled, or too many tokens of the client are alive: share one source, revoke tokens or wait until they expire)"
+		s += " (the user is disabled, or the client has too many active tokens: share one TokenSource, revoke tokens, or wait until they expire)"
 	case e.StatusCode == http.StatusUnauthorized || e.Code == "invalid_client":
-		s += " (check the client's id and secret)"
+		s += " (check the client ID and the client secret)"
 	}
 	return s
 }
 
-// refusal reads an answer that is no token: the error of RFC 6749, or of Qlik's other APIs.
-func (r request) refusal(status int, body []byte) *Error {
+// newError decodes the body of an unsuccessful response. The body has the format of RFC 6749 or that of the other Qlik
+// Cloud APIs. A body in neither format leaves Code and Description empty.
+func (r tokenRequester) newError(status int, body []byte) *Error {
 	var b struct {
 		Error            string `json:"error"`
 		ErrorDescription string `json:"error_description"`
@@ -44,7 +48,7 @@ func (r request) refusal(status int, body []byte) *Error {
 			Detail string `json:"detail"`
 		} `json:"errors"`
 	}
-	_ = json.Unmarshal(body, &b) // what is not JSON says nothing
+	_ = json.Unmarshal(body, &b) // a body that is not JSON adds nothing
 	e := &Error{StatusCode: status, Code: b.Error, Description: b.ErrorDescription}
 	if len(b.Errors) > 0 {
 		first := b.Errors[0]
@@ -53,6 +57,6 @@ func (r request) refusal(status int, body []byte) *Error {
 			e.Description += ": " + first.Detail
 		}
 	}
-	e.Code, e.Description = r.hide(e.Code), r.hide(e.Description)
+	e.Code, e.Description = r.redact(e.Code), r.redact(e.Description)
 	return e
 }

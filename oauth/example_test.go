@@ -2,17 +2,75 @@ package oauth_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/oauth"
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// Sign in with an OAuth2 client, as itself or on behalf of a user.
+// exampleTenant starts a fake tenant with an app and an OAuth client, in place of a real tenant.
+func exampleTenant() *httptest.Server {
+	tenant := reloadstest.NewTenant()
+	tenant.AddApp("sales", reloadstest.App{})
+	tenant.AddOAuthClient(reloadstest.OAuthClient{ID: "nightly", Secret: "test-secret"})
+	return httptest.NewServer(tenant)
+}
+
+// Sign in as the OAuth client itself and run a reload.
+func Example() {
+	refresh := func(ctx context.Context, tenantURL, clientID, clientSecret, appID string) error {
+		tokens, err := oauth.NewTokenSource(oauth.Config{TenantURL: tenantURL, ClientID: clientID, ClientSecret: clientSecret})
+		if err != nil {
+			return err
+		}
+		client, err := reloads.NewClient(tenantURL, tokens)
+		if err != nil {
+			return err
+		}
+		reload, err := client.Run(ctx, reloads.Request{AppID: appID})
+		if err != nil {
+			return err
+		}
+		fmt.Println(reload.Status)
+		return nil
+	}
+	tenant := exampleTenant()
+	defer tenant.Close()
+	if err := refresh(context.Background(), tenant.URL, "nightly", "test-secret", "sales"); err != nil {
+		fmt.Println(err)
+	}
+	// Output: SUCCEEDED
+}
+
+// A token request that the service rejects is an error of the call that needs the token.
+func ExampleError() {
+	tenant := exampleTenant()
+	defer tenant.Close()
+	tokens, err := oauth.NewTokenSource(oauth.Config{TenantURL: tenant.URL, ClientID: "nightly", ClientSecret: "wrong"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	client, err := reloads.NewClient(tenant.URL, tokens)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = client.Run(context.Background(), reloads.Request{AppID: "sales"})
+	var tokenErr *oauth.Error
+	if errors.As(err, &tokenErr) && tokenErr.Code == "invalid_client" {
+		fmt.Println("the client ID or the client secret is wrong")
+	}
+	// Output: the client ID or the client secret is wrong
+}
+
+// Sign in with an OAuth client, for the client itself or on behalf of a user, with an http.Client of your own.
 func ExampleNewTokenSource() {
-	signedIn := func(tenantURL, clientID, secret, userID string, hc *http.Client) (*reloads.Client, error) {
+	newClient := func(tenantURL, clientID, secret, userID string, hc *http.Client) (*reloads.Client, error) {
 		tokens, err := oauth.NewTokenSource(oauth.Config{
 			TenantURL: tenantURL, ClientID: clientID, ClientSecret: secret,
 			UserID:     userID, // "" for the client itself
@@ -26,7 +84,7 @@ func ExampleNewTokenSource() {
 	tenant := reloadstest.NewTenant()
 	tenant.AddApp("sales", reloadstest.App{})
 	tenant.AddOAuthClient(reloadstest.OAuthClient{ID: "nightly", Secret: "test-secret"})
-	client, err := signedIn("https://tenant.example.com", "nightly", "test-secret", "", &http.Client{Transport: tenant})
+	client, err := newClient("https://tenant.example.com", "nightly", "test-secret", "", &http.Client{Transport: tenant})
 	if err != nil {
 		fmt.Println(err)
 		return

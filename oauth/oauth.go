@@ -1,10 +1,15 @@
-// Package oauth signs in to Qlik Cloud with an OAuth2 client: machine to machine, or on behalf of a user.
+// Package oauth obtains access tokens for Qlik Cloud with an OAuth client, either for the client itself (machine to
+// machine) or on behalf of a user (impersonation).
 //
 //	tokens, err := oauth.NewTokenSource(oauth.Config{TenantURL: url, ClientID: id, ClientSecret: secret})
+//	if err != nil {
+//		return err
+//	}
 //	client, err := reloads.NewClient(url, tokens)
 //
-// A token is kept until shortly before it expires, since the service limits how many may live at once. It is renewed
-// earlier if the service refuses it.
+// The service limits how many tokens of an OAuth client are active at the same time. A token source therefore keeps its
+// token until shortly before the token expires. It requests another one earlier if the service rejects the token. Use
+// one token source for all clients of a process.
 package oauth
 
 import (
@@ -21,41 +26,53 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// Config says where and as whom to sign in.
+// Config configures a token source. Its methods print, log and encode it without the client secret.
 type Config struct {
-	// TenantURL is that of [reloads.NewClient], with the same rules: https, http for loopback hosts only. Required.
+	// TenantURL is the URL of the tenant, with the same rules as for [reloads.NewClient]: the scheme is https, or http
+	// for loopback hosts. It is required.
 	TenantURL string
-	// ClientID and ClientSecret are those of the OAuth client. Required.
+	// ClientID and ClientSecret are the credentials of the OAuth client. Both are required.
 	ClientID, ClientSecret string
-	// Scopes are what the tokens are to allow. Nil means "user_default".
+	// Scopes are the scopes that are requested for the tokens. Nil means the single scope "user_default".
 	Scopes []string
-	// UserID is the user to impersonate, by the tenant's id of the user. "" signs in as the client itself. The OAuth
-	// client must be allowed to impersonate.
+	// UserID is the ID of the user to impersonate, as the tenant assigns it. The OAuth client must be allowed to
+	// impersonate users. Empty means that the tokens are for the client itself.
 	UserID string
-	// HTTPClient asks for the tokens; redirects are not followed. Nil means one that gives up after 30 s.
+	// HTTPClient sends the token requests. It is copied, and the copy does not follow redirects. Nil means a client
+	// with the default transport and a timeout of 30 s per request.
 	HTTPClient *http.Client
 }
 
-// LogValue logs the configuration without the secret.
+// LogValue implements [slog.LogValuer]. It returns the tenant URL, the client ID and the user ID, but not the secret.
 func (c Config) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("tenant", c.TenantURL), slog.String("client", c.ClientID), slog.String("user", c.UserID))
 }
 
-// Format prints the configuration without the secret, whatever the verb.
+// Format implements [fmt.Formatter]. It prints the client ID and the tenant URL, but not the secret, for every verb.
 func (c Config) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "oauth client %s of %s", c.ClientID, c.TenantURL)
 }
 
-// MarshalText encodes what is printed, in JSON too.
+// MarshalText implements [encoding.TextMarshaler], which encoding/json uses as well. It returns the text that Format
+// prints and a nil error.
 func (c Config) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(c)), nil }
 
-// NewTokenSource returns a source of tokens, which is safe for concurrent use: one token serves all callers, and one of
-// them renews it while the others wait. It sends nothing before the first token is asked for. Its error names the field
-// that is wrong, and matches [reloads.ErrBadRequest].
+// NewTokenSource returns a token source for cfg. The token source is safe for concurrent use. Concurrent callers share
+// one token and one token request.
 //
-// The errors of the source are an [*Error] if the service refused, and those of net/http, wrapped, if it did not answer.
+// The token source has the method Renew that [reloads.TokenSource] describes. A token is renewed when a tenth of its
+// lifetime remains, but at most 5 minutes before it expires. If the renewal fails, callers get the current token until
+// it expires, and the next renewal starts 30 s later at the earliest. A token without an expiry time is kept until the
+// service rejects it.
+//
+// NewTokenSource sends nothing; the first token is requested when it is needed. If a field of cfg is invalid,
+// NewTokenSource returns an error that names the field and matches [reloads.ErrBadRequest].
+//
+// The token source itself returns an [*Error] for an unsuccessful response, the error of the context if that has ended,
+// and otherwise an error that wraps the error of net/http or describes the invalid response. It does not retry a
+// request.
 func NewTokenSource(cfg Config) (reloads.TokenSource, error) {
-	// The rules for a tenant's URL are those of the client.
+	// NewClient validates the tenant URL. The token is not used.
 	if _, err := reloads.NewClient(cfg.TenantURL, reloads.APIKey("not-a-token")); err != nil {
 		return nil, err
 	}
@@ -63,8 +80,8 @@ func NewTokenSource(cfg Config) (reloads.TokenSource, error) {
 		return nil, fmt.Errorf("%w: ClientID and ClientSecret must both be set", reloads.ErrBadRequest)
 	}
 	u, err := url.Parse(cfg.TenantURL)
-	if err != nil {
-		return nil, errors.New("oauth: TenantURL is no URL") // that NewClient has accepted
+	if err != nil { // unreachable: NewClient has accepted the URL
+		return nil, errors.New("oauth: TenantURL is not a valid URL")
 	}
 	u.Path = strings.TrimSuffix(strings.TrimRight(u.Path, "/"), "/api/v1")
 	if cfg.Scopes == nil {
@@ -72,51 +89,54 @@ func NewTokenSource(cfg Config) (reloads.TokenSource, error) {
 	}
 	hc := *cmp.Or(cfg.HTTPClient, &http.Client{Timeout: 30 * time.Second})
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	r := request{cfg: cfg, endpoint: u.JoinPath("oauth/token").String(), http: &hc}
-	s := &source{fetch: r.machine, turn: make(chan struct{}, 1)}
+	r := tokenRequester{cfg: cfg, endpoint: u.JoinPath("oauth/token").String(), http: &hc}
+	s := &source{fetch: r.clientCredentials, lock: make(chan struct{}, 1)}
 	if cfg.UserID != "" {
-		s.fetch = r.impersonation
+		s.fetch = r.impersonate
 	}
 	return s, nil
 }
 
-// source keeps a token as long as it is good.
+// source is a token source that keeps its token while the token is valid.
 type source struct {
 	fetch func(context.Context) (token, error)
-	turn  chan struct{} // holds an element while somebody looks at the token
 
-	// These are that one's.
+	// lock guards the fields below. It is a channel, so that a caller stops waiting when its context ends. A caller
+	// sends an element to lock it.
+	lock    chan struct{}
 	current token
-	renewAt time.Time
+	renewAt time.Time // zero if current does not expire
 }
 
-// token is a token and when it expires; the zero time means never.
+// token is an access token and the time at which it expires. The zero time means that it does not expire.
 type token struct {
 	value   string
 	expires time.Time
 }
 
-// The token is renewed when a tenth of its life is left, or this.
-const mostEarly = 5 * time.Minute
+const (
+	maxRenewEarly = 5 * time.Minute  // before the token expires
+	renewInterval = 30 * time.Second // between renewals that fail while the token is still valid
+)
 
-// Token returns the current token, or a new one if that is about to expire.
+// Token returns the current token. If there is none, or if it is about to expire, Token requests a new one.
 func (s *source) Token(ctx context.Context) (string, error) { return s.get(ctx, "") }
 
-// Renew returns a token that is another one than refused.
+// Renew is Token, except that it also requests a new token if the current token is refused.
 func (s *source) Renew(ctx context.Context, refused string) (string, error) {
 	return s.get(ctx, refused)
 }
 
 func (s *source) get(ctx context.Context, refused string) (string, error) {
 	select {
-	case s.turn <- struct{}{}:
+	case s.lock <- struct{}{}:
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
-	defer func() { <-s.turn }()
+	defer func() { <-s.lock }()
 	now := time.Now()
-	good := s.current.value != "" && s.current.value != refused && (s.current.expires.IsZero() || now.Before(s.current.expires))
-	if good && (s.renewAt.IsZero() || now.Before(s.renewAt)) {
+	valid := s.current.value != "" && s.current.value != refused && (s.current.expires.IsZero() || now.Before(s.current.expires))
+	if valid && (s.renewAt.IsZero() || now.Before(s.renewAt)) {
 		return s.current.value, nil
 	}
 	fresh, err := s.fetch(ctx)
@@ -124,10 +144,10 @@ func (s *source) get(ctx context.Context, refused string) (string, error) {
 	case err == nil:
 		s.current, s.renewAt = fresh, time.Time{}
 		if !fresh.expires.IsZero() {
-			s.renewAt = fresh.expires.Add(-min(fresh.expires.Sub(now)/10, mostEarly))
+			s.renewAt = fresh.expires.Add(-min(fresh.expires.Sub(now)/10, maxRenewEarly))
 		}
-	case good: // it is early yet
-		s.renewAt = now.Add(30 * time.Second)
+	case valid: // the current token can still be used
+		s.renewAt = now.Add(renewInterval)
 	default:
 		return "", err
 	}

@@ -26,7 +26,7 @@ const (
 	testSecret = "test-secret-77aa"
 )
 
-// world is a tenant with an OAuth client.
+// world returns a fake tenant with the OAuth client c, and a Config for that client.
 func world(c reloadstest.OAuthClient) (*reloadstest.Tenant, oauth.Config) {
 	tenant := reloadstest.NewTenant()
 	c.ID, c.Secret = "client", testSecret
@@ -43,7 +43,7 @@ func source(t *testing.T, cfg oauth.Config) reloads.TokenSource {
 	return s
 }
 
-// signIns is how often a token was asked for.
+// signIns returns the number of token requests that the tenant received.
 func signIns(tenant *reloadstest.Tenant) (n int) {
 	for _, r := range tenant.Requests() {
 		if r.Operation == reloadstest.SignIn {
@@ -63,7 +63,7 @@ func TestATokenIsKeptUntilShortlyBeforeItExpires(t *testing.T) {
 				cfg.UserID = user
 				s := source(t, cfg)
 				if n := signIns(tenant); n != 0 {
-					t.Errorf("%d tokens were asked for before one was needed", n)
+					t.Errorf("%d token requests before the first call of Token", n)
 				}
 				var got []int
 				for range 5 {
@@ -73,16 +73,16 @@ func TestATokenIsKeptUntilShortlyBeforeItExpires(t *testing.T) {
 					got = append(got, signIns(tenant))
 					time.Sleep(27*time.Minute + 30*time.Second)
 				}
-				// At 0, 27.5, 55, 82.5 and 110 min; each is renewed 5 min before its hour is over.
+				// At 0, 27.5, 55, 82.5 and 110 min. Each token is renewed 5 min before its lifetime of one hour ends.
 				if diff := cmp.Diff([]int{1, 1, 2, 2, 3}, got); diff != "" {
-					t.Errorf("%s, user %q: tokens asked for (-want +got):\n%s", name, user, diff)
+					t.Errorf("%s, user %q: token requests (-want +got):\n%s", name, user, diff)
 				}
 			})
 		}
 	}
 }
 
-// A renewal that fails while the old token is good does no harm; afterwards it is an error.
+// A failed renewal is not an error while the current token is valid. After the token has expired, it is.
 func TestARenewalThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tenant, cfg := world(reloadstest.OAuthClient{Lifetime: time.Hour})
@@ -93,31 +93,31 @@ func TestARenewalThatFails(t *testing.T) {
 		}
 		tenant.Inject(reloadstest.Fault{Operation: reloadstest.SignIn, Status: 503, Times: 3})
 		time.Sleep(56 * time.Minute)
-		for range 10 { // it is not asked for every time
+		for range 10 { // not every call sends a request
 			if token, err := s.Token(t.Context()); token != first || err != nil {
-				t.Errorf("while the first token is good: another one, or %v", err)
+				t.Errorf("while the first token is valid: got another token or the error %v", err)
 			}
 		}
 		if n := signIns(tenant); n != 2 {
-			t.Errorf("%d tokens were asked for, want 2", n)
+			t.Errorf("%d token requests, want 2", n)
 		}
 		time.Sleep(5 * time.Minute)
 		var e *oauth.Error
 		if _, err := s.Token(t.Context()); !errors.As(err, &e) || e.StatusCode != 503 {
-			t.Errorf("when it is over: %v", err)
+			t.Errorf("after the first token has expired: %v", err)
 		}
-		tenant.Inject(reloadstest.Fault{}) // nothing more
+		tenant.Inject(reloadstest.Fault{}) // has no effect
 		if _, err := s.Token(t.Context()); !errors.As(err, &e) {
-			t.Errorf("the third fault: %v", err)
+			t.Errorf("third fault: %v", err)
 		}
 		if token, err := s.Token(t.Context()); err != nil || token == first {
-			t.Errorf("afterwards: the first token, or %v", err)
+			t.Errorf("after the faults: got the first token or the error %v", err)
 		}
 	})
 }
 
-// Many callers share one renewal; one whose context ends waits no longer, and one who renews and gives up is followed by
-// another.
+// Many callers share one renewal. A caller stops waiting when its context ends. If the caller that renews gives up,
+// another caller renews.
 func TestOneRenewalAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tenant, cfg := world(reloadstest.OAuthClient{})
@@ -127,9 +127,9 @@ func TestOneRenewalAtATime(t *testing.T) {
 		impatient, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		var asking sync.WaitGroup
-		asking.Go(func() { // is the first, and gives up
+		asking.Go(func() { // sends the first request and gives up
 			if _, err := s.Token(impatient); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 3*time.Second {
-				t.Errorf("the first: %v after %v", err, time.Since(began))
+				t.Errorf("first caller: %v after %v", err, time.Since(began))
 			}
 		})
 		synctest.Wait()
@@ -147,12 +147,12 @@ func TestOneRenewalAtATime(t *testing.T) {
 		}
 		asking.Wait()
 		if n := signIns(tenant); n != 2 {
-			t.Errorf("%d tokens were asked for, want 2", n)
+			t.Errorf("%d token requests, want 2", n)
 		}
 	})
 }
 
-// A token that is revoked in the middle of a long wait is renewed once, for all who wait.
+// A token that is revoked during a long wait is renewed once for all waiting callers.
 func TestARefusedTokenDuringALongWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tenant, cfg := world(reloadstest.OAuthClient{})
@@ -174,7 +174,7 @@ func TestARefusedTokenDuringALongWait(t *testing.T) {
 		tenant.RevokeOAuthTokens()
 		waiting.Wait()
 		if n := signIns(tenant); n != 2 {
-			t.Errorf("%d tokens were asked for, want 2", n)
+			t.Errorf("%d token requests, want 2", n)
 		}
 	})
 }
@@ -192,19 +192,19 @@ func TestRefusalsAreExplained(t *testing.T) {
 			status int
 			says   []string
 		}{
-			{wrong, 401, []string{"invalid_client", "check the client's id and secret"}},
-			{cfg, 403, []string{"OAUTH-403", "too many", "share one source"}},
+			{wrong, 401, []string{"invalid_client", "check the client ID and the client secret"}},
+			{cfg, 403, []string{"OAUTH-403", "too many", "share one TokenSource"}},
 		} {
 			for _, user := range []string{"", "user"} {
 				c.cfg.UserID = user
 				_, err := source(t, c.cfg).Token(t.Context())
 				var e *oauth.Error
 				if !errors.As(err, &e) || e.StatusCode != c.status {
-					t.Fatalf("%v, want a refusal with %d", err, c.status)
+					t.Fatalf("got %v, want an *Error with status %d", err, c.status)
 				}
 				for _, text := range c.says {
 					if !strings.Contains(err.Error(), text) {
-						t.Errorf("%v does not say %q", err, text)
+						t.Errorf("the error %q does not contain %q", err, text)
 					}
 				}
 			}
@@ -213,7 +213,7 @@ func TestRefusalsAreExplained(t *testing.T) {
 		for _, user := range []string{"", "user"} {
 			cfg.UserID = user
 			if _, err := source(t, cfg).Token(t.Context()); err == nil {
-				t.Error("an answer without a token is none")
+				t.Error("a response without a token is not an error")
 			}
 		}
 	})
@@ -233,7 +233,7 @@ func TestConfigsThatAreRefused(t *testing.T) {
 	}
 }
 
-// sends shows what is sent, and answers with a redirect.
+// sends is a transport that calls the function for each request and returns a redirect.
 type sends func(*http.Request)
 
 func (s sends) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -241,7 +241,7 @@ func (s sends) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 307, Header: http.Header{"Location": {"https://elsewhere.example.com/"}}, Body: io.NopCloser(strings.NewReader(testSecret)), Request: r}, nil
 }
 
-// The secret goes to the tenant's own address, as the service takes it, and a redirect is not followed.
+// The secret is sent to the tenant's own address in the format of the service. A redirect is not followed.
 func TestWhatIsSent(t *testing.T) {
 	for user, want := range map[string]string{
 		"": "client_id=client&client_secret=" + testSecret + "&grant_type=client_credentials&scope=a+b",
@@ -259,13 +259,13 @@ func TestWhatIsSent(t *testing.T) {
 		_, err := source(t, cfg).Token(t.Context())
 		var e *oauth.Error
 		if !errors.As(err, &e) || e.StatusCode != 307 || strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), testSecret) {
-			t.Errorf("the error is %v", err)
+			t.Errorf("got the error %v", err)
 		}
 		if diff := cmp.Diff([]string{"POST " + tenantURL + "/gw/oauth/token " + want}, sent); diff != "" {
 			t.Errorf("user %q: sent (-want +got):\n%s", user, diff)
 		}
 		if hc.CheckRedirect != nil {
-			t.Error("the http.Client was changed")
+			t.Error("the http.Client of the caller was modified")
 		}
 	}
 }
@@ -288,9 +288,9 @@ func TestTheSecretIsNotPrinted(t *testing.T) {
 	_, failure := other.Token(t.Context())
 	text := fmt.Sprintf("%v %+v %#v %s %v %+v %v", cfg, cfg, &cfg, encoded, log.String(), failure, tenant)
 	if strings.Contains(text, testSecret) || strings.Contains(text, token) {
-		t.Errorf("a secret is in %s", text)
+		t.Errorf("the text contains a secret: %s", text)
 	}
 	if failure == nil || !strings.Contains(failure.Error(), "REDACTED") {
-		t.Errorf("the error is %v", failure)
+		t.Errorf("got the error %v, want one with REDACTED", failure)
 	}
 }

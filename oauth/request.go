@@ -16,41 +16,42 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 )
 
-// request asks for tokens.
-type request struct {
+// tokenRequester requests tokens from the token endpoint of the tenant. Each call of its methods is one request,
+// without retries.
+type tokenRequester struct {
 	cfg      Config
 	endpoint string
 	http     *http.Client
 }
 
-// machine signs in as the client itself.
-func (r request) machine(ctx context.Context) (token, error) {
+// clientCredentials requests a token for the OAuth client itself.
+func (r tokenRequester) clientCredentials(ctx context.Context) (token, error) {
 	credentials := clientcredentials.Config{
 		ClientID: r.cfg.ClientID, ClientSecret: r.cfg.ClientSecret, TokenURL: r.endpoint, Scopes: r.cfg.Scopes,
 		AuthStyle: oauth2.AuthStyleInParams,
 	}
 	t, err := credentials.Token(context.WithValue(ctx, oauth2.HTTPClient, r.http))
-	var refused *oauth2.RetrieveError
+	var retrieveErr *oauth2.RetrieveError
 	switch {
-	case errors.As(err, &refused):
-		return token{}, r.refusal(refused.Response.StatusCode, refused.Body)
+	case errors.As(err, &retrieveErr):
+		return token{}, r.newError(retrieveErr.Response.StatusCode, retrieveErr.Body)
 	case err != nil:
-		return token{}, r.failure(ctx, err)
+		return token{}, r.requestError(ctx, err)
 	}
-	expires := t.Expiry // of expires_in
+	expires := t.Expiry // from expires_in
 	if expires.IsZero() {
-		expires = expiresAt(t.Extra("expires_at"))
+		expires = parseExpiresAt(t.Extra("expires_at"))
 	}
 	return token{t.AccessToken, expires}, nil
 }
 
-const impersonation = "urn:qlik:oauth:user-impersonation"
+const grantTypeImpersonation = "urn:qlik:oauth:user-impersonation"
 
-// impersonation signs in on behalf of a user. The grant type is Qlik's own, and its user_lookup is an object, which a
-// form cannot hold.
-func (r request) impersonation(ctx context.Context) (token, error) {
+// impersonate requests a token on behalf of the user. The grant type is specific to Qlik Cloud. The request has a JSON
+// body because a form cannot contain the object user_lookup.
+func (r tokenRequester) impersonate(ctx context.Context) (token, error) {
 	body, err := json.Marshal(map[string]any{
-		"grant_type": impersonation, "client_id": r.cfg.ClientID, "client_secret": r.cfg.ClientSecret,
+		"grant_type": grantTypeImpersonation, "client_id": r.cfg.ClientID, "client_secret": r.cfg.ClientSecret,
 		"scope": strings.Join(r.cfg.Scopes, " "), "user_lookup": map[string]string{"field": "userId", "value": r.cfg.UserID},
 	})
 	if err != nil {
@@ -62,43 +63,44 @@ func (r request) impersonation(ctx context.Context) (token, error) {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
-	asked := time.Now()
+	sent := time.Now()
 	resp, err := r.http.Do(req)
 	if err != nil {
-		return token{}, r.failure(ctx, err)
+		return token{}, r.requestError(ctx, err)
 	}
 	defer resp.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
-		return token{}, r.failure(ctx, err)
+		return token{}, r.requestError(ctx, err)
 	}
-	var answer struct {
+	var fields struct {
 		AccessToken string  `json:"access_token"`
 		ExpiresIn   float64 `json:"expires_in"`
 		ExpiresAt   any     `json:"expires_at"`
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return token{}, r.refusal(resp.StatusCode, body)
+		return token{}, r.newError(resp.StatusCode, body)
 	}
-	if err := json.Unmarshal(body, &answer); err != nil || answer.AccessToken == "" {
-		return token{}, fmt.Errorf("oauth: the answer of %s has no token", r.endpoint)
+	if err := json.Unmarshal(body, &fields); err != nil || fields.AccessToken == "" {
+		return token{}, fmt.Errorf("oauth: POST %s: invalid response: expected JSON with an access_token", r.endpoint)
 	}
-	expires := expiresAt(answer.ExpiresAt)
-	if answer.ExpiresIn > 0 {
-		expires = asked.Add(time.Duration(min(answer.ExpiresIn, 1e9)) * time.Second)
+	expires := parseExpiresAt(fields.ExpiresAt)
+	if fields.ExpiresIn > 0 {
+		expires = sent.Add(time.Duration(min(fields.ExpiresIn, 1e9)) * time.Second)
 	}
-	return token{answer.AccessToken, expires}, nil
+	return token{fields.AccessToken, expires}, nil
 }
 
-// expiresAt is a time in an answer that has no expires_in: RFC 3339, or a Unix time in seconds or milliseconds. The zero
-// time means that there is none.
-func expiresAt(value any) time.Time {
+// parseExpiresAt parses the field expires_at of a response without expires_in. The value is a string in RFC 3339
+// format, or a number of seconds or milliseconds since the Unix epoch. Any other value, and a response without the
+// field, returns the zero time.
+func parseExpiresAt(value any) time.Time {
 	switch at := value.(type) {
 	case string:
-		t, _ := time.Parse(time.RFC3339, at) // zero if it is none
+		t, _ := time.Parse(time.RFC3339, at) // the zero time if at is invalid
 		return t
 	case float64:
-		if at > 1e11 {
+		if at > 1e11 { // in seconds, this would be after the year 5000
 			return time.UnixMilli(int64(at))
 		}
 		if at > 0 {
@@ -108,26 +110,29 @@ func expiresAt(value any) time.Time {
 	return time.Time{}
 }
 
-// failure is the error of a request that had no answer. It does not show the URL's query or the request.
-func (r request) failure(ctx context.Context, err error) error {
+// requestError returns the error of a request without a complete, valid response. Its text contains the endpoint but
+// not the secret. It wraps the error of ctx if ctx has ended.
+func (r tokenRequester) requestError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("oauth: POST %s: %w", r.endpoint, ctx.Err())
 	}
-	var u *url.Error
-	if errors.As(err, &u) {
-		err = u.Err
+	var urlErr *url.Error
+	if errors.As(err, &urlErr) {
+		err = urlErr.Err // the text of a *url.Error repeats the URL
 	}
-	return fmt.Errorf("oauth: POST %s: %w", r.endpoint, &hidden{r.hide(err.Error()), err})
+	return fmt.Errorf("oauth: POST %s: %w", r.endpoint, &redactedError{r.redact(err.Error()), err})
 }
 
-// hidden is an error whose text does not show the secret.
-type hidden struct {
+// redactedError is an error whose text does not contain the client secret.
+type redactedError struct {
 	text string
 	err  error
 }
 
-func (e *hidden) Error() string { return e.text }
-func (e *hidden) Unwrap() error { return e.err }
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.err }
 
-// hide takes the secret out of a text that the server may have written.
-func (r request) hide(s string) string { return strings.ReplaceAll(s, r.cfg.ClientSecret, "REDACTED") }
+// redact replaces the client secret in a text that the server may have written.
+func (r tokenRequester) redact(s string) string {
+	return strings.ReplaceAll(s, r.cfg.ClientSecret, "REDACTED")
+}

@@ -10,17 +10,17 @@ import (
 	"github.com/reloads-go/reloads/redislimit"
 )
 
-// Tokens per second, and round trips per token. Run them with
+// The benchmarks measure requests per second, and round trips per request. Run them with:
 //
 //	go test -run '^$' -bench .
 
-var waiters = []int{1, 16, 256}
+var concurrency = []int{1, 16, 256}
 
-// acquire gets so many tokens with so many goroutines.
-func acquire(b *testing.B, l *redislimit.Limiter, tokens, goroutines int) {
+// acquire starts requests with the given number of goroutines.
+func acquire(b *testing.B, l *redislimit.Limiter, requests, goroutines int) {
 	b.Helper()
 	var left atomic.Int64
-	left.Store(int64(tokens))
+	left.Store(int64(requests))
 	var wg sync.WaitGroup
 	for range goroutines {
 		wg.Go(func() {
@@ -35,9 +35,9 @@ func acquire(b *testing.B, l *redislimit.Limiter, tokens, goroutines int) {
 	wg.Wait()
 }
 
-// What Redis and the network allow: the limit is never reached.
+// BenchmarkUnlimited measures what Redis and the network allow. The limit is never reached.
 func BenchmarkUnlimited(b *testing.B) {
-	for _, n := range waiters {
+	for _, n := range concurrency {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			client, trips := connect(b, startRedis(b))
 			l := newLimiter(b, client, 1e6, time.Hour)
@@ -45,16 +45,17 @@ func BenchmarkUnlimited(b *testing.B) {
 			trips.Store(0)
 			b.ResetTimer()
 			acquire(b, l, b.N, n)
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
-			b.ReportMetric(float64(trips.Load())/float64(b.N), "trips/token")
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+			b.ReportMetric(float64(trips.Load())/float64(b.N), "trips/request")
 		})
 	}
 }
 
-// What a limit of 200 a second allows, after its first burst: an op is a window of 2000 tokens.
+// BenchmarkLimited measures a limit of 200 requests per second after its first burst. One op is a window of 2000
+// requests.
 func BenchmarkLimited(b *testing.B) {
 	const window, per = 2000, 10 * time.Second
-	for _, n := range waiters {
+	for _, n := range concurrency {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			client, trips := connect(b, startRedis(b))
 			l := newLimiter(b, client, window, per)
@@ -63,9 +64,9 @@ func BenchmarkLimited(b *testing.B) {
 			b.ResetTimer()
 			acquire(b, l, window*b.N, n)
 			rate := float64(window*b.N) / b.Elapsed().Seconds()
-			b.ReportMetric(rate, "tokens/s")
+			b.ReportMetric(rate, "requests/s")
 			b.ReportMetric(100*rate/(window/per.Seconds()), "%limit")
-			b.ReportMetric(float64(trips.Load())/float64(window*b.N), "trips/token")
+			b.ReportMetric(float64(trips.Load())/float64(window*b.N), "trips/request")
 		})
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A clock that is off cannot matter where none is read: of a time.Time the package uses only what is measured since,
-// or until, another one, for which Go takes the monotonic clock. So there is no clock to inject, either.
+// A wrong local clock has no effect because the package does not read the wall clock. It uses only differences between
+// values of time.Time, for which Go uses the monotonic clock. The tests therefore do not need to inject a clock.
 func TestNoWallClockIsRead(t *testing.T) {
 	t.Parallel()
 	durations := map[string]bool{
@@ -28,7 +28,7 @@ func TestNoWallClockIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	calls := 0
-	look := func(files *token.FileSet, n ast.Node) bool {
+	check := func(files *token.FileSet, n ast.Node) bool {
 		selector, ok := n.(*ast.SelectorExpr)
 		if !ok {
 			return true
@@ -37,7 +37,7 @@ func TestNoWallClockIsRead(t *testing.T) {
 		if pkg, ok := selector.X.(*ast.Ident); ok && pkg.Name == "time" {
 			calls++
 			if !durations[name] {
-				t.Errorf("%s: time.%s", files.Position(n.Pos()), name)
+				t.Errorf("%s: time.%s is not allowed", files.Position(n.Pos()), name)
 			}
 		}
 		if strings.HasPrefix(name, "Unix") || name == "Format" || name == "AppendFormat" || name == "UTC" || name == "Local" {
@@ -54,14 +54,14 @@ func TestNoWallClockIsRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ast.Inspect(file, func(n ast.Node) bool { return look(files, n) })
+		ast.Inspect(file, func(n ast.Node) bool { return check(files, n) })
 	}
 	if calls == 0 {
-		t.Error("nothing was looked at")
+		t.Error("no use of package time was found")
 	}
 }
 
-// Nothing that a process tells Redis by itself is a time; what Redis told it before is the server's.
+// A process does not send local times to Redis. It sends only times that it received from Redis, and durations.
 func TestNoTimeIsSent(t *testing.T) {
 	t.Parallel()
 	client, _ := connect(t, startRedis(t))
@@ -83,7 +83,7 @@ func TestNoTimeIsSent(t *testing.T) {
 		numbers++
 		for _, unit := range []float64{1, 1e3, 1e6, 1e9} {
 			if seconds := x / unit; seconds > now-year && seconds < now+year {
-				t.Errorf("%s is a time", argument)
+				t.Errorf("%s is a local time", argument)
 			}
 		}
 	}
@@ -92,7 +92,7 @@ func TestNoTimeIsSent(t *testing.T) {
 	}
 }
 
-// arguments are those of the scripts that were run, without the source.
+// arguments is a hook that records the arguments of the scripts.
 type arguments []string
 
 func (a *arguments) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -104,7 +104,7 @@ func (a *arguments) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 func (a *arguments) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if args := cmd.Args(); cmd.Name() == "evalsha" && len(*a) < 30 {
-			// Without the name, the hash, the key, and the ends of the slot that Redis handed out.
+			// Skip the command, the hash, the number of keys, and the key.
 			for _, arg := range args[4:] {
 				*a = append(*a, fmt.Sprint(arg))
 			}

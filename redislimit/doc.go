@@ -1,7 +1,7 @@
 // Package redislimit shares the rate limits of package reloads between processes, through Redis.
 //
-// The service counts the requests of a user, not of a process. Processes that use the same key of the API, on one
-// machine or on many, share one budget if each of them gives its client a [Limiter] of the same Redis key:
+// The service counts the requests of a user, not those of a process. Processes that use the same API key, on one
+// machine or on several, share one budget if each of them gives its client a [Limiter] with the same Redis key:
 //
 //	rdb := redis.NewClient(&redis.Options{Addr: "redis:6379", ContextTimeoutEnabled: true, MaxRetries: -1})
 //	limiters, err := redislimit.NewLimiters(rdb, "your-tenant.us.qlikcloud.com")
@@ -10,50 +10,53 @@
 //	}
 //	client, err := reloads.NewClient(tenantURL, tokens, reloads.WithLimiters(limiters))
 //
-// It works with Redis from version 6, and Valkey: a single server, Sentinel, or Cluster. Each limit is one key.
+// The package works with Valkey and with Redis 6 or later: a single server, Sentinel, or Cluster. Each limit is one
+// key.
 //
-// # What is guaranteed
+// # Guarantees
 //
-// In no window of the period, wherever it begins, do more than the limit's requests start, over all processes
-// together; a fleet that was idle may start all of them at once, and one that is always busy reaches 95.6 % of the limit.
+// In any time window of the length of the period, at most as many requests start as the limit allows, counted over all
+// processes. After an idle time, all of them may start at once. Under sustained load, 95.6 % of the limit is reached.
 //
-// A script hands out slots, the times at which a request may start. Slot number i+N comes no earlier than 104 % of the
-// period after number i, and Wait returns at most 2 % of the period after its slot, 1.2 s of a minute, however slow Redis
-// or the process is: a slot that it is too late for is not used. That leaves 2 % for the way to the service. It is
-// not covered if a request takes so much longer from Wait's return to the service's counter than a later one.
+// A script in Redis grants slots. A slot is a time at which a request may start. With a limit of N requests, slot i+N
+// is at least 104 % of the period after slot i. Wait returns at most 2 % of the period after the slot, which is 1.2 s
+// for a period of one minute. If Redis or the process is slower than that, the slot is not used. The remaining 2 %
+// cover the network latency between Wait and the service: the service can count too many requests in a window only if
+// one request takes more than 2 % of the period longer to reach it than a later request.
 //
-// All times are the Redis server's. A process measures only how long it waits; what its clock says does not matter.
+// All times are those of the Redis server. A process only measures durations, so its clock does not need to be right.
 //
-// # What it costs
+// # Cost
 //
-// A waiter learns from one round trip when its turn is. If that is in more than 2 % of the period, it makes a second one
-// when its turn has come, to learn of pauses and losses. So a token costs two round trips at the most, and one more for
-// each of these that happens while it is waited for: a pause, a loss of Redis's data, a slot that it was too late for, a
-// script that the server has forgotten.
+// The first round trip of a request returns its slot. If the slot is more than 2 % of the period away, the request
+// makes a second round trip at the time of the slot, because there may have been a pause or a loss of data. A request
+// therefore makes at most two round trips, and one more for each of these events during its wait: a pause, a loss of
+// data, a slot that it was too late for, a script that the server has forgotten.
 //
-// Requests are served in the order of their first round trips, whatever process they are in. One that gives up gives its
-// slot back, to the next who asks, who may so overtake those who wait. A process that dies loses the slots that its
-// requests held, and no others.
+// Requests are served in the order of their first round trips, over all processes. A request that gives up releases its
+// slot to the next request that asks for one, which can thus overtake waiting requests. A process that dies loses the
+// slots of its own requests only.
 //
-// A key takes at most 25 KB for a limit of 50 requests, and 90 KB for one of 1000; of these 16 KB are slots that were given
-// back, a thousand at the most, which there mostly are none of (without them, 840 bytes and 73 KB). It expires
-// when it is as if it had never been, a period after the last slot at the latest.
+// A key takes at most 25 KB for a limit of 50 requests, and 90 KB for a limit of 1000. This includes up to 16 KB for at
+// most 1024 released slots. Usually there are none, and a key takes 840 bytes or 73 KB. A key expires when its state no
+// longer has an effect: one window, 104 % of the period, after the last slot, or later if there is a pause.
 //
 // # Faults
 //
-// A call to Redis takes at most as long as its context and [WithTimeout] allow. One that was cut off may have taken
-// effect: its slot is lost then, and never used twice. What becomes of the requests is the caller's choice:
+// A call to Redis takes at most as long as its context and [WithTimeout] allow. A call that was cut off may have taken
+// effect. Its slot is then lost, but it is never used twice. The caller chooses what happens while Redis is
+// unavailable:
 //
-//   - By default Wait fails with [ErrUnavailable], which says why.
-//   - With [LocalShare] the process goes on by itself, with its share of the limit.
+//   - By default, Wait returns an error that matches [ErrUnavailable] and wraps the cause.
+//   - With [LocalShare], the process continues on its own with its share of the limit.
 //
-// While Redis keeps its data, whatever else happens to it, requests that it granted are never more than the limit. It
-// loses them in a restart without persistence, by an eviction, or in a failover to a replica that lags behind. Any
-// process that was granted a slot within the last period notices that with its next call: the limit then starts anew one
-// window after the loss. Only before that call others, which were idle, may start up to N requests that are too many.
-// If just the latest slots were lost, such as those of the last second with appendfsync everysec, the loss is noticed
-// until as many were handed out again; then there may have been as many requests too many.
+// While Redis keeps its data, it never grants more requests than the limit, whatever else fails. Redis loses data in a
+// restart without persistence, by an eviction, or in a failover to a lagging replica. Every process that was granted a
+// slot within the last period detects the loss in its next call. The limit then starts again one window after the
+// loss. Before that call, other processes, which were idle, can start up to N excess requests. If only the latest slots
+// were lost, such as those of the last second with appendfsync everysec, the loss is detected only until as many new
+// slots have been granted. In that case there are at most as many excess requests as lost slots.
 //
-// The clocks of servers between which Redis fails over should agree to 1 % of the period. One that is behind costs nothing,
-// but one that is ahead makes it seem that so much time has passed; the same holds for a server's clock that is set.
+// The clocks of servers between which Redis fails over should agree to within 1 % of the period. A clock that is behind
+// does no harm. If a clock is ahead, or is set forward, requests can start too early by that difference.
 package redislimit

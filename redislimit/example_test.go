@@ -13,14 +13,14 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// Two clients, which could be in two processes, share the budget of their tenant.
+// Two clients share the budget of their tenant. They could also be in two processes.
 func ExampleNewLimiters() {
 	dir, err := os.MkdirTemp("", "redis")
 	if err != nil {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	server, err := redisserver.Start(dir) // yours is there already
+	server, err := redisserver.Start(dir) // your program connects to an existing server
 	if err != nil {
 		panic(err)
 	}

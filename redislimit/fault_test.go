@@ -27,7 +27,7 @@ func TestTheScriptIsForgotten(t *testing.T) {
 		}
 	}
 	if n := trips.Load(); n != 6 {
-		t.Errorf("3 tokens, each with a script that the server did not know, took %d round trips", n)
+		t.Errorf("3 requests, each with a script that the server did not know, made %d round trips", n)
 	}
 }
 
@@ -37,13 +37,13 @@ func TestAReplicaIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// It has no data to read before it is in sync.
+	// Wait until the replica is in sync. Until then it has no data to read.
 	replica, _ := connect(t, startRedis(t, "--replicaof", host+" "+port))
 	for !strings.Contains(replica.Info(t.Context(), "replication").Val(), "master_link_status:up") {
 	}
 	err = newLimiter(t, replica, 50, time.Minute).Wait(t.Context())
 	if !errors.Is(err, redislimit.ErrUnavailable) || !strings.Contains(err.Error(), "READONLY") {
-		t.Errorf("got %v, want ErrUnavailable that says READONLY", err)
+		t.Errorf("got %v, want ErrUnavailable with READONLY", err)
 	}
 }
 
@@ -56,48 +56,49 @@ func TestRedisIsDown(t *testing.T) {
 	err := l.Wait(t.Context())
 	var dial *net.OpError
 	if !errors.Is(err, redislimit.ErrUnavailable) || !errors.As(err, &dial) {
-		t.Errorf("got %v, want ErrUnavailable that wraps the failure to connect", err)
+		t.Errorf("got %v, want ErrUnavailable that wraps a dial error", err)
 	}
-	l.Pause(time.Now().Add(time.Minute)) // is told as soon as Redis is back
+	l.Pause(time.Now().Add(time.Minute)) // is reported when Redis is available again
 	if err := server.Restart(); err != nil {
 		t.Fatal(err)
 	}
 	if err := within(t, l, 50*time.Second); !isTooLate(err) {
-		t.Errorf("got %v, want the pause to be told", err)
+		t.Errorf("got %v, want an error because of the pause", err)
 	}
 	other, _ := connect(t, server)
 	if err := within(t, newLimiter(t, other, 50, time.Minute), 50*time.Second); !isTooLate(err) {
-		t.Errorf("another process got %v, want the pause to be known", err)
+		t.Errorf("another process got %v, want an error because of the pause", err)
 	}
 }
 
-// A call that is cut off fails in time. It may have taken effect: its slot is lost then, and not used twice.
+// A call that is cut off returns an error after the timeout. It may have taken effect. Its slot is then lost, but not
+// used twice.
 func TestRedisIsSlow(t *testing.T) {
 	server := startRedis(t, "--lua-time-limit", "0")
 	client, _ := connect(t, server)
 	admin, _ := connect(t, server)
-	const patience = 10 * time.Millisecond
-	slow := newLimiter(t, client, 2, time.Minute, redislimit.WithTimeout(patience))
+	const timeout = 10 * time.Millisecond
+	slow := newLimiter(t, client, 2, time.Minute, redislimit.WithTimeout(timeout))
 	busy := make(chan error)
 	go func() {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		busy <- admin.WithTimeout(time.Minute).Eval(ctx, "local n = 0; for i = 1, 1e8 do n = n + i end; return 'over'", nil).Err()
+		busy <- admin.WithTimeout(time.Minute).Eval(ctx, "local n = 0; for i = 1, 1e8 do n = n + i end; return 'done'", nil).Err()
 	}()
-	answers := func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+	responds := func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
 		defer cancel()
 		return client.Ping(ctx).Err() == nil
 	}
-	for answers() { // until the server is busy
+	for responds() { // until the server is busy
 	}
 	if err := slow.Wait(t.Context()); !errors.Is(err, redislimit.ErrUnavailable) || errors.Is(err, reloads.ErrRateLimited) {
 		t.Errorf("got %v, want ErrUnavailable", err)
 	}
-	if err := within(t, slow, patience/2); !errors.Is(err, context.DeadlineExceeded) {
+	if err := within(t, slow, timeout/2); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("with a deadline: %v, want DeadlineExceeded", err)
 	}
-	slow.Pause(time.Now().Add(time.Millisecond)) // returns
+	slow.Pause(time.Now().Add(time.Millisecond)) // must return
 	if err := <-busy; err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +110,7 @@ func TestRedisIsSlow(t *testing.T) {
 	seq, err := admin.HGet(t.Context(), key, "seq").Int()
 	t.Logf("%d of 2 slots were lost", seq-started)
 	if err != nil || started > 2 || seq != 2 {
-		t.Errorf("%d slots were handed out, %d to those who could start, %v: want 2", seq, started, err)
+		t.Errorf("%d slots were granted, %d requests started, %v; want 2 slots, at most 2 starts", seq, started, err)
 	}
 }
 
@@ -125,7 +126,7 @@ func TestLocalShare(t *testing.T) {
 	server.Stop()
 	down := time.Now()
 	if err := within(t, l, per/2); !isTooLate(err) {
-		t.Errorf("within the window of what Redis granted: %v", err)
+		t.Errorf("within the window after the last grant of Redis: %v", err)
 	}
 	var starts []time.Duration
 	for range 4 {
@@ -134,10 +135,10 @@ func TestLocalShare(t *testing.T) {
 		}
 		starts = append(starts, time.Since(down))
 	}
-	// The share is two in a window, and the first is a window after Redis was last there.
+	// The share is two starts per window. The first start is one window after the outage began.
 	for i, earliest := range []time.Duration{per, per, 2 * per, 2 * per} {
 		if starts[i] < earliest {
-			t.Errorf("local starts at %v, want number %d no earlier than %v", starts, i+1, earliest)
+			t.Errorf("local starts at %v, want start %d no earlier than %v", starts, i+1, earliest)
 		}
 	}
 	if err := server.Restart(); err != nil {
@@ -145,7 +146,7 @@ func TestLocalShare(t *testing.T) {
 	}
 	back := time.Now()
 	if err := l.Wait(t.Context()); err != nil || time.Since(back) < per {
-		t.Errorf("%v after Redis was back, within the window of the local starts: %v", time.Since(back), err)
+		t.Errorf("start %v after Redis was available again, within the window of the local starts: %v", time.Since(back), err)
 	}
 }
 
@@ -172,11 +173,11 @@ func TestCluster(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
 	defer cancel()
 	if err := limiters.Trigger.Wait(ctx); !isTooLate(err) {
-		t.Errorf("one too many: %v", err)
+		t.Errorf("request 51: %v", err)
 	}
 }
 
-// A failover to a replica that has the data: the budget stays as it is.
+// After a failover to a replica that has the data, the budget is unchanged.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	first := startRedis(t)
@@ -185,7 +186,7 @@ func TestFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := startRedis(t, "--replicaof", host+" "+port)
-	// A client like that of Sentinel, which connects to whichever server is the master.
+	// Like a client of Sentinel, the client connects to the server that is the master.
 	master := first.Addr
 	client := redis.NewClient(&redis.Options{
 		ContextTimeoutEnabled: true, MaxRetries: -1,
@@ -212,9 +213,9 @@ func TestFailover(t *testing.T) {
 	}
 	master = second.Addr
 	if err := within(t, l, 50*time.Second); err != nil {
-		t.Errorf("number 50: %v", err)
+		t.Errorf("request 50: %v", err)
 	}
 	if err := within(t, l, 50*time.Second); !isTooLate(err) {
-		t.Errorf("number 51: %v", err)
+		t.Errorf("request 51: %v", err)
 	}
 }

@@ -26,8 +26,9 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// The service's minute, scaled: 50 triggers in any period. The way to the tenant does not get shorter with it, so the
-// limiters' is longer by what makes their window 2.4 s longer than the period, as it is with a minute.
+// The tests use a shorter period than the minute of the service: 50 triggers in any period. The network latency is not
+// shorter, too. Therefore the limiters use a longer period, so that their window is 2.4 s longer than the period of the
+// fake tenant, as it is with a period of one minute.
 const (
 	period         = 8 * time.Second
 	limitersPeriod = 10 * time.Second
@@ -36,17 +37,17 @@ const (
 const (
 	workers  = 4
 	triggers = 100 // of each worker
-	atOnce   = 5   // of each worker
+	parallel = 5   // of each worker
 )
 
-// What a worker is told.
+// The environment variables of a worker process.
 const (
 	workerEnv = "REDISLIMIT_WORKER" // its number; set in worker processes only
 	redisEnv  = "REDISLIMIT_REDIS"
 	tenantEnv = "REDISLIMIT_TENANT"
 )
 
-// work is the program of a worker process: it triggers its apps, and says of each that it is done.
+// work is the program of a worker process. It triggers its apps and prints a line for each event.
 func work() int {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -58,20 +59,20 @@ func work() int {
 		return 1
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = atOnce
+	transport.MaxIdleConnsPerHost = parallel
 	client, err := reloads.NewClient(os.Getenv(tenantEnv), reloads.APIKey(reloadstest.DefaultToken),
 		reloads.WithHTTPClient(&http.Client{Transport: transport}),
-		reloads.WithLimiters(reloads.Limiters{Trigger: told{limiter}}))
+		reloads.WithLimiters(reloads.Limiters{Trigger: printingLimiter{limiter}}))
 	if err != nil {
 		fmt.Println("error", err)
 		return 1
 	}
 	var wg, warm sync.WaitGroup
-	warm.Add(atOnce)
+	warm.Add(parallel)
 	apps := make(chan string)
-	for range atOnce {
+	for range parallel {
 		wg.Go(func() {
-			// The connections first, so that the first burst is one.
+			// Connect first, so that the first requests start at the same time.
 			_, redisErr := rdb.Ping(ctx).Result()
 			_, tenantErr := client.List(ctx, reloads.ListOptions{})
 			if err := errors.Join(redisErr, tenantErr); err != nil {
@@ -102,10 +103,10 @@ func work() int {
 	return 0
 }
 
-// told says when each request starts.
-type told struct{ *redislimit.Limiter }
+// printingLimiter prints when each request starts.
+type printingLimiter struct{ *redislimit.Limiter }
 
-func (l told) Wait(ctx context.Context) error {
+func (l printingLimiter) Wait(ctx context.Context) error {
 	err := l.Limiter.Wait(ctx)
 	if err == nil {
 		fmt.Println("start", time.Now().UnixNano())
@@ -115,22 +116,22 @@ func (l told) Wait(ctx context.Context) error {
 
 func appID(worker string, i int) string { return fmt.Sprintf("app-%s-%02d", worker, i) }
 
-// fleet is the worker processes of a test, and the tenant that they share.
+// fleet is a set of worker processes and the fake tenant that they share.
 type fleet struct {
 	tenant  *reloadstest.Tenant
 	workers []*exec.Cmd
 
-	mu   sync.Mutex
-	said map[string][]string // the apps, by what was said of them
-	more chan struct{}       // something was said
-	read sync.WaitGroup
+	mu     sync.Mutex
+	events map[string][]string // the arguments of the printed events, by event; mostly app IDs
+	more   chan struct{}       // receives an element for each event
+	read   sync.WaitGroup
 }
 
 func startFleet(t *testing.T, server *redisserver.Server) *fleet {
 	t.Helper()
 	f := &fleet{
 		tenant: reloadstest.NewTenant(reloadstest.WithMetering(reloadstest.SlidingWindow, period)),
-		said:   map[string][]string{}, more: make(chan struct{}, workers*triggers*20),
+		events: map[string][]string{}, more: make(chan struct{}, workers*triggers*20),
 	}
 	web := httptest.NewServer(f.tenant)
 	t.Cleanup(web.Close)
@@ -149,26 +150,27 @@ func startFleet(t *testing.T, server *redisserver.Server) *fleet {
 			t.Fatal(err)
 		}
 		f.workers = append(f.workers, cmd)
-		f.read.Go(func() { f.listen(stdout) })
+		f.read.Go(func() { f.readEvents(stdout) })
 	}
 	return f
 }
 
-func (f *fleet) listen(stdout io.Reader) {
+// readEvents records the events that a worker prints.
+func (f *fleet) readEvents(stdout io.Reader) {
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
-		what, app, _ := strings.Cut(lines.Text(), " ")
+		event, argument, _ := strings.Cut(lines.Text(), " ")
 		f.mu.Lock()
-		f.said[what] = append(f.said[what], app)
+		f.events[event] = append(f.events[event], argument)
 		f.mu.Unlock()
 		f.more <- struct{}{}
 	}
 }
 
-// until returns when so many triggers are done.
-func (f *fleet) until(done int) {
+// waitFor waits until the given number of triggers are done.
+func (f *fleet) waitFor(done int) {
 	for range f.more {
 		f.mu.Lock()
-		n := len(f.said["done"])
+		n := len(f.events["done"])
 		f.mu.Unlock()
 		if n >= done {
 			return
@@ -176,22 +178,22 @@ func (f *fleet) until(done int) {
 	}
 }
 
-// finish waits for the workers; killed is the one that may have failed.
+// finish waits for the workers. The worker killed may have failed; the others must not.
 func (f *fleet) finish(t *testing.T, killed *exec.Cmd) {
 	t.Helper()
 	f.read.Wait()
 	for _, w := range f.workers {
 		if err := w.Wait(); err != nil && w != killed {
-			t.Errorf("a worker: %v", err)
+			t.Errorf("a worker failed: %v", err)
 		}
 	}
-	if failed := slices.Concat(f.said["failed"], f.said["error"]); len(failed) > 0 {
+	if failed := slices.Concat(f.events["failed"], f.events["error"]); len(failed) > 0 {
 		t.Errorf("failed: %v", failed)
 	}
 }
 
-// check counts where requests start, and at the tenant: never above the limit in any window, no 429 but those injected,
-// and what was said to be done has happened, once.
+// check verifies that at no time more requests started or reached the tenant than the limit allows, that the tenant
+// sent no 429 except for the injected ones, and that each trigger that was reported as done made exactly one reload.
 func (f *fleet) check(t *testing.T, injected int) {
 	t.Helper()
 	var starts []time.Time
@@ -210,11 +212,11 @@ func (f *fleet) check(t *testing.T, injected int) {
 	}
 	closest := closestOf(starts)
 	if closest < period {
-		t.Errorf("%d triggers came within %v", reloads.SpecialPerMinute+1, closest)
+		t.Errorf("%d triggers arrived within %v", reloads.SpecialPerMinute+1, closest)
 	}
 	begun := f.begun(t)
 	if len(begun) < len(starts) {
-		t.Errorf("%d triggers came, but the workers started %d", len(starts), len(begun))
+		t.Errorf("%d triggers arrived, but the workers started %d", len(starts), len(begun))
 	}
 	closestStart := closestOf(begun)
 	if closestStart < limitersPeriod {
@@ -225,7 +227,7 @@ func (f *fleet) check(t *testing.T, injected int) {
 		made[r.AppID]++
 	}
 	once := map[string]int{}
-	for _, app := range f.said["done"] {
+	for _, app := range f.events["done"] {
 		once[app] = 1
 	}
 	got := map[string]int{}
@@ -235,15 +237,15 @@ func (f *fleet) check(t *testing.T, injected int) {
 	if diff := cmp.Diff(once, got); diff != "" {
 		t.Errorf("reloads of the apps that were reported as done (-want +got):\n%s", diff)
 	}
-	t.Logf("%d triggers in %v, the closest %d within %v (started within %v), %d reported as done, %d times Redis could not be asked",
+	t.Logf("%d triggers in %v, the closest %d within %v (started within %v), %d reported as done, Redis unavailable %d times",
 		len(starts), starts[len(starts)-1].Sub(starts[0]).Round(time.Millisecond), reloads.SpecialPerMinute+1,
-		closest.Round(time.Millisecond), closestStart.Round(time.Millisecond), len(f.said["done"]), len(f.said["unavailable"]))
+		closest.Round(time.Millisecond), closestStart.Round(time.Millisecond), len(f.events["done"]), len(f.events["unavailable"]))
 }
 
-// begun is when the workers started triggers, in order.
+// begun returns the times at which the workers started triggers, in order.
 func (f *fleet) begun(t *testing.T) (begun []time.Time) {
 	t.Helper()
-	for _, at := range f.said["start"] {
+	for _, at := range f.events["start"] {
 		nanos, err := strconv.ParseInt(at, 10, 64)
 		if err != nil {
 			t.Fatal(err)
@@ -254,7 +256,7 @@ func (f *fleet) begun(t *testing.T) (begun []time.Time) {
 	return begun
 }
 
-// closestOf returns the shortest time that one request more than the limit took.
+// closestOf returns the shortest time in which one request more than the limit started.
 func closestOf(starts []time.Time) time.Duration {
 	closest := time.Hour
 	for i := range starts[reloads.SpecialPerMinute:] {
@@ -263,18 +265,18 @@ func closestOf(starts []time.Time) time.Duration {
 	return closest
 }
 
-// allDone checks that nothing is left.
+// allDone checks that all triggers are done.
 func (f *fleet) allDone(t *testing.T) {
 	t.Helper()
-	if n := len(f.said["done"]); n != workers*triggers {
+	if n := len(f.events["done"]); n != workers*triggers {
 		t.Errorf("%d of %d triggers are done", n, workers*triggers)
 	}
 }
 
-// One 429 makes all of them wait.
+// After one 429, all workers wait.
 func TestFleet(t *testing.T) {
 	t.Parallel()
-	const retryAfter = 15 // longer than the window, or nobody would start in that time anyway
+	const retryAfter = 15 // longer than the window, so that only the 429 can delay the requests that long
 	server := startRedis(t)
 	f := startFleet(t, server)
 	f.tenant.Inject(reloadstest.Fault{
@@ -292,17 +294,17 @@ func TestFleet(t *testing.T) {
 	}
 	refused := requests[first].Time
 	for _, start := range f.begun(t) {
-		if since := start.Sub(refused); since > time.Second && since < retryAfter*time.Second { // after who had his turn
-			t.Errorf("a trigger started %v after a 429 that asked for %d s", since, retryAfter)
+		if since := start.Sub(refused); since > time.Second && since < retryAfter*time.Second { // requests that already had a slot may start within 1 s
+			t.Errorf("a trigger started %v after a 429 with a Retry-After of %d s", since, retryAfter)
 		}
 	}
 }
 
-// Its triggers that are not done are reported as such, and the others go on.
+// Only triggers of the killed worker are not done. The other workers continue.
 func TestFleetWithAWorkerKilled(t *testing.T) {
 	t.Parallel()
 	f := startFleet(t, startRedis(t))
-	f.until(120)
+	f.waitFor(120)
 	killed := f.workers[1]
 	if err := killed.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -310,7 +312,7 @@ func TestFleetWithAWorkerKilled(t *testing.T) {
 	f.finish(t, killed)
 	f.check(t, 0)
 	done := map[string]bool{}
-	for _, app := range f.said["done"] {
+	for _, app := range f.events["done"] {
 		done[app] = true
 	}
 	var missing []string
@@ -321,9 +323,9 @@ func TestFleetWithAWorkerKilled(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d triggers are reported as not done", len(missing))
+	t.Logf("%d triggers are not done", len(missing))
 	if len(missing) == 0 || slices.ContainsFunc(missing, func(app string) bool { return !strings.HasPrefix(app, "app-1-") }) {
-		t.Errorf("not done are %v, want some of worker 1 and of no other", missing)
+		t.Errorf("not done: %v, want only triggers of worker 1, and at least one", missing)
 	}
 }
 
@@ -337,7 +339,7 @@ func TestFleetWithRedisRestarted(t *testing.T) {
 			t.Parallel()
 			server := startRedis(t, persistence...)
 			f := startFleet(t, server)
-			f.until(120)
+			f.waitFor(120)
 			server.Stop()
 			if err := server.Restart(); err != nil {
 				t.Fatal(err)

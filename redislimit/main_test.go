@@ -13,14 +13,14 @@ import (
 	"github.com/reloads-go/reloads/redislimit/internal/redisserver"
 )
 
-// The test binary is also the program of the workers that TestFleet… start.
+// TestMain also runs the worker processes: the TestFleet tests start the test binary with workerEnv set.
 func TestMain(m *testing.M) {
-	redis.SetLogger(silent{}) // servers that are down are what is tested
+	redis.SetLogger(silent{}) // the tests stop servers on purpose
 	if os.Getenv(workerEnv) != "" {
 		os.Exit(work())
 	}
 	flag.Parse()
-	if err := flag.Set("test.parallel", "16"); err != nil { // the tests wait, for the most part
+	if err := flag.Set("test.parallel", "16"); err != nil { // the tests spend most of their time waiting
 		panic(err)
 	}
 	os.Exit(m.Run())
@@ -30,7 +30,7 @@ type silent struct{}
 
 func (silent) Printf(context.Context, string, ...any) {}
 
-// startRedis runs a redis-server until the end of the test.
+// startRedis starts a redis-server that runs until the end of the test.
 func startRedis(t testing.TB, args ...string) *redisserver.Server {
 	t.Helper()
 	server, err := redisserver.Start(t.TempDir(), args...)
@@ -41,7 +41,7 @@ func startRedis(t testing.TB, args ...string) *redisserver.Server {
 	return server
 }
 
-// connect returns a client of the server that counts its round trips.
+// connect returns a client of the server, and a counter of its round trips.
 func connect(t testing.TB, server *redisserver.Server) (*redis.Client, *roundTrips) {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: server.Addr, ContextTimeoutEnabled: true, MaxRetries: -1})
@@ -51,7 +51,7 @@ func connect(t testing.TB, server *redisserver.Server) (*redis.Client, *roundTri
 	return client, &n
 }
 
-// roundTrips counts the scripts that a client runs.
+// roundTrips is a hook that counts the scripts that a client runs.
 type roundTrips struct{ atomic.Int64 }
 
 func (n *roundTrips) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -69,7 +69,8 @@ func (n *roundTrips) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// script is the limiter's, for tests that count round trips: a server that does not know it takes one more.
+// script returns the source of the script. A test that counts round trips loads it first, because a server that does
+// not know the script needs one more round trip.
 func script(t *testing.T) string {
 	t.Helper()
 	source, err := os.ReadFile("script.lua")

@@ -14,86 +14,89 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// ErrUnavailable is Redis that cannot be asked: it is down, too slow, a replica, or refuses the script. The error that
-// matches it wraps the reason.
-var ErrUnavailable = errors.New("redislimit: Redis cannot be asked")
+// ErrUnavailable means that Redis cannot be used: it is down, too slow, a read-only replica, or rejects the script.
+// [Limiter.Wait] returns an error that matches ErrUnavailable and wraps the cause.
+var ErrUnavailable = errors.New("redislimit: Redis is unavailable")
 
 const (
-	guardMargin  = 0.04  // of the period: how much longer than it the window is, of which a half is the tolerance
+	guardMargin  = 0.04  // of the period: how much longer the window is; half of it is the tolerance
 	bucketMargin = 1.045 // of the period: the sustained rate is 1/1.045 of the limit
 
-	defaultTimeout = time.Second
-	giveTimeout    = 250 * time.Millisecond // the caller that has given up waits for it
-	mostPause      = 24 * time.Hour
-	recheck        = time.Second // a local start is made so long, at most, after Redis was found unavailable
-	mostCalls      = 8           // of a Limiter at a time; more would but wait for a connection
-	lateTries      = 3           // so often a slot may be lost because Redis answers too slowly
+	defaultTimeout  = time.Second
+	releaseTimeout  = 250 * time.Millisecond // short, because a caller that gave up waits for it
+	maxPause        = 24 * time.Hour
+	recheckInterval = time.Second // a local start is at most this long after Redis was found to be unavailable
+	maxCalls        = 8           // concurrent calls of a Limiter; more would only wait for a connection
+	maxLateSlots    = 3           // slots that a request may lose because the responses of Redis are too slow
 )
 
-// Limiter is a [reloads.Limiter] that shares its limit with the Limiters of the same key in other processes. It is made
-// by [New], and safe for concurrent use. It has nothing to close: the Redis client is the caller's.
+// Limiter is a [reloads.Limiter] that shares its limit with the Limiters of the same key in other processes. Create it
+// with [New]; the zero value cannot be used. It is safe for concurrent use. It does not need to be closed, and it does
+// not close the Redis client.
 type Limiter struct {
 	client    redis.Scripter
 	key       string
 	requests  int
 	per       time.Duration
 	window    time.Duration
-	tolerance time.Duration // how late a slot may be used
-	timeout   time.Duration // of a call to Redis
-	local     *reloads.WindowLimiter
-	calls     chan struct{} // holds one for each call to Redis that is under way
+	tolerance time.Duration          // how late a slot may be used
+	timeout   time.Duration          // of a call to Redis
+	share     *reloads.WindowLimiter // the local share; nil without LocalShare
+	calls     chan struct{}          // a semaphore of the concurrent calls to Redis
 
-	mu          sync.Mutex
-	latest      grant     // of this process …
-	latestDue   time.Time // … and when its slot is over
-	pausedUntil time.Time // as this process was told
-	untold      bool      // Redis has not been told
-	aloneSince  time.Time // Redis could not be asked, for the first time since it answered
+	mu               sync.Mutex
+	latest           grant     // the latest grant of this process
+	latestDue        time.Time // the slot of latest
+	pausedUntil      time.Time // the latest end of a pause that was passed to Pause
+	pauseUnreported  bool      // Redis does not know of pausedUntil yet
+	unavailableSince time.Time // first failed call since the last response of Redis; set only with LocalShare
 }
 
-// Option sets up a [Limiter].
+// Option configures a [Limiter].
 type Option func(*Limiter) error
 
-// WithTimeout limits each call to Redis to d. The default is one second; 0 and less is refused.
+// WithTimeout limits the duration of each call to Redis to d, which must be positive. The default is one second.
 func WithTimeout(d time.Duration) Option {
 	return func(l *Limiter) error {
 		if d <= 0 {
-			return fmt.Errorf("redislimit: WithTimeout %v: it must be positive", d)
+			return fmt.Errorf("redislimit: WithTimeout: the timeout must be positive, got %v", d)
 		}
 		l.timeout = d
 		return nil
 	}
 }
 
-// New returns a limiter that lets at most requests start in any period of length per, over all processes that use the
-// same key of the same Redis. All of them must give the same requests and per.
+// New returns a limiter that lets at most the given number of requests start in any time window of length per, counted
+// over all processes that use the same key of the same Redis. All of them must use the same requests and per; otherwise
+// Wait returns an error.
 //
-// A client of go-redis must have been made with ContextTimeoutEnabled, or a call could outlast its context by far. With
-// its MaxRetries at -1 a call that was cut off is not sent again, which may cost a slot.
+// The key must not be empty. requests must be from 1 to 1,000,000, and per from 1 s to 24 h. For other values, and for
+// a nil or invalid option, New returns an error that names the argument. New sends nothing.
 //
-// New sends nothing. It refuses an empty key, requests outside 1 to 1,000,000, and a per outside 1 s to 24 h.
+// The client must have been created with ContextTimeoutEnabled; otherwise a call could continue long after its context
+// has ended. Set its MaxRetries to -1. Otherwise go-redis can repeat a call that was cut off, which can cost a slot.
 func New(client redis.Scripter, key string, requests int, per time.Duration, opts ...Option) (*Limiter, error) {
 	switch {
 	case client == nil:
-		return nil, errors.New("redislimit: a Redis client is needed")
-	case !endsWithContext(client):
-		return nil, errors.New("redislimit: the Redis client must be made with ContextTimeoutEnabled: true")
+		return nil, errors.New("redislimit: New: the Redis client is nil")
+	case !hasContextTimeout(client):
+		return nil, errors.New("redislimit: New: the Redis client must be created with ContextTimeoutEnabled: true")
 	case key == "":
-		return nil, errors.New("redislimit: the key must not be empty")
+		return nil, errors.New("redislimit: New: the key is empty")
 	case requests < 1 || requests > 1e6:
-		return nil, fmt.Errorf("redislimit: requests %d: it must be 1 to 1000000", requests)
+		return nil, fmt.Errorf("redislimit: New: requests must be from 1 to 1000000, got %d", requests)
 	case per < time.Second || per > 24*time.Hour:
-		return nil, fmt.Errorf("redislimit: per %v: it must be 1s to 24h", per)
+		return nil, fmt.Errorf("redislimit: New: per must be from 1s to 24h, got %v", per)
 	}
 	margin := time.Duration(float64(per) * guardMargin)
 	l := &Limiter{
 		client: client, key: key, requests: requests, per: per,
 		window: per + margin, tolerance: margin / 2, timeout: defaultTimeout,
-		calls: make(chan struct{}, mostCalls),
+		calls: make(chan struct{}, maxCalls),
 	}
 	for i, opt := range opts {
 		if opt == nil {
-			return nil, fmt.Errorf("redislimit: opts[%d] is nil", i)
+			return nil, fmt.Errorf("redislimit: New: opts[%d] is nil", i)
 		}
 		if err := opt(l); err != nil {
 			return nil, err
@@ -102,8 +105,9 @@ func New(client redis.Scripter, key string, requests int, per time.Duration, opt
 	return l, nil
 }
 
-// endsWithContext reports whether the client's calls end with their context, as far as it tells.
-func endsWithContext(client redis.Scripter) bool {
+// hasContextTimeout reports whether the calls of the client end with their context. It returns true for types that it
+// does not know.
+func hasContextTimeout(client redis.Scripter) bool {
 	switch c := client.(type) {
 	case *redis.Client:
 		return c.Options().ContextTimeoutEnabled
@@ -115,12 +119,15 @@ func endsWithContext(client redis.Scripter) bool {
 	return true
 }
 
-// NewLimiters returns the three limiters of a tenant: 1000 reads, 50 triggers and 50 cancels a minute. The budget names
-// whose they are, such as "your-tenant.us.qlikcloud.com", or with the user if several use the tenant; it must not be
-// empty or have braces. The keys are reloads:{budget}:read, …:trigger and …:cancel.
+// NewLimiters returns the three limiters of a tenant: 1000 reads, 50 triggers and 50 cancels per minute. All processes
+// must use the same budget. It names the shared limits, for example "your-tenant.us.qlikcloud.com"; add the user if
+// several users of the tenant share the Redis. It must not be empty or contain braces. The keys are
+// reloads:{budget}:read, reloads:{budget}:trigger and reloads:{budget}:cancel.
+//
+// The client and the options are those of [New], and so are the errors.
 func NewLimiters(client redis.Scripter, budget string, opts ...Option) (reloads.Limiters, error) {
 	if budget == "" || strings.ContainsAny(budget, "{}") {
-		return reloads.Limiters{}, fmt.Errorf("redislimit: budget %q: it must not be empty or have braces", budget)
+		return reloads.Limiters{}, fmt.Errorf("redislimit: NewLimiters: the budget must not be empty or contain braces, got %q", budget)
 	}
 	var all reloads.Limiters
 	for _, tier := range []struct {
@@ -141,16 +148,21 @@ func NewLimiters(client redis.Scripter, budget string, opts ...Option) (reloads.
 	return all, nil
 }
 
-// Wait returns nil when a request may start, which has then been counted. It returns an error that is both
-// [reloads.ErrRateLimited] and [context.DeadlineExceeded], after one round trip, if that cannot be before the deadline
-// of ctx, and ctx's error if ctx ends first; then nothing has been counted, as far as Redis can still be told: Wait
-// returns up to a quarter of a second after the end of ctx. If Redis cannot be asked the error is [ErrUnavailable],
-// unless there is a [LocalShare].
+// Wait blocks until a request may start, counts the request, and returns nil. Otherwise it returns one of these errors:
+//
+//   - If the request cannot start before the deadline of ctx, an error that matches both [reloads.ErrRateLimited] and
+//     [context.DeadlineExceeded]. Wait returns it after one round trip, without waiting for the deadline.
+//   - If ctx ends first, an error that matches the error of ctx.
+//   - If Redis cannot be used, and the Limiter has no [LocalShare], an error that matches [ErrUnavailable].
+//   - If another Limiter uses the key with another limit, an error that names both limits.
+//
+// If Wait returns an error, the request is not counted, provided that Redis can be reached: Wait releases the slot of
+// the request first. It can therefore return up to 250 ms after ctx has ended.
 func (l *Limiter) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if l.local != nil {
+	if l.share != nil {
 		return l.waitOrShare(ctx)
 	}
 	return l.wait(ctx)
@@ -159,121 +171,127 @@ func (l *Limiter) Wait(ctx context.Context) error {
 // wait waits for a slot of Redis.
 func (l *Limiter) wait(ctx context.Context) error {
 	var held grant
-	for late := 0; late < lateTries; {
-		a, err := l.run(ctx, take, budget(ctx), held)
+	for lateSlots := 0; lateSlots < maxLateSlots; {
+		r, err := l.runScript(ctx, opReserve, maxWait(ctx), held)
 		if err != nil {
-			if ended := ended(ctx); ended != nil {
-				return fmt.Errorf("%w (%w)", err, ended)
+			if ctxErr := contextError(ctx); ctxErr != nil {
+				return fmt.Errorf("%w (%w)", err, ctxErr)
 			}
 			return err
 		}
-		if a.outcome == refused {
-			return tooLate(ctx, a.wait)
+		if r.outcome == refused {
+			return deadlineError(ctx, r.wait)
 		}
-		held = a.grant
-		if err := sleep(ctx, a.wait); err != nil {
-			l.giveBack(ctx, held)
-			return gaveUp(ctx)
+		held = r.grant
+		if err := sleep(ctx, r.wait); err != nil {
+			l.release(ctx, held)
+			return canceledError(ctx)
 		}
-		if a.wait > l.tolerance {
-			continue // much may have happened: a pause, a loss
+		if r.wait > l.tolerance {
+			continue // confirm the slot: there may have been a pause or a loss of data
 		}
-		if a.late+time.Since(a.asked)-a.wait <= l.tolerance {
+		if r.late+time.Since(r.sent)-r.wait <= l.tolerance {
 			return nil
 		}
-		late++
+		lateSlots++
 	}
-	return fmt.Errorf("%w: it answers too slowly for the limit, which needs less than %v", ErrUnavailable, l.tolerance)
+	return fmt.Errorf("%w: its responses are too slow: a slot must be used within %v", ErrUnavailable, l.tolerance)
 }
 
-// Pause lets no request start before until, in any process. A pause that is longer already stays, more than 24 hours
-// are 24 hours. Waiting requests keep their order and their distances: it is as if time stood still during the pause.
-// A request whose turn is within the next 2 % of the period may still start in another process.
+// Pause lets no request start before until, in any process. The package reloads calls it after a 429. It is as if time
+// stood still during the pause: waiting requests keep their order and the time between their slots. A longer pause that
+// is already active remains. An until in the past has no effect, and an until more than 24 hours away counts as 24
+// hours.
 //
-// It takes no longer than [WithTimeout] says. If Redis cannot be told, this process pauses, and tells it with its next call.
+// In another process, a request whose slot is within the next 2 % of the period may still start.
+//
+// Pause takes at most as long as [WithTimeout] allows. If Redis is unavailable, the next call of this Limiter reports
+// the pause.
 func (l *Limiter) Pause(until time.Time) {
-	until = time.Now().Add(min(time.Until(until), mostPause))
+	until = time.Now().Add(min(time.Until(until), maxPause))
 	l.mu.Lock()
 	if !until.After(l.pausedUntil) || !until.After(time.Now()) {
 		l.mu.Unlock()
 		return
 	}
-	l.pausedUntil, l.untold = until, true
+	l.pausedUntil, l.pauseUnreported = until, true
 	l.mu.Unlock()
-	if l.local != nil {
-		l.local.Pause(until)
+	if l.share != nil {
+		l.share.Pause(until)
 	}
-	_, _ = l.run(context.Background(), tell, 0, grant{}) // else it stays untold
+	_, _ = l.runScript(context.Background(), opReport, 0, grant{}) // if it fails, the pause stays unreported
 }
 
-// giveBack returns a slot that its holder will not use. It is tried for a moment only.
-func (l *Limiter) giveBack(ctx context.Context, held grant) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveTimeout)
+// release gives an unused slot back to Redis. If the call fails, the slot is lost.
+func (l *Limiter) release(ctx context.Context, held grant) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
-	_, _ = l.run(ctx, give, 0, held) // else it is lost for its own time
+	_, _ = l.runScript(ctx, opRelease, 0, held)
 }
 
-// toTell is what the next call tells Redis: of a pause, of how long there must be no start since processes were on
-// their own, and what this process was granted lately.
-func (l *Limiter) toTell() (pause, silence time.Duration, known grant) {
+// unreported returns what the next call reports to Redis: the rest of a pause, for how long no request may start after
+// local starts, and the latest grant of this process while it is recent. The script detects a loss of data by that
+// grant.
+func (l *Limiter) unreported() (pause, quiet time.Duration, known grant) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.untold {
+	if l.pauseUnreported {
 		pause = max(0, time.Until(l.pausedUntil))
 	}
-	if !l.aloneSince.IsZero() && time.Since(l.aloneSince) >= l.window {
-		silence = l.window + recheck
+	if !l.unavailableSince.IsZero() && time.Since(l.unavailableSince) >= l.window {
+		quiet = l.window + recheckInterval
 	}
 	if time.Since(l.latestDue) < l.per {
 		known = l.latest
 	}
-	return pause, silence, known
+	return pause, quiet, known
 }
 
-// answered notes what a call told, and was told.
-func (l *Limiter) answered(a answer, pause time.Duration) {
+// record updates the state of the Limiter after a successful call that reported the given pause.
+func (l *Limiter) record(r response, pause time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.aloneSince = time.Time{}
-	if l.untold && time.Until(l.pausedUntil) <= pause {
-		l.untold = false
+	l.unavailableSince = time.Time{}
+	if l.pauseUnreported && time.Until(l.pausedUntil) <= pause {
+		l.pauseUnreported = false
 	}
-	if due := time.Now().Add(a.wait); a.grant.slot != 0 && (a.grant.life != l.latest.life || a.grant.number >= l.latest.number) {
-		l.latest, l.latestDue = a.grant, due
+	if due := time.Now().Add(r.wait); r.grant.slot != 0 && (r.grant.generation != l.latest.generation || r.grant.number >= l.latest.number) {
+		l.latest, l.latestDue = r.grant, due
 	}
 }
 
-// budget is how long a request can wait.
-func budget(ctx context.Context) time.Duration {
+// maxWait returns how long a request can wait: until the deadline of ctx, or practically without limit.
+func maxWait(ctx context.Context) time.Duration {
 	if deadline, ok := ctx.Deadline(); ok {
 		return time.Until(deadline)
 	}
 	return math.MaxInt64 - time.Microsecond
 }
 
-// ended is ctx's error. What ends with the deadline may do so a moment before ctx says it.
-func ended(ctx context.Context) error {
+// contextError returns the error of ctx. It checks the deadline itself, because a call can time out shortly before ctx
+// does.
+func contextError(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		return context.DeadlineExceeded
 	}
 	return ctx.Err()
 }
 
-// tooLate is the error of a request whose deadline comes before its turn.
-func tooLate(ctx context.Context, wait time.Duration) error {
+// deadlineError returns the error of a request that cannot start before its deadline.
+func deadlineError(ctx context.Context, wait time.Duration) error {
 	return fmt.Errorf("%w: the next request may start in %v, the deadline is in %v: %w",
-		reloads.ErrRateLimited, wait.Round(time.Millisecond), budget(ctx).Round(time.Millisecond), context.DeadlineExceeded)
+		reloads.ErrRateLimited, wait.Round(time.Millisecond), maxWait(ctx).Round(time.Millisecond), context.DeadlineExceeded)
 }
 
-// gaveUp is the error of a waiter whose ctx has ended.
-func gaveUp(ctx context.Context) error {
+// canceledError returns the error of a request whose ctx ended while it waited for its slot.
+func canceledError(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("%w: the deadline came before the request's turn: %w", reloads.ErrRateLimited, ctx.Err())
+		return fmt.Errorf("%w: the deadline passed before the request could start: %w", reloads.ErrRateLimited, ctx.Err())
 	}
 	return ctx.Err()
 }
 
-// sleep waits for d, or returns ctx's error if that ends first.
+// sleep waits for d. It returns the error of ctx if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil || d <= 0 {
 		return err

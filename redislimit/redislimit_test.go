@@ -29,7 +29,7 @@ func newLimiter(t testing.TB, client redis.Scripter, requests int, per time.Dura
 	return l
 }
 
-// within waits for at most d.
+// within calls Wait with a timeout of d.
 func within(t *testing.T, l *redislimit.Limiter, d time.Duration) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -53,19 +53,19 @@ func TestAnIdleFleetMayStartAllAtOnce(t *testing.T) {
 		}
 	}
 	if err := within(t, fleet[0], 50*time.Minute); !isTooLate(err) {
-		t.Errorf("one too many: got %v, want an error that is both ErrRateLimited and DeadlineExceeded", err)
+		t.Errorf("request 51: got %v, want an error that matches ErrRateLimited and DeadlineExceeded", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := fleet[0].Wait(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, reloads.ErrRateLimited) {
-		t.Errorf("with an ended context: %v", err)
+		t.Errorf("with a canceled context: %v", err)
 	}
-	if n := trips.Load(); n != 26+1 { // the script was not known at first
+	if n := trips.Load(); n != 26+1 { // the server did not know the script at first
 		t.Errorf("26 calls took %d round trips", n)
 	}
 }
 
-// A thousand waiters of several processes: nobody waits for ever, and each token costs two round trips at the most.
+// One thousand requests of several processes: each of them starts, with two round trips on average at most.
 func TestAThousandWaiters(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
@@ -92,10 +92,11 @@ func TestAThousandWaiters(t *testing.T) {
 	for _, trips := range all {
 		total += trips.Load()
 	}
-	t.Logf("%d tokens took %d round trips", 4*each, total)
-	// The half of them that had to wait asked again; a few may have come too late for their slots on a busy machine.
+	t.Logf("%d requests made %d round trips", 4*each, total)
+	// Half of them had to wait and made a second round trip. On a busy machine, a few may have been too late for their
+	// slots.
 	if total > 2*4*each {
-		t.Errorf("%d tokens took %d round trips, want at most 2 each", 4*each, total)
+		t.Errorf("%d requests made %d round trips, want at most 2 each", 4*each, total)
 	}
 }
 
@@ -111,19 +112,19 @@ func TestAWaiterThatGivesUp(t *testing.T) {
 	for range 20 {
 		wg.Go(func() {
 			if err := l.Wait(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, reloads.ErrRateLimited) {
-				t.Errorf("a cancelled waiter got %v", err)
+				t.Errorf("a canceled request got %v", err)
 			}
 		})
 	}
-	for handedOut(t, client) < 21 { // until all have reserved
+	for grantedSlots(t, client) < 21 { // until all of them have a slot
 	}
 	cancel()
 	wg.Wait()
 	if n := trips.Load(); n != 1+1+2*20 {
-		t.Errorf("one token and 20 waiters that gave up took %d round trips", n)
+		t.Errorf("one request and 20 canceled ones made %d round trips", n)
 	}
 	if err := within(t, l, 59*time.Second); !isTooLate(err) || !strings.Contains(err.Error(), "may start in 1m") {
-		t.Errorf("after they gave up: %v, want a turn in a minute", err)
+		t.Errorf("after the cancellations: got %v, want a start in one minute", err)
 	}
 }
 
@@ -139,26 +140,26 @@ func TestAPauseHoldsEverybody(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	before := handedOut(t, two)
+	before := grantedSlots(t, two)
 	waited := make(chan error)
 	go func() { waited <- waiter.Wait(t.Context()) }()
-	for handedOut(t, two) == before {
+	for grantedSlots(t, two) == before {
 	}
 	began := time.Now()
 	pauser.Pause(began.Add(per))
 	if err := within(t, waiter, per*9/10); !isTooLate(err) {
-		t.Errorf("a deadline before the end of the pause: %v", err)
+		t.Errorf("with a deadline before the end of the pause: %v", err)
 	}
 	if err := <-waited; err != nil || time.Since(began) < per {
-		t.Errorf("one who waited already started %v after the pause of %v began: %v", time.Since(began), per, err)
+		t.Errorf("a waiting request started %v after the beginning of a pause of %v: %v", time.Since(began), per, err)
 	}
-	if n := handedOut(t, two); n != before+1 {
-		t.Errorf("%d slots were handed out, want %d: the waiter keeps its own", n, before+1)
+	if n := grantedSlots(t, two); n != before+1 {
+		t.Errorf("%d slots were granted, want %d: a waiting request keeps its slot", n, before+1)
 	}
 }
 
-// handedOut is how many slots were.
-func handedOut(t *testing.T, client *redis.Client) int {
+// grantedSlots returns the number of slots that were granted.
+func grantedSlots(t *testing.T, client *redis.Client) int {
 	t.Helper()
 	n, err := client.HGet(t.Context(), key, "seq").Int()
 	if err != nil {
@@ -219,17 +220,17 @@ func TestWhatIsRefused(t *testing.T) {
 	t.Parallel()
 	client := redis.NewClient(&redis.Options{ContextTimeoutEnabled: true})
 	defer client.Close()
-	endless := redis.NewClient(&redis.Options{})
-	defer endless.Close()
+	noTimeout := redis.NewClient(&redis.Options{})
+	defer noTimeout.Close()
 	for name, make := range map[string]func() (*redislimit.Limiter, error){
-		"no client":         func() (*redislimit.Limiter, error) { return redislimit.New(nil, key, 1, time.Minute) },
-		"an endless client": func() (*redislimit.Limiter, error) { return redislimit.New(endless, key, 1, time.Minute) },
-		"no key":            func() (*redislimit.Limiter, error) { return redislimit.New(client, "", 1, time.Minute) },
-		"no requests":       func() (*redislimit.Limiter, error) { return redislimit.New(client, key, 0, time.Minute) },
-		"too many requests": func() (*redislimit.Limiter, error) { return redislimit.New(client, key, 1e6+1, time.Minute) },
-		"a short period":    func() (*redislimit.Limiter, error) { return redislimit.New(client, key, 1, time.Millisecond) },
-		"a long period":     func() (*redislimit.Limiter, error) { return redislimit.New(client, key, 1, 25*time.Hour) },
-		"a nil option":      func() (*redislimit.Limiter, error) { return redislimit.New(client, key, 1, time.Minute, nil) },
+		"no client":          func() (*redislimit.Limiter, error) { return redislimit.New(nil, key, 1, time.Minute) },
+		"no context timeout": func() (*redislimit.Limiter, error) { return redislimit.New(noTimeout, key, 1, time.Minute) },
+		"no key":             func() (*redislimit.Limiter, error) { return redislimit.New(client, "", 1, time.Minute) },
+		"no requests":        func() (*redislimit.Limiter, error) { return redislimit.New(client, key, 0, time.Minute) },
+		"too many requests":  func() (*redislimit.Limiter, error) { return redislimit.New(client, key, 1e6+1, time.Minute) },
+		"a short period":     func() (*redislimit.Limiter, error) { return redislimit.New(client, key, 1, time.Millisecond) },
+		"a long period":      func() (*redislimit.Limiter, error) { return redislimit.New(client, key, 1, 25*time.Hour) },
+		"a nil option":       func() (*redislimit.Limiter, error) { return redislimit.New(client, key, 1, time.Minute, nil) },
 		"no time": func() (*redislimit.Limiter, error) {
 			return redislimit.New(client, key, 1, time.Minute, redislimit.WithTimeout(0))
 		},
@@ -243,7 +244,7 @@ func TestWhatIsRefused(t *testing.T) {
 	}
 	for _, budget := range []string{"", "a{b"} {
 		if _, err := redislimit.NewLimiters(client, budget); err == nil {
-			t.Errorf("budget %q is not refused", budget)
+			t.Errorf("the budget %q was accepted", budget)
 		}
 	}
 }

@@ -1,30 +1,31 @@
--- The state of one limit, in one hash. Times are in microseconds. All but seen and paused are by the limit's own
--- clock, which is the server's less offset: it stands still during a pause, and never goes back.
+-- Grants the slots of one limit. A slot is a time at which a request may start. The state is one hash. All times are in
+-- microseconds. seen and paused are times of the server's clock. All other times are of the limit's clock: the server's
+-- clock minus offset. The limit's clock stands still during a pause and never goes back. Fields of the hash:
 --
---   limit   what the ring is made for; who asks for another limit is told so
---   born    when the state was made: the name of this life of the key
---   seen    the server's time at the last write
---   offset  of the limit's clock from the server's
---   paused  the server's time at which the pause ends
---   floor   no slot before
---   last    the latest slot that was handed out
---   due     the bucket: when it would be full, had all slots been evenly apart
---   seq     how many slots were handed out
---   0..n-1  the latest n slots: number i is in field i % n
---   free    future slots that were given back, earliest first, 16 digits each
+--   limit   the limit that the state belongs to; a caller with another limit gets a conflict
+--   born    when the state was created; it identifies this generation of the state
+--   seen    when the state was last written
+--   offset  the server's clock minus the limit's clock
+--   paused  when the current pause ends
+--   floor   no slot is before this time
+--   last    the latest slot that was granted
+--   due     when the token bucket is full again
+--   seq     the number of slots that were granted
+--   0..n-1  the latest n slots: slot number i is in the field i % n
+--   free    future slots that were released, earliest first, 16 digits each
 
--- Redis 6 replicates the script instead of what it does, unless told; then TIME would be another one on a replica.
+-- Redis 6 can be configured to replicate the script instead of its effects. TIME would then differ on a replica.
 if redis.replicate_commands then redis.replicate_commands() end
 
 local key = KEYS[1]
 local op, limit = ARGV[1], ARGV[2]
 local n, window, interval, tolerance = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local pause, silence = tonumber(ARGV[7]), tonumber(ARGV[8])        -- what the caller has to tell
-local life, number, slot = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]) -- its latest grant, or zeros
-local budget = tonumber(ARGV[12])                                  -- how long it can wait
+local pause, quiet = tonumber(ARGV[7]), tonumber(ARGV[8]) -- durations that the caller reports, or 0
+local generation, number, slot = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]) -- the caller's latest grant, or zeros
+local max_wait = tonumber(ARGV[12])                       -- how long the caller can wait
 
 local granted, refused, conflict = 0, 1, 2
-local digits, most_free = 16, 1024
+local digits, max_free = 16, 1024
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -40,11 +41,11 @@ elseif found[1] ~= limit then
   return {conflict, 0, 0, 0, 0, 0, found[1]}
 end
 
-if now < s.seen then -- the server's clock was set back: ours goes on from where it was seen
+if now < s.seen then -- the server's clock was set back: the limit's clock continues from its time at the last write
   s.offset, s.paused, changed = s.offset - (s.seen - now), s.paused - (s.seen - now), true
 end
 local function clock() return math.max(now, s.paused) - s.offset end
-local function text(x) return string.format('%.0f', x) end -- tostring would round it to 14 digits
+local function text(x) return string.format('%.0f', x) end -- tostring rounds to 14 digits
 
 local function save(...)
   local fields = {'limit', limit, 'free', free, ...}
@@ -54,8 +55,8 @@ local function save(...)
     fields[#fields + 1] = text(s[name])
   end
   redis.call('HSET', key, unpack(fields))
-  local full = math.max(s.last + window, s.floor, s.due) - clock() -- until it is as if there were no state
-  redis.call('PEXPIRE', key, text(math.ceil((math.max(full, 0) + math.max(s.paused - now, 0)) / 1000) + 1))
+  local effective = math.max(s.last + window, s.floor, s.due) - clock() -- how long the state still has an effect
+  redis.call('PEXPIRE', key, text(math.ceil((math.max(effective, 0) + math.max(s.paused - now, 0)) / 1000) + 1))
 end
 
 local until_ = now + pause
@@ -66,26 +67,26 @@ end
 local v = clock()
 local paused_for = math.max(s.paused - now, 0)
 
-if silence > 0 then s.floor, changed = math.max(s.floor, v + silence), true end
+if quiet > 0 then s.floor, changed = math.max(s.floor, v + quiet), true end
 
--- The caller was granted something lately in a life of the key that this is not, or that has lost its end: data were
--- lost. What was granted then has left the window one window after this life began.
-local lost = life > 0 and (life ~= s.born or number > s.seq)
+-- The caller's latest grant is from another generation of the state, or has a number that this state has not reached:
+-- data were lost. One window after this generation began, the lost grants no longer count.
+local lost = generation > 0 and (generation ~= s.born or number > s.seq)
 if lost then
-  if life == s.born then s.born, free = v, '' end
+  if generation == s.born then s.born, free = v, '' end
   s.floor, changed = math.max(s.floor, s.born + window), true
 end
 
-if op == 'tell' then
+if op == 'report' then
   if changed then save() end
   return {granted, 0, 0, 0, s.born, s.seq, ''}
 end
 
--- release keeps a future slot for the next who asks.
+-- release keeps a future slot for the next caller.
 local function release(slot)
-  if slot <= v or #free >= digits * most_free then return end
+  if slot <= v or #free >= digits * max_free then return end
   local entry = string.format('%0' .. digits .. '.0f', slot)
-  local low, high = 0, #free / digits -- of the entries, those before low are earlier, those from high on are not
+  local low, high = 0, #free / digits -- entries before low are earlier than slot, entries from high on are not
   while low < high do
     local middle = math.floor((low + high) / 2)
     if free:sub(middle * digits + 1, (middle + 1) * digits) < entry then low = middle + 1 else high = middle end
@@ -93,18 +94,18 @@ local function release(slot)
   free, changed = free:sub(1, low * digits) .. entry .. free:sub(low * digits + 1), true
 end
 
-if op == 'give' then
+if op == 'release' then
   if not lost then release(slot) end
   if changed then save() end
   return {granted, 0, 0, 0, s.born, s.seq, ''}
 end
 
--- A slot that the caller holds: it may start, or has to wait on since there was a pause. One that it is too late for is
--- lost, it gets another.
+-- The caller holds a slot. It may start, or it has to wait longer because of a pause. If it is too late for the slot, the
+-- slot is lost and the caller gets another one.
 if slot > 0 and not lost and v - slot <= tolerance then
   local wait = math.max(slot - v, 0) + paused_for
   local result = granted
-  if wait > budget then
+  if wait > max_wait then
     result = refused
     release(slot)
   end
@@ -122,7 +123,7 @@ else
   earliest = math.ceil(math.max(v, s.floor, s.last, oldest + window, s.due - (n - 1) * interval))
 end
 local wait = earliest - v + paused_for
-if wait > budget then
+if wait > max_wait then
   if changed then save() end
   return {refused, wait, 0, 0, s.born, s.seq, ''}
 end

@@ -15,8 +15,8 @@ import (
 	"github.com/reloads-go/reloads/redislimit/internal/redisserver"
 )
 
-// A slot is known as soon as it is reserved, so the schedule of hours is tested without waiting for it. What makes much
-// work is not run in parallel, beside tests in which processes have to be in time.
+// A slot is known as soon as it is reserved. The tests therefore check schedules of several hours without waiting.
+// Tests with much load do not run in parallel, because other tests depend on timing.
 
 func testServer(t *testing.T) *redis.Client {
 	t.Helper()
@@ -39,17 +39,17 @@ func testLimiter(t *testing.T, client redis.Scripter, requests int, opts ...Opti
 	return l
 }
 
-// reserve reserves the next slot, however far away it is.
-func reserve(t *testing.T, l *Limiter) answer {
+// reserve reserves the next slot, however late it is.
+func reserve(t *testing.T, l *Limiter) response {
 	t.Helper()
-	a, err := l.run(t.Context(), take, math.MaxInt64-time.Microsecond, grant{})
+	a, err := l.runScript(t.Context(), opReserve, math.MaxInt64-time.Microsecond, grant{})
 	if err != nil || a.outcome != granted {
 		t.Fatalf("outcome %d, %v", a.outcome, err)
 	}
 	return a
 }
 
-// reserveAll reserves so many slots by turns.
+// reserveAll reserves n slots. The limiters take turns.
 func reserveAll(t *testing.T, n int, limiters ...*Limiter) (slots []int64) {
 	t.Helper()
 	for i := range n {
@@ -73,15 +73,15 @@ func TestScheduleOfManyProcesses(t *testing.T) {
 					t.Fatalf("slots %d and %d are %d µs apart", i, i+n, apart)
 				}
 			}
-			// The idle fleet's burst, which takes as long as the round trips do, and nine windows.
+			// The first n slots are a burst, which takes only as long as the round trips. Nine windows follow.
 			if took := float64(slots[len(slots)-1] - slots[n-1]); took > 9*perMicros/0.95 {
-				t.Errorf("%d slots took %v s, which is less than 95 %% of the limit", 9*n, took/1e6)
+				t.Errorf("%d slots took %v s, less than 95 %% of the limit", 9*n, took/1e6)
 			}
 		})
 	}
 }
 
-// The window alone would send a whole burst every minute for ever.
+// With the window alone, a whole burst would start every minute, without end.
 func TestASustainedLoadIsEvenedOut(t *testing.T) {
 	slots := reserveAll(t, 10000, testLimiter(t, testServer(t), 50))
 	most := 0
@@ -106,17 +106,17 @@ func TestSlotsThatAreGivenBackAreUsed(t *testing.T) {
 		held = append(held, reserve(t, l).grant)
 	}
 	want := make([]int64, 0, len(held))
-	for i := range held { // in some other order
+	for i := range held { // in a different order
 		g := held[i*37%len(held)]
-		l.giveBack(t.Context(), g)
+		l.release(t.Context(), g)
 		want = append(want, g.slot)
 	}
 	slices.Sort(want)
 	if diff := cmp.Diff(want, reserveAll(t, len(held), l)); diff != "" {
-		t.Errorf("the slots that were given back, and then handed out (-want +got):\n%s", diff)
+		t.Errorf("released slots, and slots granted afterwards (-want +got):\n%s", diff)
 	}
 	if next := reserve(t, l).grant.slot; next < want[99]+60e6 {
-		t.Errorf("the next slot is %d µs after the last, want a minute", next-want[99])
+		t.Errorf("the next slot is %d µs after the last, want at least a minute", next-want[99])
 	}
 }
 
@@ -129,22 +129,22 @@ func TestAPauseIsAsIfTimeStoodStill(t *testing.T) {
 	one.Pause(time.Now().Add(13 * time.Second))
 	one.Pause(time.Now().Add(5 * time.Second)) // does not shorten the first
 	two.Pause(time.Now().Add(7 * time.Second))
-	after, err := two.run(t.Context(), take, time.Hour, before.grant)
+	after, err := two.runScript(t.Context(), opReserve, time.Hour, before.grant)
 	if err != nil || after.outcome != granted || after.grant != before.grant {
-		t.Fatalf("%+v, %v: want the slot that is held", after, err)
+		t.Fatalf("got %+v, %v, want the held slot", after, err)
 	}
 	if longer := after.wait - before.wait; longer < 8*time.Second || longer > 13*time.Second {
 		t.Errorf("a pause of 13 s made the wait %v longer", longer)
 	}
 	if next := reserve(t, one); next.wait < after.wait {
-		t.Errorf("one who came after the pause waits %v, one who came before %v", next.wait, after.wait)
+		t.Errorf("a request after the pause waits %v, less than an earlier one, %v", next.wait, after.wait)
 	}
-	// One whose deadline is too early now is told so, and its slot is free again.
-	if a, err := two.run(t.Context(), take, time.Minute, before.grant); err != nil || a.outcome != refused {
-		t.Errorf("%+v, %v: want a refusal", a, err)
+	// A request whose deadline is now too early is refused, and its slot is released.
+	if a, err := two.runScript(t.Context(), opReserve, time.Minute, before.grant); err != nil || a.outcome != refused {
+		t.Errorf("got %+v, %v, want the outcome refused", a, err)
 	}
 	if again := reserve(t, one); again.grant.slot != before.grant.slot {
-		t.Errorf("the free slot %d was not handed out, but %d", before.grant.slot, again.grant.slot)
+		t.Errorf("got slot %d, want the released slot %d", again.grant.slot, before.grant.slot)
 	}
 }
 
@@ -155,7 +155,7 @@ func TestThePauseOfAnIdleFleet(t *testing.T) {
 	one.Pause(time.Now().Add(time.Hour))
 	for range 50 {
 		if a := reserve(t, two); a.wait < 59*time.Minute || a.wait > time.Hour {
-			t.Fatalf("in a pause of an hour a request waits %v", a.wait)
+			t.Fatalf("during a pause of one hour, a request waits %v", a.wait)
 		}
 	}
 }
@@ -165,14 +165,14 @@ func TestASlotThatComesTooLateIsNotUsed(t *testing.T) {
 	client := testServer(t)
 	l := testLimiter(t, client, 50)
 	first := reserve(t, l)
-	first.grant.slot -= l.tolerance.Microseconds() + 1 // as if so much time had passed
-	second, err := l.run(t.Context(), take, time.Hour, first.grant)
+	first.grant.slot -= l.tolerance.Microseconds() + 1 // as if that much time had passed
+	second, err := l.runScript(t.Context(), opReserve, time.Hour, first.grant)
 	if err != nil || second.grant.slot <= first.grant.slot || second.grant.number != 2 {
 		t.Errorf("held %+v, got %+v, %v, want another slot", first.grant, second, err)
 	}
 }
 
-// A server's clock that is set back, or a failover to a server whose clock is behind.
+// The clock of the server is set back, or there was a failover to a server whose clock is behind.
 func TestTheServersClockIsSetBack(t *testing.T) {
 	t.Parallel()
 	client := testServer(t)
@@ -180,20 +180,20 @@ func TestTheServersClockIsSetBack(t *testing.T) {
 	reserveAll(t, 2, l)
 	held := reserve(t, l)
 	l.Pause(time.Now().Add(10 * time.Second))
-	// The state as a server would have left it whose clock is five minutes ahead.
+	// Change the state to that of a server whose clock is five minutes ahead.
 	const ahead = 300e6
 	for _, field := range []string{"seen", "offset", "paused"} {
 		if err := client.HIncrBy(t.Context(), l.key, field, ahead).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	a, err := l.run(t.Context(), take, time.Hour, held.grant)
+	a, err := l.runScript(t.Context(), opReserve, time.Hour, held.grant)
 	if err != nil || a.grant != held.grant || a.wait < 65*time.Second || a.wait > 73*time.Second {
-		t.Errorf("%+v, %v: want the slot held, about 72.4 s away", a, err)
+		t.Errorf("got %+v, %v, want the held slot, about 72.4 s away", a, err)
 	}
 	seen, err := client.HGet(t.Context(), l.key, "seen").Int64()
 	if err != nil || math.Abs(float64(seen-time.Now().UnixMicro())) > 60e6 {
-		t.Errorf("the clock is not that of the server: %d, %v", seen, err)
+		t.Errorf("got the time %d, %v, want that of the server's clock", seen, err)
 	}
 }
 
@@ -202,7 +202,7 @@ func TestDataThatAreLost(t *testing.T) {
 	client := testServer(t)
 	for name, c := range map[string]struct {
 		lose  func(key, dump string) error
-		first int // so many are handed out to one who cannot know, first
+		first int // slots that are first granted to a process that cannot detect the loss
 	}{
 		"all of them": {func(string, string) error { return client.FlushAll(context.Background()).Err() }, 30},
 		"the latest":  {func(key, dump string) error { return client.RestoreReplace(context.Background(), key, 0, dump).Err() }, 5},
@@ -221,7 +221,7 @@ func TestDataThatAreLost(t *testing.T) {
 			reserveAll(t, c.first, idle)
 			for i, l := range []*Limiter{one, two, idle} {
 				if a := reserve(t, l); a.wait < 55*time.Second || a.wait > l.window {
-					t.Errorf("limiter %d waits %v after the loss, want about a window", i, a.wait)
+					t.Errorf("limiter %d waits %v after the loss, want about one window", i, a.wait)
 				}
 			}
 			client.FlushAll(t.Context())
@@ -235,11 +235,11 @@ func TestAnotherLimitOfTheSameKey(t *testing.T) {
 	reserve(t, testLimiter(t, client, 50))
 	err := testLimiter(t, client, 40).Wait(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "50/1m0s") {
-		t.Errorf("got %v, want an error that tells the other limit", err)
+		t.Errorf("got %v, want an error that names the other limit", err)
 	}
 }
 
-// Whatever happens, the key has an end, and no more bytes than this.
+// The key expires, and its size is limited, even with the most released slots.
 func TestMemory(t *testing.T) {
 	client := testServer(t)
 	for requests, most := range map[int]int64{50: 25 << 10, 1000: 90 << 10} {
@@ -257,10 +257,10 @@ func TestMemory(t *testing.T) {
 		}
 		busy := usage()
 		for _, g := range held {
-			l.giveBack(t.Context(), g)
+			l.release(t.Context(), g)
 		}
 		n := usage()
-		t.Logf("%d requests: %d bytes, with the most slots given back %d", requests, busy, n)
+		t.Logf("%d requests: %d bytes, %d with the most released slots", requests, busy, n)
 		if n > most {
 			t.Errorf("%d requests: %d bytes, want at most %d", requests, n, most)
 		}
@@ -272,7 +272,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// A pause that is told to nobody's state lasts, too.
+// A pause also takes effect if the key does not exist yet.
 func TestAPauseOutlivesAnEmptyKey(t *testing.T) {
 	t.Parallel()
 	client := testServer(t)
@@ -280,6 +280,6 @@ func TestAPauseOutlivesAnEmptyKey(t *testing.T) {
 	l.Pause(time.Now().Add(time.Hour))
 	ttl, err := client.PTTL(t.Context(), l.key).Result()
 	if err != nil || ttl < 59*time.Minute || ttl > time.Hour+time.Second {
-		t.Errorf("in a pause of an hour the key expires in %v, %v", ttl, err)
+		t.Errorf("during a pause of one hour, the key expires in %v, %v", ttl, err)
 	}
 }

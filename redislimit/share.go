@@ -9,52 +9,59 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// LocalShare lets the process go on by itself while Redis cannot be asked, with the share of one of so many processes:
-// requests/processes in any period. Fewer than one process is refused, and more than there are requests.
+// LocalShare lets a process continue on its own while Redis is unavailable, at its share of the limit: requests divided
+// by processes, rounded down, in any period. processes is the number of processes that share the limit, from 1 to the
+// number of requests; [New] returns an error for other values. Without LocalShare, Wait fails while Redis is
+// unavailable.
 //
-// It begins one window after Redis was first found unavailable, so that what Redis granted before has left the window,
-// and ends with the first answer of Redis, which then lets nobody start for another window. Thus the limit holds over
-// an outage that all the processes notice. If Redis is only out of reach for some of them, those have their shares
-// beside the whole limit that the others have; and a process that was idle all through the outage may begin
-// before those that were not have told Redis of theirs.
+// Local starts begin one window after Redis was first found to be unavailable, because what Redis granted before then
+// counts until the end of that window. They end with the first response of Redis. Redis then grants no start for
+// another window.
+//
+// The limit therefore holds during an outage that all processes notice. It can be exceeded in two cases:
+//
+//   - Only some processes cannot reach Redis. They use their shares in addition to the full limit of the others.
+//   - A process was idle during the whole outage. It can start requests before the others have reported their local
+//     starts to Redis.
 func LocalShare(processes int) Option {
 	return func(l *Limiter) error {
 		if processes < 1 || processes > l.requests {
-			return fmt.Errorf("redislimit: LocalShare %d: it must be 1 to %d, the number of requests", processes, l.requests)
+			return fmt.Errorf("redislimit: LocalShare: processes must be from 1 to %d, the number of requests, got %d", l.requests, processes)
 		}
-		l.local = reloads.NewLimiter(l.requests/processes, l.per)
+		l.share = reloads.NewLimiter(l.requests/processes, l.per)
 		return nil
 	}
 }
 
-// waitOrShare waits for a slot of Redis or, while it cannot be asked, for one of the local share. Before a local start
-// Redis is asked again, if that is more than recheck ago: when it is back, nobody is on his own for longer.
+// waitOrShare waits for a slot of Redis or, while Redis is unavailable, for a slot of the local share. If the local
+// slot took recheckInterval or longer, it tries Redis once more before the start. Local starts therefore end soon after
+// Redis is available again.
 func (l *Limiter) waitOrShare(ctx context.Context) error {
-	for held := false; ; held = true {
+	for hasLocalSlot := false; ; hasLocalSlot = true {
 		err := l.wait(ctx)
-		if !errors.Is(err, ErrUnavailable) || ended(ctx) != nil {
+		if !errors.Is(err, ErrUnavailable) || contextError(ctx) != nil {
 			return err
 		}
-		if held {
+		if hasLocalSlot {
 			return nil
 		}
-		asked := time.Now()
-		l.local.Pause(l.alone(asked).Add(l.window))
-		if err := l.local.Wait(ctx); err != nil {
+		tried := time.Now()
+		l.share.Pause(l.outageStart(tried).Add(l.window))
+		if err := l.share.Wait(ctx); err != nil {
 			return err
 		}
-		if time.Since(asked) < recheck {
+		if time.Since(tried) < recheckInterval {
 			return nil
 		}
 	}
 }
 
-// alone returns since when Redis cannot be asked, which is now at the latest.
-func (l *Limiter) alone(now time.Time) time.Time {
+// outageStart returns since when Redis has been unavailable. If the outage is new, it starts now.
+func (l *Limiter) outageStart(now time.Time) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.aloneSince.IsZero() {
-		l.aloneSince = now
+	if l.unavailableSince.IsZero() {
+		l.unavailableSince = now
 	}
-	return l.aloneSince
+	return l.unavailableSince
 }

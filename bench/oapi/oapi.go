@@ -1,7 +1,7 @@
-// Package oapi holds the client that oapi-codegen makes of openapi.yaml. It is generated, and not committed: what
-// uses it has the build tag oapi.
+// Package oapi contains the client that oapi-codegen generates from openapi.yaml. The generated file is not committed.
+// Files that use it have the build tag oapi.
 package oapi
 
-import _ "github.com/oapi-codegen/runtime" // of the generated code: go.mod needs it without that, too
+import _ "github.com/oapi-codegen/runtime" // keeps the dependency of the generated code in go.mod
 
 //go:generate go tool oapi-codegen -config config.yaml openapi.yaml

@@ -1,18 +1,21 @@
-// Fleet reloads a list of apps with several processes that share, through Redis, the list and the tenant's rate limits.
+// Fleet reloads a list of apps with several worker processes, which share the list and the rate limits of the tenant
+// through Redis.
 //
 //	go run ./examples/fleet [-workers 4] [-kill] [APP_ID...]
 //
-// Each app is leased to the worker that takes it; a worker that dies loses no app. With -kill one of them is killed
-// on the way, to show it. Without environment variables the tenant is a fake one, whose minute lasts 5 s and whose apps
-// bad-… fail, and Redis a server that is started for the run. REDIS_ADDR names a Redis to use instead, QLIK_TENANT_URL and
-// QLIK_API_KEY a tenant. Then
+// Each app is leased to the worker that takes it. If a worker dies, its lease ends and another worker takes the app.
+// With -kill, the program kills one of the workers to show this.
+//
+// Without environment variables, the program starts a Redis server and a fake tenant for the run. The fake tenant
+// allows 50 triggers in 5 s instead of a minute, and its apps with the prefix "bad-" fail. REDIS_ADDR names a Redis
+// server to use instead. QLIK_TENANT_URL and QLIK_API_KEY select a real tenant. With all three set, the command
 //
 //	go run ./examples/fleet -join tonight [-workers 2] [APP_ID...]
 //
-// may be started on any number of machines: all of them work on the list "tonight", which may be added to.
+// can be started on any number of machines. All of them work on the list "tonight", and each can add apps to it.
 //
-// The exit status is 0 if all reloads succeeded, 1 if some did not, 2 for bad usage, and 3 if a server could not be
-// talked to.
+// The exit status is 0 if all reloads succeeded, 1 if a reload did not succeed, 2 for invalid usage, and 3 for a
+// failure of Redis or of the program itself.
 package main
 
 import (
@@ -38,11 +41,11 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// What the workers are told, by environment variables.
+// The environment variables of the worker processes.
 const (
-	envWorker = "FLEET_WORKER" // its name; set in worker processes only
+	envWorker = "FLEET_WORKER" // the name of the worker; set in worker processes only
 	envList   = "FLEET_LIST"
-	envPeriod = "FLEET_PERIOD" // the tenant's minute
+	envPeriod = "FLEET_PERIOD" // the period of the rate limits
 	envRedis  = "REDIS_ADDR"
 	envTenant = "QLIK_TENANT_URL"
 	envKey    = "QLIK_API_KEY"
@@ -56,13 +59,13 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the program, of the workers, too; it returns the exit status.
+// run is the program, for worker processes as well. It returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("fleet", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	workers := flags.Int("workers", 4, "start so many worker processes, 1 to 100")
-	kill := flags.Bool("kill", false, "kill a worker when a third of the apps are done")
-	list := flags.String("join", "", "work on the list of this name, in the Redis of REDIS_ADDR")
+	workers := flags.Int("workers", 4, "`number` of worker processes, 1 to 100")
+	kill := flags.Bool("kill", false, "kill a worker after a third of the apps have succeeded")
+	list := flags.String("join", "", "work on the list with this `name`, in the Redis server at REDIS_ADDR")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
 	} else if err != nil {
@@ -72,21 +75,22 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return report(stderr, work(ctx, stdout))
 	}
 	if *workers < 1 || *workers > 100 || *list != "" && os.Getenv(envRedis) == "" {
-		fmt.Fprintln(stderr, "fleet: -workers must be 1 to 100, and -join needs REDIS_ADDR")
+		fmt.Fprintln(stderr, "fleet: -workers must be from 1 to 100, and -join requires REDIS_ADDR")
 		return 2
 	}
-	b := boss{workers: *workers, kill: *kill, list: *list, apps: flags.Args(), out: stdout, errs: stderr}
-	defer b.close()
-	if err := b.setUp(); err != nil {
+	c := coordinator{workers: *workers, kill: *kill, list: *list, apps: flags.Args(), out: stdout, errs: stderr}
+	defer c.close()
+	if err := c.setUp(); err != nil {
 		return report(stderr, err)
 	}
-	failed, err := b.work(ctx)
+	failed, err := c.work(ctx)
 	if err == nil && failed > 0 {
 		return 1
 	}
 	return report(stderr, err)
 }
 
+// report prints an error, if there is one, and returns the exit status.
 func report(stderr io.Writer, err error) int {
 	if err == nil {
 		return 0
@@ -95,7 +99,7 @@ func report(stderr io.Writer, err error) int {
 	return 3
 }
 
-// work is a worker process.
+// work is the program of a worker process.
 func work(ctx context.Context, stdout io.Writer) error {
 	period, err := time.ParseDuration(os.Getenv(envPeriod))
 	if err != nil {
@@ -124,8 +128,8 @@ func connect(addr string) *redis.Client {
 	return redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true, MaxRetries: -1})
 }
 
-// boss sets the servers up that are missing, and starts the workers.
-type boss struct {
+// coordinator starts the missing servers and the workers.
+type coordinator struct {
 	workers   int
 	kill      bool
 	list      string
@@ -137,62 +141,64 @@ type boss struct {
 	cleanup []func()
 }
 
-func (b *boss) close() {
-	for _, f := range b.cleanup {
+func (c *coordinator) close() {
+	for _, f := range c.cleanup {
 		defer f()
 	}
 }
 
-func (b *boss) setUp() error {
+func (c *coordinator) setUp() error {
 	addr := os.Getenv(envRedis)
 	if addr == "" {
 		dir, err := os.MkdirTemp("", "fleet")
 		if err != nil {
 			return err
 		}
-		b.cleanup = append(b.cleanup, func() { _ = os.RemoveAll(dir) })
+		c.cleanup = append(c.cleanup, func() { _ = os.RemoveAll(dir) })
 		server, err := redisserver.Start(dir)
 		if err != nil {
-			return fmt.Errorf("%w; or name one in %s", err, envRedis)
+			return fmt.Errorf("%w; or set %s to the address of a Redis server", err, envRedis)
 		}
-		b.cleanup = append(b.cleanup, server.Stop)
+		c.cleanup = append(c.cleanup, server.Stop)
 		addr = server.Addr
-		fmt.Fprintf(b.out, "Redis at %s, for this run\n", addr)
+		fmt.Fprintf(c.out, "started Redis at %s\n", addr)
 	}
 	rdb := connect(addr)
-	b.cleanup = append(b.cleanup, func() { _ = rdb.Close() })
+	c.cleanup = append(c.cleanup, func() { _ = rdb.Close() })
 	tenant, key, period := os.Getenv(envTenant), os.Getenv(envKey), time.Minute
 	if tenant == "" {
 		var err error
-		if period = 6 * time.Second; len(b.apps) == 0 {
+		if period = 6 * time.Second; len(c.apps) == 0 {
 			for i := range 120 {
-				b.apps = append(b.apps, fmt.Sprintf("app-%03d", i+1))
+				c.apps = append(c.apps, fmt.Sprintf("app-%03d", i+1))
 			}
 		}
-		// The way to the tenant does not get shorter with the minute: it takes a second off the tenant's.
-		counted := period - time.Second
-		if tenant, err = b.fakeTenant(counted); err != nil {
+		// The network latency is not scaled down with the period. The limiters therefore use a period that is longer
+		// than that of the fake tenant.
+		tenantPeriod := period - time.Second
+		if tenant, err = c.fakeTenant(tenantPeriod); err != nil {
 			return err
 		}
 		key = reloadstest.DefaultToken
-		fmt.Fprintf(b.out, "a fake tenant at %s, with 50 triggers in %v\n", tenant, counted)
+		fmt.Fprintf(c.out, "started a fake tenant at %s, which allows 50 triggers in %v\n", tenant, tenantPeriod)
 	}
 	host, _ := os.Hostname()
-	if b.list == "" {
-		b.list = fmt.Sprintf("%s-%d-%d", host, os.Getpid(), time.Now().Unix())
+	if c.list == "" {
+		c.list = fmt.Sprintf("%s-%d-%d", host, os.Getpid(), time.Now().Unix())
 	}
-	b.queue = queue{rdb, b.list, lease}
-	b.env = append(os.Environ(), envList+"="+b.list, envPeriod+"="+period.String(),
+	c.queue = queue{rdb, c.list, lease}
+	c.env = append(os.Environ(), envList+"="+c.list, envPeriod+"="+period.String(),
 		envRedis+"="+addr, envTenant+"="+tenant, envKey+"="+key)
 	return nil
 }
 
-func (b *boss) fakeTenant(period time.Duration) (string, error) {
+// fakeTenant starts a fake tenant on a loopback port, and returns its URL.
+func (c *coordinator) fakeTenant(period time.Duration) (string, error) {
 	tenant := reloadstest.NewTenant(reloadstest.WithMetering(reloadstest.SlidingWindow, period))
-	for _, app := range b.apps {
+	for _, app := range c.apps {
 		script := reloadstest.App{QueueFor: 50 * time.Millisecond, RunFor: 300 * time.Millisecond}
 		if strings.HasPrefix(app, "bad-") {
-			script.Outcome, script.ErrorMessage = reloads.StatusFailed, "the data source did not answer"
+			script.Outcome, script.ErrorMessage = reloads.StatusFailed, "the data source did not respond"
 		}
 		tenant.AddApp(app, script)
 	}
@@ -202,7 +208,7 @@ func (b *boss) fakeTenant(period time.Duration) (string, error) {
 	}
 	server := &http.Server{Handler: tenant, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = server.Serve(l) }()
-	b.cleanup = append(b.cleanup, func() {
+	c.cleanup = append(c.cleanup, func() {
 		_ = server.Close()
 		refused := 0
 		for _, r := range tenant.Requests() {
@@ -210,14 +216,14 @@ func (b *boss) fakeTenant(period time.Duration) (string, error) {
 				refused++
 			}
 		}
-		fmt.Fprintf(b.out, "the tenant made %d reloads, and refused %d requests with 429\n", len(tenant.Reloads()), refused)
+		fmt.Fprintf(c.out, "the tenant made %d reloads and sent %d responses with status 429\n", len(tenant.Reloads()), refused)
 	})
 	return "http://" + l.Addr().String(), nil
 }
 
-// work runs the workers until they end, and returns how many apps failed.
-func (b *boss) work(ctx context.Context) (failed int, err error) {
-	if err := b.queue.add(ctx, b.apps); err != nil {
+// work runs the workers until all of them have ended. It returns the number of apps that did not succeed.
+func (c *coordinator) work(ctx context.Context) (failed int, err error) {
+	if err := c.queue.add(ctx, c.apps); err != nil {
 		return 0, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -226,38 +232,38 @@ func (b *boss) work(ctx context.Context) (failed int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	out, errs := &lines{w: b.out}, &lines{w: b.errs}
+	out, errs := &lineWriter{w: c.out}, &lineWriter{w: c.errs}
 	var running sync.WaitGroup
-	for i := range b.workers {
+	for i := range c.workers {
 		cmd := exec.CommandContext(ctx, self)
-		cmd.Env = append(b.env, fmt.Sprintf("%s=%d-%d", envWorker, os.Getpid(), i+1))
+		cmd.Env = append(c.env, fmt.Sprintf("%s=%d-%d", envWorker, os.Getpid(), i+1))
 		cmd.Stdout, cmd.Stderr = out, errs
 		if err := cmd.Start(); err != nil {
 			return 0, err
 		}
-		if b.kill && i == 0 {
-			out.after(len(b.apps)/3, func() {
-				fmt.Fprintf(b.out, "-- worker %d-%d is killed --\n", os.Getpid(), 1)
+		if c.kill && i == 0 {
+			out.afterSuccesses(len(c.apps)/3, func() {
+				fmt.Fprintf(c.out, "-- killing worker %d-%d --\n", os.Getpid(), 1)
 				_ = cmd.Process.Kill()
 			})
 		}
-		running.Go(func() { _ = cmd.Wait() }) // what became of the apps is what counts
+		running.Go(func() { _ = cmd.Wait() }) // the result of the run is that of the apps, not that of the workers
 	}
 	running.Wait()
-	outcomes, err := b.queue.outcomes(ctx)
+	outcomes, err := c.queue.outcomes(ctx)
 	if err != nil {
 		return 0, err
 	}
-	left, err := b.queue.left(ctx)
+	remaining, err := c.queue.remaining(ctx)
 	if err != nil {
 		return 0, err
 	}
 	for app, outcome := range outcomes {
 		if outcome != string(reloads.StatusSucceeded) {
-			fmt.Fprintf(b.out, "%s: %s\n", app, outcome)
+			fmt.Fprintf(c.out, "%s: %s\n", app, outcome)
 			failed++
 		}
 	}
-	fmt.Fprintf(b.out, "%d apps are done, %d of them failed, %d are left\n", len(outcomes), failed, left)
-	return failed + int(left), nil
+	fmt.Fprintf(c.out, "%d apps done, %d failed, %d remaining\n", len(outcomes), failed, remaining)
+	return failed + int(remaining), nil
 }

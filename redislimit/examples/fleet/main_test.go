@@ -17,7 +17,7 @@ import (
 	"github.com/reloads-go/reloads/redislimit/internal/redisserver"
 )
 
-// The test binary is also the program of the workers.
+// TestMain also runs the worker processes, which are started with the test binary.
 func TestMain(m *testing.M) {
 	if os.Getenv(envWorker) != "" {
 		os.Exit(run(context.Background(), nil, os.Stdout, os.Stderr))
@@ -52,13 +52,13 @@ func TestAKilledWorkerLosesNoApp(t *testing.T) {
 		}
 	}
 	slices.Sort(done)
-	// One may have been finished by the killed worker which could not say so any more.
+	// The killed worker may have finished one app without printing it.
 	if missing := len(apps) - len(slices.Compact(done)); missing > 1 {
-		t.Errorf("%d apps were not said to be done", missing)
+		t.Errorf("the output does not contain %d of the apps", missing)
 	}
-	for _, want := range []string{"is killed --\n", "60 apps are done, 0 of them failed, 0 are left\n", "and refused 0 requests with 429\n"} {
+	for _, want := range []string{"-- killing worker ", "60 apps done, 0 failed, 0 remaining\n", "and sent 0 responses with status 429\n"} {
 		if !strings.Contains(out.String(), want) {
-			t.Errorf("the output does not say %q:\n%s", want, out.String())
+			t.Errorf("the output does not contain %q:\n%s", want, out.String())
 		}
 	}
 }
@@ -66,7 +66,7 @@ func TestAKilledWorkerLosesNoApp(t *testing.T) {
 func TestAFailedAppIsStatusOne(t *testing.T) {
 	clearEnv(t)
 	var out, errs bytes.Buffer
-	if status := run(t.Context(), []string{"-workers", "1", "good-app", "bad-app"}, &out, &errs); status != 1 || !strings.Contains(out.String(), "2 apps are done, 1 of them failed, 0 are left") {
+	if status := run(t.Context(), []string{"-workers", "1", "good-app", "bad-app"}, &out, &errs); status != 1 || !strings.Contains(out.String(), "2 apps done, 1 failed, 0 remaining") {
 		t.Errorf("status %d, stdout:\n%s\nstderr:\n%s", status, out.String(), errs.String())
 	}
 }
@@ -86,7 +86,7 @@ func TestNoRedisIsStatusThree(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	var out, errs bytes.Buffer
 	if status := run(t.Context(), nil, &out, &errs); status != 3 || !strings.Contains(errs.String(), "install it") {
-		t.Errorf("status %d, stderr %q, want how to come by a redis-server", status, errs.String())
+		t.Errorf("status %d, stderr %q, want 3 and how to install redis-server", status, errs.String())
 	}
 }
 
@@ -119,7 +119,7 @@ func TestQueue(t *testing.T) {
 	must(q.renew(t.Context(), "one", "a", "reload-1"))
 	must(q.finish(t.Context(), "two", "b", "SUCCEEDED"))
 
-	// Worker one dies: its lease ends.
+	// Worker one dies. Its lease expires.
 	must(rdb.ZAdd(t.Context(), q.keys()[0], redis.Z{Member: "a"}).Err())
 	take("two", "a", "reload-1", false)
 	if err := q.renew(t.Context(), "one", "a", ""); !errors.Is(err, errLeaseLost) {
@@ -129,7 +129,7 @@ func TestQueue(t *testing.T) {
 		t.Errorf("finishing with a lost lease: %v", err)
 	}
 	must(q.finish(t.Context(), "two", "a", "SUCCEEDED"))
-	must(q.add(t.Context(), []string{"a", "b"})) // are done
+	must(q.add(t.Context(), []string{"a", "b"})) // both are already done
 	take("one", "", "", false)
 	got, err := q.outcomes(t.Context())
 	must(err)

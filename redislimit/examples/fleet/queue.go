@@ -8,18 +8,20 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// queue is a list of apps in Redis that workers share: each app waits, is taken or done. One that is taken is leased, and
-// waits again when its lease was not renewed. So a worker that dies loses no app.
+// queue is a list of apps in Redis that workers share. An app is waiting, leased to a worker, or done. An app whose
+// lease is not renewed is waiting again, so that no app is lost when a worker dies. Its methods are safe for concurrent
+// use.
 //
-// All times are the Redis server's.
+// All times are those of the Redis server.
 type queue struct {
 	rdb   redis.UniversalClient
 	name  string
 	lease time.Duration
 }
 
-// The keys, which are of one slot of a cluster: the apps that are not done, by the time at which they may be taken; who
-// has taken them; the reloads that were triggered for them; and how they ended.
+// keys returns the keys of the list, which have the same hash slot in a cluster: the apps that are not done, with the
+// time from which they may be taken; their owners; the reloads that were triggered for them; and the outcomes of those
+// that are done.
 func (q queue) keys() []string {
 	prefix := "fleet:{" + q.name + "}:"
 	return []string{prefix + "open", prefix + "owner", prefix + "reload", prefix + "done"}
@@ -41,7 +43,7 @@ redis.call('ZADD', open, now + ARGV[2], first[1])
 redis.call('HSET', owner, first[1], ARGV[1])
 return {first[1], redis.call('HGET', reload, first[1]) or '', 0}`)
 
-	// Only who has taken the app renews its lease, notes its reload, and finishes it.
+	// Only the owner of an app renews the lease, stores the reload, and finishes the app.
 	renewScript = redis.NewScript(prelude + `
 if redis.call('HGET', owner, ARGV[2]) ~= ARGV[1] then return 0 end
 redis.call('ZADD', open, 'XX', now + ARGV[3], ARGV[2])
@@ -56,7 +58,7 @@ redis.call('HSET', done, ARGV[2], ARGV[3])
 return 1`)
 )
 
-// add puts apps on the list that are not on it yet, neither done nor to be done.
+// add adds the apps that are not on the list yet. An app that is done stays done.
 func (q queue) add(ctx context.Context, apps []string) error {
 	k := q.keys()
 	for _, app := range apps {
@@ -73,8 +75,9 @@ func (q queue) add(ctx context.Context, apps []string) error {
 	return nil
 }
 
-// take leases the next app to the worker. Of one whose worker died, reload is the reload that it had triggered, if it
-// came to note it. If all apps are taken, app is "", and wait the time until the first lease ends; 0 if all are done.
+// take leases the next app to the worker. If an earlier worker died, reload is the ID of the reload that it triggered,
+// or "" if it did not store one. If no app is waiting, app is "" and wait is the time until the first lease ends. If
+// all apps are done, wait is 0.
 func (q queue) take(ctx context.Context, worker string) (app, reload string, wait time.Duration, err error) {
 	reply, err := takeScript.Run(ctx, q.rdb, q.keys(), worker, q.lease.Milliseconds()).Slice()
 	if err != nil {
@@ -86,19 +89,22 @@ func (q queue) take(ctx context.Context, worker string) (app, reload string, wai
 	return app, reload, time.Duration(millis) * time.Millisecond, nil
 }
 
-var errLeaseLost = errors.New("the lease has ended, another worker has the app")
+var errLeaseLost = errors.New("the lease has expired, and another worker has the app")
 
-// renew prolongs the lease of an app, and notes its reload unless that is "".
+// renew extends the lease of an app, and stores the ID of its reload unless that is "". It returns errLeaseLost if the
+// worker is not the owner of the app.
 func (q queue) renew(ctx context.Context, worker, app, reload string) error {
-	return owned(renewScript.Run(ctx, q.rdb, q.keys(), worker, app, q.lease.Milliseconds(), reload))
+	return ownerError(renewScript.Run(ctx, q.rdb, q.keys(), worker, app, q.lease.Milliseconds(), reload))
 }
 
-// finish says how an app ended.
+// finish marks an app as done and stores its outcome. It returns errLeaseLost if the worker is not the owner of the
+// app.
 func (q queue) finish(ctx context.Context, worker, app, outcome string) error {
-	return owned(finishScript.Run(ctx, q.rdb, q.keys(), worker, app, outcome))
+	return ownerError(finishScript.Run(ctx, q.rdb, q.keys(), worker, app, outcome))
 }
 
-func owned(cmd *redis.Cmd) error {
+// ownerError returns the error of a script that returns 0 if the worker is not the owner of the app.
+func ownerError(cmd *redis.Cmd) error {
 	n, err := cmd.Int()
 	if err == nil && n == 0 {
 		return errLeaseLost
@@ -106,12 +112,12 @@ func owned(cmd *redis.Cmd) error {
 	return err
 }
 
-// outcomes are the apps that are done, and how they ended.
+// outcomes returns the outcomes of the apps that are done, by app.
 func (q queue) outcomes(ctx context.Context) (map[string]string, error) {
 	return q.rdb.HGetAll(ctx, q.keys()[3]).Result()
 }
 
-// left is how many apps are not done.
-func (q queue) left(ctx context.Context) (int64, error) {
+// remaining returns the number of apps that are not done.
+func (q queue) remaining(ctx context.Context) (int64, error) {
 	return q.rdb.ZCard(ctx, q.keys()[0]).Result()
 }

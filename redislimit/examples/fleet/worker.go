@@ -11,7 +11,7 @@ import (
 	"github.com/reloads-go/reloads/redislimit"
 )
 
-// worker reloads apps of the list, one at a time, until all are done.
+// worker reloads the apps of a list, one at a time, until all apps are done.
 type worker struct {
 	name   string
 	queue  queue
@@ -31,7 +31,7 @@ func (w worker) run(ctx context.Context) error {
 			}
 		case wait == 0:
 			return nil
-		default: // the others have taken all that is left; one of them may die
+		default: // the other workers have the remaining apps, but one of them may die
 			select {
 			case <-time.After(min(wait, time.Second)):
 			case <-ctx.Done():
@@ -41,8 +41,9 @@ func (w worker) run(ctx context.Context) error {
 	}
 }
 
-// reload reloads an app while it renews the lease, and says how that ended. An error is one of ours: the app is left to
-// another worker, when the lease has ended.
+// reload reloads an app, renews its lease meanwhile, and stores the outcome. A failed reload is an outcome, not an
+// error. If reload returns an error, the outcome is not stored, and another worker takes the app when the lease has
+// expired.
 func (w worker) reload(ctx context.Context, app, earlier string) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -52,41 +53,41 @@ func (w worker) reload(ctx context.Context, app, earlier string) error {
 		w.renew(ctx, cancel, app)
 	}()
 	_, err := w.await(ctx, cancel, app, earlier)
-	ours := context.Cause(ctx)
+	workerErr := context.Cause(ctx)
 	cancel(nil)
 	<-renewed
-	if ours == nil && errors.Is(err, redislimit.ErrUnavailable) {
-		ours = err
+	if workerErr == nil && errors.Is(err, redislimit.ErrUnavailable) {
+		workerErr = err
 	}
-	if ours == nil {
+	if workerErr == nil {
 		outcome := string(reloads.StatusSucceeded)
 		if err != nil {
 			outcome = err.Error()
 		}
-		if ours = w.queue.finish(context.WithoutCancel(ctx), w.name, app, outcome); ours == nil {
+		if workerErr = w.queue.finish(context.WithoutCancel(ctx), w.name, app, outcome); workerErr == nil {
 			fmt.Fprintf(w.out, "%s: %s %s\n", w.name, app, outcome)
 		}
 	}
-	if errors.Is(ours, errLeaseLost) {
+	if errors.Is(workerErr, errLeaseLost) {
 		fmt.Fprintf(w.out, "%s: %s: %v\n", w.name, app, errLeaseLost)
 		return nil
 	}
-	return ours
+	return workerErr
 }
 
-// await triggers a reload and waits for its end, or waits for the one that a worker which died had triggered. Where that
-// one died before it could note the reload, the reload is attached to while it is pending; only if it has ended by
-// then, the app is reloaded again.
+// await triggers a reload and waits for its end. If an earlier worker died after it had stored a reload, await waits
+// for that reload instead. If the earlier worker died before it could store the reload, await attaches to the reload if
+// it is still pending. If that reload has already finished, the app is reloaded again.
 func (w worker) await(ctx context.Context, cancel context.CancelCauseFunc, app, earlier string) (*reloads.Reload, error) {
 	if earlier != "" {
 		return w.client.Wait(ctx, earlier)
 	}
-	noted := false
+	stored := false
 	return w.client.Run(ctx, reloads.Request{AppID: app}, reloads.AttachToPending(), reloads.OnChange(func(_ reloads.Request, r *reloads.Reload) {
-		if noted {
+		if stored {
 			return
 		}
-		noted = true
+		stored = true
 		fmt.Fprintf(w.out, "%s: %s is reload %s\n", w.name, app, r.ID)
 		if err := w.queue.renew(ctx, w.name, app, r.ID); err != nil {
 			cancel(err)
@@ -94,7 +95,7 @@ func (w worker) await(ctx context.Context, cancel context.CancelCauseFunc, app, 
 	}))
 }
 
-// renew prolongs the lease until ctx ends; it ends ctx when the lease is lost.
+// renew extends the lease until ctx ends. It cancels ctx if the lease is lost.
 func (w worker) renew(ctx context.Context, cancel context.CancelCauseFunc, app string) {
 	tick := time.NewTicker(w.queue.lease / 3)
 	defer tick.Stop()

@@ -1,4 +1,4 @@
-// Package redisserver runs a redis-server of one's own on a loopback port, for tests and examples.
+// Package redisserver starts a redis-server on a loopback port, for tests and examples.
 package redisserver
 
 import (
@@ -13,10 +13,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrNotInstalled is a machine without redis-server.
-var ErrNotInstalled = errors.New("redis-server is not on the PATH: install it, on Debian with: apt-get install redis-server")
+// ErrNotInstalled means that redis-server is not in the PATH.
+var ErrNotInstalled = errors.New("redis-server is not in the PATH: install it, for example on Debian: apt-get install redis-server")
 
-// Server is a redis-server that runs.
+// Server is a redis-server that [Start] started. Its methods must not be called concurrently.
 type Server struct {
 	Addr string // host and port
 
@@ -26,14 +26,15 @@ type Server struct {
 	output    bytes.Buffer
 }
 
-// Start starts a redis-server with its data in dir, on a free port, and waits until it answers. The args are more
-// directives, such as "--appendonly", "yes"; without them it keeps its data in memory only.
+// Start starts a redis-server on a free port, with its data in dir, and waits until it responds. It returns
+// [ErrNotInstalled] if redis-server is not in the PATH. The args are further directives, such as "--appendonly", "yes".
+// Without them, the server keeps its data in memory only.
 func Start(dir string, args ...string) (*Server, error) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		return nil, ErrNotInstalled
 	}
-	for range 3 { // somebody may take the port in between
+	for range 3 { // another process may take the port in between
 		var addr string
 		if addr, err = freeAddr(); err != nil {
 			return nil, err
@@ -55,7 +56,7 @@ func freeAddr() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// Restart starts the server that was stopped, on the same port.
+// Restart starts a stopped server again, on the same port, and waits until it responds.
 func (s *Server) Restart() error {
 	host, port, err := net.SplitHostPort(s.Addr)
 	if err != nil {
@@ -66,15 +67,15 @@ func (s *Server) Restart() error {
 	if err := s.process.Start(); err != nil {
 		return err
 	}
-	if err := s.ready(); err != nil {
+	if err := s.waitReady(); err != nil {
 		s.Stop()
 		return fmt.Errorf("redis-server: %w\n%s", err, s.output.String())
 	}
 	return nil
 }
 
-// ready waits until the server answers.
-func (s *Server) ready() error {
+// waitReady waits up to 20 s until the server responds to a ping.
+func (s *Server) waitReady() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	client := redis.NewClient(&redis.Options{Addr: s.Addr, ContextTimeoutEnabled: true})
@@ -92,7 +93,7 @@ func (s *Server) ready() error {
 	}
 }
 
-// Stop ends the server at once, as a crash would, and waits until it is gone.
+// Stop kills the server, as a crash would, and waits until the process has ended.
 func (s *Server) Stop() {
 	_ = s.process.Process.Kill()
 	_ = s.process.Wait()

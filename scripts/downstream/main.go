@@ -1,5 +1,7 @@
-// Downstream is a program of somebody else's: it shows what importing reloads brings into a build, and how its own
-// tests do without a tenant.
+// Downstream is an example of a program outside this repository that imports reloads. Its dependencies show what
+// reloads adds to a build, and its test runs without a tenant. Run the test with:
+//
+//	cd scripts/downstream && go test .
 package main
 
 import (
@@ -21,7 +23,7 @@ func main() {
 	}
 }
 
-// refresh reloads the apps, one after the other, and stops at the first that fails.
+// refresh reloads the apps one after the other and stops at the first failure.
 func refresh(ctx context.Context, client *reloads.Client, apps []string) error {
 	for _, app := range apps {
 		if _, err := client.Run(ctx, reloads.Request{AppID: app}); err != nil {
