@@ -2,6 +2,7 @@ package reloads
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -150,6 +151,9 @@ func (c *connTrace) trace(r *http.Request) *http.Request {
 // unsent reports whether the attempt failed before it had a connection. Without a trace, only an error of dialing
 // proves that.
 func (c *connTrace) unsent(err error) bool {
+	if _, ok := err.(tls.RecordHeaderError); ok {
+		return false // http.Client only recognizes it unwrapped
+	}
 	if c.requested.Load() {
 		return !c.connected.Load()
 	}
