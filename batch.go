@@ -7,41 +7,64 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Run triggers a reload and waits until it has finished, like [Client.Trigger] and [Client.Wait]. If the reload is nil,
 // the error is that of the trigger.
 func (c *Client) Run(ctx context.Context, req Request, opts ...RunOption) (*Reload, error) {
+	if ctx == nil {
+		return nil, errNilContext
+	}
 	o := newRunOptions(opts)
-	r, own, err := c.start(ctx, req, o)
+	grace, release := o.grace(ctx)
+	defer release()
+	r, own, err := c.start(ctx, grace, req, o)
 	if err != nil {
 		return nil, err
 	}
-	last, err := waitFor(c.watch(ctx, r.ID, r), r, func(r *Reload) { o.onChange(req, r) })
-	if err != nil && ctx.Err() != nil && own && o.cancel && !last.Ended() {
-		return c.abort(ctx, last, err)
+	last, err := waitFor(c.watch(ctx, r.ID, r), r, func(r *Reload) { o.change(req, r) })
+	if err != nil && ctx.Err() != nil && own && grace != nil && !last.Ended() {
+		return c.abort(grace, last, err)
 	}
 	return last, err
 }
 
-// maxAttachTries is how often a trigger may be refused because of a reload that has finished when it is listed.
-const maxAttachTries = 5
+// grace returns the time in which the reloads are canceled after ctx has ended, or nil if they are not.
+func (o runOptions) grace(ctx context.Context) (g *graceTime, release func()) {
+	if !o.cancel {
+		return nil, func() {}
+	}
+	g = newGraceTime(ctx)
+	return g, g.release
+}
+
+// attachWaits are the waits after a trigger was refused because of a pending reload that is not listed.
+var attachWaits = [...]time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
 
 // start triggers a reload or attaches to the pending one; own tells which.
-func (c *Client) start(ctx context.Context, req Request, o runOptions) (r *Reload, own bool, err error) {
-	for range maxAttachTries {
-		r, err = c.Trigger(ctx, req)
+func (c *Client) start(ctx context.Context, grace *graceTime, req Request, o runOptions) (r *Reload, own bool, err error) {
+	inFlight := ctx
+	if grace != nil {
+		inFlight = grace.ctx
+	}
+	for _, wait := range attachWaits {
+		r, err = c.trigger(ctx, inFlight, req)
 		if !o.attach || !errors.Is(err, ErrReloadPending) {
 			return r, true, err
 		}
-		active := ListOptions{AppID: req.AppID, Filter: activeOnly, Sort: SortNewestFirst}
-		for r, listErr := range c.All(ctx, active) {
-			if listErr != nil {
-				return nil, false, fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr)
-			}
-			if !r.Ended() {
+		page, _, _, listErr := c.listValid(ctx, newestQuery(req.AppID))
+		if listErr != nil {
+			return nil, false, fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr)
+		}
+		for i := range page.Reloads {
+			if r := &page.Reloads[i]; !r.Ended() {
+				c.named.add(r.ID)
 				return r, false, nil
 			}
+		}
+		if sleepErr := sleep(ctx, wait); sleepErr != nil {
+			return nil, false, fmt.Errorf("%w; waiting to retry: %w", err, sleepErr)
 		}
 	}
 	return nil, false, err
@@ -56,9 +79,9 @@ const concurrentTriggers = 16
 // not affect the others.
 //
 // When ctx ends, nothing more is triggered, and every request without a result gets one, which matches [ErrNotStarted]
-// if the request was not triggered. Breaking out of the loop stops all work. No goroutine remains after the loop. A
-// reload goes on in the service, unless [CancelOnAbort] is given and ctx ended. Nothing is sent until the iterator is
-// ranged over. Ranging again triggers again.
+// if the request had no effect. Breaking out of the loop stops all work. No goroutine remains after the loop. A reload
+// goes on in the service, unless [CancelOnAbort] is given and ctx ended. A slow loop body delays nothing but the
+// results. Nothing is sent until the iterator is ranged over. Ranging again triggers again.
 //
 // Tracking many reloads takes few requests if the token may list the tenant's reloads, like that of a TenantAdmin. With
 // another token, each reload is polled by itself, and less often the more there are.
@@ -67,11 +90,8 @@ func (c *Client) RunAll(ctx context.Context, reqs []Request, opts ...RunOption) 
 	return func(yield func(Result) bool) {
 		b := newBatch(c, newRunOptions(opts))
 		q := newQueue(reqs)
-		b.report = func(r Result) {
-			q.done(r.Request.AppID)
-			b.deliver(r)
-		}
-		b.yieldResults(ctx, yield, func(ctx context.Context) {
+		b.done = q.done
+		b.run(ctx, yield, func(ctx context.Context) {
 			var workers sync.WaitGroup
 			for range min(concurrentTriggers, len(reqs)) {
 				workers.Go(func() { b.startAll(ctx, q) })
@@ -82,19 +102,18 @@ func (c *Client) RunAll(ctx context.Context, reqs []Request, opts ...RunOption) 
 }
 
 // WaitAll waits for existing reloads and yields the result of each when it has finished. Those that have already
-// finished come first. Otherwise it is like [Client.RunAll].
-func (c *Client) WaitAll(ctx context.Context, rs []*Reload) iter.Seq[Result] {
+// finished come first. Of the options, only [OnChange] has an effect. Otherwise it is like [Client.RunAll].
+func (c *Client) WaitAll(ctx context.Context, rs []*Reload, opts ...RunOption) iter.Seq[Result] {
 	rs = slices.Clone(rs)
 	return func(yield func(Result) bool) {
-		b := newBatch(c, newRunOptions(nil))
-		b.report = b.deliver
-		b.yieldResults(ctx, yield, func(context.Context) {
+		b := newBatch(c, runOptions{onChange: newRunOptions(opts).onChange})
+		b.run(ctx, yield, func(ctx context.Context) {
 			for i, r := range rs {
 				switch {
 				case r == nil || r.ID == "":
-					b.deliver(Result{Reload: r, Err: invalid("rs", fmt.Sprintf("[%d]", i), "must be a reload with an ID")})
-				case r.Ended():
-					b.deliver(Result{Request: Request{AppID: r.AppID}, Reload: r, Err: r.Err()})
+					b.report(Result{Reload: r, Err: invalid("rs", fmt.Sprintf("[%d]", i), "must be a reload with an ID")})
+				case ctx == nil:
+					b.report(Result{Request: Request{AppID: r.AppID}, Reload: r, Err: errNilContext})
 				default:
 					b.add(Request{AppID: r.AppID}, r, false)
 				}
@@ -106,78 +125,123 @@ func (c *Client) WaitAll(ctx context.Context, rs []*Reload) iter.Seq[Result] {
 // batch is one loop over the results of RunAll or WaitAll.
 type batch struct {
 	tracker
-	results chan Result
-	stopped chan struct{} // closed when the loop has ended
+	options runOptions
+	grace   *graceTime // nil if the reloads are not canceled when ctx ends
 }
 
-func newBatch(c *Client, o runOptions) *batch {
-	return &batch{
-		tracker: tracker{
-			client: c, options: o, tracked: map[string]*trackedReload{}, changed: make(chan struct{}, 1),
-			sweeps: true, pages: 1,
-		},
-		results: make(chan Result),
-		stopped: make(chan struct{}),
+func newBatch(c *Client, o runOptions) *batch { return &batch{tracker: newTracker(c), options: o} }
+
+// run starts the reloads of the batch, tracks them, and yields the results. No goroutine remains when it returns, also
+// if the loop body or OnChange panics.
+func (b *batch) run(ctx context.Context, yield func(Result) bool, start func(context.Context)) {
+	if ctx == nil {
+		start(nil)
+		b.yieldAll(yield)
+		return
 	}
-}
-
-// yieldResults starts the reloads of the batch, tracks them, and yields the results. No goroutine remains when it
-// returns.
-func (b *batch) yieldResults(ctx context.Context, yield func(Result) bool, start func(context.Context)) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	var running sync.WaitGroup
-	running.Go(func() {
-		start(ctx)
-		b.close()
-	})
-	running.Go(func() { b.track(ctx) })
-	go func() {
-		running.Wait()
-		close(b.results)
-	}()
+	var release func()
+	b.grace, release = b.options.grace(ctx)
+	finished := b.work(ctx, cancel, start)
 	defer func() {
 		cancel(errStopped)
-		close(b.stopped)
-		for range b.results { // until it is closed, because all goroutines have ended then
-		}
+		release()
+		<-finished
 	}()
-	for r := range b.results {
-		if !yield(r) {
+	for {
+		select {
+		case <-b.events.ready:
+			if !b.yieldAll(yield) {
+				return
+			}
+		case <-finished:
+			b.yieldAll(yield)
 			return
 		}
 	}
 }
 
-// deliver passes a result to the loop, unless the loop has ended.
-func (b *batch) deliver(r Result) {
-	select {
-	case b.results <- r:
-	case <-b.stopped:
+// work runs the goroutines of the batch. It closes the channel when all of them have ended.
+func (b *batch) work(ctx context.Context, cancel context.CancelCauseFunc, start func(context.Context)) <-chan struct{} {
+	var running, abandoned sync.WaitGroup
+	running.Go(func() {
+		start(ctx)
+		b.close()
+	})
+	running.Go(func() {
+		b.poll(ctx)
+		cancel(errStopped) // everything has finished, or ctx has ended
+	})
+	running.Go(func() { b.finishedFeed().run(ctx) })
+	if b.options.onChange != nil {
+		running.Go(func() { b.startedFeed().run(ctx) })
 	}
+	running.Go(func() {
+		<-ctx.Done()
+		b.abandonAll(func(tr *trackedReload) {
+			abandoned.Go(func() { b.giveUp(ctx, tr) })
+		})
+	})
+	finished := make(chan struct{})
+	go func() {
+		running.Wait()
+		abandoned.Wait()
+		close(finished)
+	}()
+	return finished
+}
+
+// giveUp ends a tracked reload because ctx has ended.
+func (b *batch) giveUp(ctx context.Context, tr *trackedReload) {
+	r := b.state(tr)
+	err := waitError(ctx, r.ID, r, nil)
+	if b.grace != nil && tr.own && context.Cause(ctx) != errStopped {
+		r, err = b.client.abort(b.grace, r, err)
+	}
+	b.end(tr, r, err)
+}
+
+// yieldAll reports the changes and yields the results so far. It returns false if the loop has ended.
+func (b *batch) yieldAll(yield func(Result) bool) bool {
+	for _, e := range b.events.take() {
+		if tr := e.tracked; tr != nil {
+			if r := b.state(tr); tr.reported == nil || tr.reported.Status != r.Status {
+				tr.reported = r
+				b.options.change(tr.request, r)
+			}
+		}
+		if e.result != nil && !yield(*e.result) {
+			return false
+		}
+	}
+	return true
 }
 
 // startAll starts the reloads of the queue until that is closed.
 func (b *batch) startAll(ctx context.Context, q *queue) {
 	for i := range q.ready {
 		req := q.reqs[i]
-		if err := ctx.Err(); err != nil {
-			b.report(Result{Request: req, Err: fmt.Errorf("%w: %w", ErrNotStarted, err)})
+		r, own, err := b.startOne(ctx, req)
+		if err != nil {
+			b.report(Result{Request: req, Err: err})
 			continue
 		}
-		r, own, err := b.client.start(ctx, req, b.options)
-		late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
-		switch {
-		case err == nil && !r.Ended():
-			b.add(req, r, own)
-			continue
-		case err == nil:
-			b.options.onChange(req, r)
-			err = r.Err()
-		case late && !errors.Is(err, ErrOutcomeUnknown):
-			err = fmt.Errorf("%w: %w", ErrNotStarted, err)
-		}
-		b.report(Result{Request: req, Reload: r, Err: err})
+		b.add(req, r, own)
 	}
+}
+
+func (b *batch) startOne(ctx context.Context, req Request) (r *Reload, own bool, err error) {
+	if ctx == nil {
+		return nil, false, errNilContext
+	}
+	var expired *expiredError
+	if err = ctx.Err(); err == nil {
+		r, own, err = b.client.start(ctx, b.grace, req, b.options)
+		if !errors.As(err, &expired) || errors.Is(err, ErrOutcomeUnknown) {
+			return r, own, err
+		}
+	}
+	return nil, false, fmt.Errorf("%w: %w", ErrNotStarted, err)
 }
 
 // queue hands out requests in order, one at a time for each app.

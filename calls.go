@@ -19,6 +19,11 @@ import (
 // before it retries, so that there are not two. If that does not determine the outcome, the error matches
 // [ErrOutcomeUnknown]. The package documentation says what is guaranteed.
 func (c *Client) Trigger(ctx context.Context, req Request) (*Reload, error) {
+	return c.trigger(ctx, ctx, req)
+}
+
+// trigger is Trigger. After ctx has ended, a request in flight and its reconciliation go on until grace has ended.
+func (c *Client) trigger(ctx, grace context.Context, req Request) (*Reload, error) {
 	if err := req.validate(); err != nil {
 		return nil, err
 	}
@@ -26,7 +31,7 @@ func (c *Client) Trigger(ctx context.Context, req Request) (*Reload, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.triggerOnce(ctx, req, body)
+	return c.triggerOnce(ctx, grace, req, body)
 }
 
 // Get returns the reload with the given ID. It returns an error that matches [ErrNotFound] if there is none.
@@ -41,7 +46,7 @@ func (c *Client) get(ctx context.Context, id string) (*Reload, serverDate, error
 	if err != nil {
 		return nil, serverDate{}, err
 	}
-	k, err := c.send(ctx, opGet, reloadsPath+"/"+segment, "", nil)
+	k, err := c.send(ctx, apiRequest{op: opGet, path: reloadsPath + "/" + segment})
 	defer k.release()
 	if err != nil {
 		return nil, serverDate{}, err
@@ -60,7 +65,7 @@ func (c *Client) Cancel(ctx context.Context, id string) (Status, error) {
 	if err != nil {
 		return "", err
 	}
-	k, err := c.send(ctx, opCancel, reloadsPath+"/"+segment+"/actions/cancel", "", nil)
+	k, err := c.send(ctx, apiRequest{op: opCancel, path: reloadsPath + "/" + segment + "/actions/cancel"})
 	defer k.release()
 	switch {
 	case err != nil && k.mayHaveTakenEffect && (errors.Is(err, ErrNotCancelable) || errors.Is(err, ErrNotFound)):
@@ -108,7 +113,7 @@ func (c *Client) Log(ctx context.Context, appID, reloadID string) (io.ReadCloser
 	if err != nil {
 		return nil, err
 	}
-	k, err := c.send(ctx, opLog, "/apps/"+app+"/reloads/logs/"+reload, "", nil)
+	k, err := c.send(ctx, apiRequest{op: opLog, path: "/apps/" + app + "/reloads/logs/" + reload})
 	defer k.release()
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package reloads
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -26,6 +27,8 @@ type Client struct {
 	limiters       Limiters
 	polling        PollPolicy
 	buffers        sync.Pool // of *bytes.Buffer, for the bodies of responses
+	records        recordClock
+	named          namedReloads
 }
 
 const version = "0.1.0"
@@ -199,4 +202,36 @@ func WithPolling(p PollPolicy) Option {
 		c.polling = p
 		return p.validate()
 	}
+}
+
+// namedReloads remembers when a response first named a reload to the client.
+type namedReloads struct {
+	mu    sync.Mutex
+	times map[string]time.Time // by the ID of the reload
+}
+
+// rememberNamed is how long a time is kept at least.
+const rememberNamed = 10 * time.Minute
+
+func (n *namedReloads) add(id string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now()
+	if n.times == nil {
+		n.times = map[string]time.Time{}
+	}
+	if _, ok := n.times[id]; ok {
+		return
+	}
+	if len(n.times)%1000 == 999 {
+		maps.DeleteFunc(n.times, func(_ string, t time.Time) bool { return now.Sub(t) > rememberNamed })
+	}
+	n.times[id] = now
+}
+
+// first returns when the reload was named, or the zero time.
+func (n *namedReloads) first(id string) time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.times[id]
 }

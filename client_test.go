@@ -290,7 +290,7 @@ var (
 		Watch(ctx context.Context, id string) iter.Seq2[*reloads.Reload, error]
 		Wait(ctx context.Context, id string) (*reloads.Reload, error)
 		Run(ctx context.Context, req reloads.Request, opts ...reloads.RunOption) (*reloads.Reload, error)
-		WaitAll(ctx context.Context, rs []*reloads.Reload) iter.Seq[reloads.Result]
+		WaitAll(ctx context.Context, rs []*reloads.Reload, opts ...reloads.RunOption) iter.Seq[reloads.Result]
 		RunAll(ctx context.Context, reqs []reloads.Request, opts ...reloads.RunOption) iter.Seq[reloads.Result]
 	} = (*reloads.Client)(nil)
 )

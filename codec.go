@@ -4,6 +4,7 @@ import (
 	"cmp"
 	stdjson "encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"reflect"
@@ -90,6 +91,50 @@ func decodePage(data []byte) (page pageBody, err error) {
 	err = json.Unmarshal(data, &page, decoding)
 	return page, err
 }
+
+// decodeValid decodes a page without its invalid records. It returns the error of each of those, which names it.
+func decodeValid(data []byte) (page pageBody, invalid []error, err error) {
+	var raw struct {
+		Data  []jsontext.Value `json:"data"`
+		Links pageLinks        `json:"links"`
+	}
+	if err := json.Unmarshal(data, &raw, decoding); err != nil || raw.Data == nil {
+		return page, nil, err
+	}
+	page = pageBody{Data: make([]Reload, 0, len(raw.Data)), Links: raw.Links}
+	for i, value := range raw.Data {
+		r, err := decodeReload(value)
+		if err == nil && r.ID == "" {
+			err = errNoID
+		}
+		if err != nil {
+			var named struct{ ID anyText }
+			_ = json.Unmarshal(value, &named, lenient, json.MatchCaseInsensitiveNames(true)) // the ID is only for the text
+			invalid = append(invalid, fmt.Errorf("record %d (id %q): %w", i, named.ID, err))
+			continue
+		}
+		page.Data = append(page.Data, *r)
+	}
+	return page, invalid, nil
+}
+
+// decodePartial returns the member "partial" of each record of a page, by ID. It is nil if the record has none.
+func decodePartial(data []byte) map[string]*bool {
+	var page struct {
+		Data []struct {
+			ID      string `json:"id"`
+			Partial *bool  `json:"partial"`
+		} `json:"data"`
+	}
+	_ = json.Unmarshal(data, &page, decoding) // an invalid record is reported by decodeValid
+	partial := make(map[string]*bool, len(page.Data))
+	for _, r := range page.Data {
+		partial[r.ID] = r.Partial
+	}
+	return partial
+}
+
+var errNoID = errors.New("a record has no id")
 
 // decodeRecord bypasses UnmarshalJSON, which would read each record of a page twice.
 func decodeRecord(d *jsontext.Decoder, r *Reload) error {

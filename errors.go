@@ -68,6 +68,14 @@ const (
 	CodeRateLimited   Code = "HTTP-429"    // 429: the rate limit of a tier
 )
 
+func (c Code) known() bool {
+	switch c {
+	case CodeForbidden, CodeAppNotFound, CodeReloadPending, CodeQuotaExceeded, CodeUnauthorized, CodeRateLimited:
+		return true
+	}
+	return false
+}
+
 // Error returns the code.
 func (c Code) Error() string { return string(c) }
 
@@ -141,7 +149,7 @@ func (e *Error) Error() string {
 		sep = "; "
 	}
 	if e.Body != "" {
-		fmt.Fprintf(&b, ": %s body %q", e.ContentType, e.Body)
+		fmt.Fprintf(&b, ": %s %q", strings.TrimSpace(e.ContentType+" body"), e.Body)
 	}
 	if e.RetryAfter > 0 {
 		fmt.Fprintf(&b, ", retry after %v", e.RetryAfter)
@@ -244,7 +252,7 @@ func (e *Error) LogValue() slog.Value {
 // With [errors.Is] it matches [ErrReloadFailed], [ErrReloadCanceled] or [ErrReloadExceededLimit]. With a status that
 // this package does not know it matches none of them.
 type ReloadError struct {
-	// Reload is the finished reload. It is never nil in an error of this package.
+	// Reload is the finished reload. It is never nil in an error that this package returns.
 	Reload *Reload
 }
 
@@ -262,6 +270,9 @@ var (
 // a message, the last lines of the log.
 func (e *ReloadError) Error() string {
 	r := e.Reload
+	if r == nil {
+		return "reloads: reload did not succeed"
+	}
 	s := fmt.Sprintf("reloads: reload %s of app %s ended as %s", r.ID, r.AppID, r.Status)
 	for _, why := range []string{r.ErrorCode, r.ErrorMessage} {
 		if why != "" {
@@ -276,6 +287,9 @@ func (e *ReloadError) Error() string {
 
 // Is reports whether target is the class of the reload's status.
 func (e *ReloadError) Is(target error) bool {
+	if e.Reload == nil {
+		return false
+	}
 	switch e.Reload.Status {
 	case StatusFailed:
 		return target == ErrReloadFailed
@@ -288,7 +302,12 @@ func (e *ReloadError) Is(target error) bool {
 }
 
 // LogValue returns the group of the reload.
-func (e *ReloadError) LogValue() slog.Value { return e.Reload.LogValue() }
+func (e *ReloadError) LogValue() slog.Value {
+	if e.Reload == nil {
+		return slog.Value{}
+	}
+	return e.Reload.LogValue()
+}
 
 // Err returns nil if the reload is active or SUCCEEDED, and a [*ReloadError] if it finished with another status.
 func (r *Reload) Err() error {
@@ -302,6 +321,8 @@ func (r *Reload) Err() error {
 type invalidError struct{ field, value, reason string }
 
 func invalid(field, value, reason string) error { return &invalidError{field, value, reason} }
+
+var errNilContext = invalid("ctx", "nil", "must not be nil")
 
 func (e *invalidError) Error() string {
 	return fmt.Sprintf("reloads: %s %s: %s", e.field, e.value, e.reason)

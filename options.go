@@ -1,17 +1,17 @@
 package reloads
 
-import "sync"
+import "errors"
 
-// RunOption configures [Client.Run] and [Client.RunAll].
+// RunOption configures [Client.Run] and the batches.
 type RunOption func(*runOptions)
 
 type runOptions struct {
 	attach, cancel bool
-	onChange       func(Request, *Reload)
+	onChange       func(Request, *Reload) // nil if nobody watches
 }
 
 func newRunOptions(opts []RunOption) runOptions {
-	o := runOptions{onChange: func(Request, *Reload) {}}
+	var o runOptions
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&o)
@@ -22,26 +22,33 @@ func newRunOptions(opts []RunOption) runOptions {
 
 // AttachToPending waits for the pending reload of the app, if there is one, instead of failing with
 // [ErrReloadPending]. Two processes that run the same app at the same time then wait for the same reload. The pending
-// reload may have been triggered with options other than those of the request.
+// reload may have been triggered with options other than those of the request. If it is not listed yet, the client
+// looks for it, and retries the trigger, for up to half a minute.
 func AttachToPending() RunOption { return func(o *runOptions) { o.attach = true } }
 
-// CancelOnAbort cancels the reload in the service if ctx ends before the reload has finished. This takes up to 10 s
-// more. A reload that was attached to is not canceled. In a batch, as many reloads are canceled as the rate limit allows
-// in that time, at most 50. The results of the others say that they were not canceled.
+// CancelOnAbort cancels the reload in the service if ctx ends before the reload has finished. A trigger in flight is
+// not cut off then, so that its reload can be canceled, too. All this takes at most 10 s more, for all reloads of a
+// batch together. The rate limit allows 50 cancels in that time. The results of the other reloads say that they were
+// not canceled. A reload that was attached to is not canceled.
 func CancelOnAbort() RunOption { return func(o *runOptions) { o.cancel = true } }
 
-// OnChange calls f with each reload after it was triggered or attached to, and after each change of its status, up to a
-// terminal one. There is one call at a time, and the run waits for it. f must not modify the Reload. A nil f is ignored.
+// OnChange calls f with each reload after it was triggered or attached to, and after changes of its status, up to a
+// terminal one. f is called by the goroutine that called [Client.Run] or ranges over the batch, one call at a time. A
+// slow f, or a slow loop body, delays no poll or trigger of a batch; of several changes meanwhile, f sees the most
+// recent. f must not modify the Reload. A nil f is ignored.
 func OnChange(f func(Request, *Reload)) RunOption {
 	return func(o *runOptions) {
-		if f == nil {
-			return
-		}
-		var mu sync.Mutex
-		o.onChange = func(req Request, r *Reload) {
-			mu.Lock()
-			defer mu.Unlock()
-			f(req, r)
+		if f != nil {
+			o.onChange = f
 		}
 	}
 }
+
+func (o runOptions) change(req Request, r *Reload) {
+	if o.onChange != nil {
+		o.onChange(req, r)
+	}
+}
+
+// errStopped is the cause of a context that ended because the loop over the results did.
+var errStopped = errors.New("iteration stopped")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -29,7 +30,7 @@ type ListOptions struct {
 	// Next and Prev are cursors. A cursor is the value of [Page].Next or [Page].Prev, a link as the service sent it, or
 	// the bare value of the next or prev parameter. With Next, iterators walk forward from there, with Prev backward.
 	// Setting both is an error. The cursor of a page or link includes the options of its list; the other fields are
-	// ignored then. With a bare value they are sent.
+	// ignored then, except that an AppID that contradicts the cursor is an error. With a bare value they are sent.
 	Next, Prev string
 }
 
@@ -71,6 +72,10 @@ func (o ListOptions) query() (string, error) {
 	if query, ok := linkQuery(cursor); ok {
 		if query == "" {
 			return "", invalid("cursor", strconv.Quote(cursor), "must have a query")
+		}
+		values, _ := url.ParseQuery(query)
+		if app := values.Get("appId"); o.AppID != "" && app != "" && app != o.AppID {
+			return "", invalid("AppID", strconv.Quote(o.AppID), fmt.Sprintf("the cursor is of app %q", app))
 		}
 		return escapeQuery(query), nil
 	}
@@ -126,6 +131,12 @@ func linkQuery(link string) (query string, ok bool) {
 	return query, ok
 }
 
+// newestQuery requests the newest reloads of an app.
+func newestQuery(app string) string {
+	query, _ := ListOptions{AppID: app, PageSize: 20, Sort: SortNewestFirst}.query() // these options are valid
+	return query
+}
+
 // List returns one page of the list. It returns an error that matches [ErrBadRequest] if an option is invalid, and an
 // [*Error] for an unsuccessful or invalid response.
 func (c *Client) List(ctx context.Context, opts ListOptions) (*Page, error) {
@@ -139,35 +150,45 @@ func (c *Client) List(ctx context.Context, opts ListOptions) (*Page, error) {
 
 // list also returns the server date of the response.
 func (c *Client) list(ctx context.Context, query string) (*Page, serverDate, error) {
-	k, err := c.send(ctx, opList, reloadsPath, query, nil)
-	defer k.release()
-	if err != nil {
-		return nil, serverDate{}, err
+	page, date, invalid, err := c.listValid(ctx, query)
+	if err == nil && len(invalid) > 0 {
+		return nil, date, invalid[0]
 	}
-	page, err := decodeList(k.attempt)
-	return page, k.attempt.serverDate(), err
+	return page, date, err
 }
 
-// decodeList decodes a response that is a page.
-func decodeList(a *attempt) (*Page, error) {
-	body, err := decodePage(a.body.Bytes())
+// listValid leaves out the invalid records of a page. It returns the error of each of them.
+func (c *Client) listValid(ctx context.Context, query string) (page *Page, date serverDate, invalid []error, err error) {
+	k, err := c.send(ctx, apiRequest{op: opList, path: reloadsPath, query: query})
+	defer k.release()
 	if err != nil {
-		return nil, a.invalid(err)
+		return nil, serverDate{}, nil, err
 	}
-	if body.Data == nil { // otherwise a gateway's response could be taken for an empty list
-		return nil, a.invalid(errors.New("the page has no data"))
+	page, invalid, err = decodeList(k.attempt)
+	return page, k.attempt.serverDate(), invalid, err
+}
+
+// decodeList decodes a response that is a page. It leaves out invalid records and returns the error of each of them.
+func decodeList(a *attempt) (page *Page, invalid []error, err error) {
+	body, err := decodePage(a.body.Bytes())
+	if err != nil || slices.ContainsFunc(body.Data, func(r Reload) bool { return r.ID == "" }) {
+		body, invalid, err = decodeValid(a.body.Bytes())
 	}
-	for i := range body.Data {
-		if body.Data[i].ID == "" {
-			return nil, a.invalid(errNoID)
-		}
+	if err == nil && body.Data == nil { // otherwise a gateway's response could be taken for an empty list
+		err = errors.New("the page has no data")
+	}
+	if err != nil {
+		return nil, nil, a.invalid(err)
+	}
+	for i, err := range invalid {
+		invalid[i] = a.invalid(err)
 	}
 	return &Page{
 		Reloads: body.Data,
 		Next:    cursor(body.Links.Next),
 		Prev:    cursor(body.Links.Prev),
 		Self:    body.Links.Self.Href,
-	}, nil
+	}, invalid, nil
 }
 
 // Pages returns an iterator over the pages of the list, from the first page or from the cursor in opts. It follows the
@@ -175,7 +196,8 @@ func decodeList(a *attempt) (*Page, error) {
 //
 // Nothing is sent until the iterator is ranged over. Ranging again starts again. An error ends the iteration. It is
 // yielded once, with a nil page. An iteration without an error has returned the whole list. The error matches
-// [ErrCursorLoop] if the links lead back to an earlier page, or over a thousand empty pages in a row. Breaking out of
+// [ErrCursorLoop] if the links lead back to an earlier page, or over a thousand empty pages in a row. A loop is detected
+// after at most three times as many pages as it has distinct ones. Breaking out of
 // the loop sends no further request.
 func (c *Client) Pages(ctx context.Context, opts ListOptions) iter.Seq2[*Page, error] {
 	first, err := opts.query() // now, because the caller may modify what opts.Partial points to
@@ -184,7 +206,7 @@ func (c *Client) Pages(ctx context.Context, opts ListOptions) iter.Seq2[*Page, e
 			yield(nil, err)
 			return
 		}
-		w := walk{backward: opts.Prev != "", query: first, seen: map[string]bool{first: true}}
+		w := walk{backward: opts.Prev != "", query: first, mark: first, untilMark: 1}
 		for more := true; more; {
 			page, _, err := c.list(ctx, w.query)
 			if err != nil {
@@ -202,12 +224,15 @@ func (c *Client) Pages(ctx context.Context, opts ListOptions) iter.Seq2[*Page, e
 	}
 }
 
-// walk is the position of an iteration in a list.
+// walk is the position of an iteration in a list. It detects a loop in constant memory, by Brent's algorithm: it
+// compares each query with a mark, which moves to the current query after 1, 2, 4, 8, … pages.
 type walk struct {
-	backward bool
-	query    string          // of the next page
-	seen     map[string]bool // all queries so far
-	empty    int             // empty pages in a row
+	backward  bool
+	query     string // of the next page
+	mark      string
+	untilMark int // pages until the mark moves …
+	sinceMark int // … and since it moved
+	empty     int // empty pages in a row
 }
 
 const maxEmptyPages = 1000 // in a row
@@ -224,16 +249,19 @@ func (w *walk) advance(p *Page) (more bool, err error) {
 	if w.empty++; len(p.Reloads) > 0 {
 		w.empty = 0
 	}
-	w.query, err = opts.query()
+	query, err := opts.query()
 	switch {
 	case err != nil:
 		return false, err
-	case w.seen[w.query]:
-		return false, fmt.Errorf("%w: page %d has the cursor of an earlier one", ErrCursorLoop, len(w.seen))
+	case query == w.query, query == w.mark:
+		return false, fmt.Errorf("%w: a page has the cursor of an earlier one", ErrCursorLoop)
 	case w.empty == maxEmptyPages:
 		return false, fmt.Errorf("%w: %d pages in a row are empty", ErrCursorLoop, w.empty)
 	}
-	w.seen[w.query] = true
+	w.query = query
+	if w.sinceMark++; w.sinceMark == w.untilMark {
+		w.mark, w.sinceMark, w.untilMark = query, 0, 2*w.untilMark
+	}
 	return true, nil
 }
 

@@ -19,6 +19,7 @@ const (
 
 	defaultMinInterval = time.Second
 	defaultMaxInterval = 15 * time.Second
+	defaultGiveUpAfter = time.Hour
 
 	maxPageSize  = 100      // of a list (API page)
 	maxBody      = 64 << 20 // bytes of a record or a page; 100 reloads with long logs fit
@@ -74,11 +75,15 @@ type PollPolicy struct {
 	MinInterval time.Duration
 	// MaxInterval is the longest interval. 0 means 15 s, or MinInterval if that is longer.
 	MaxInterval time.Duration
+	// GiveUpAfter ends a wait if all polls failed for that long, at least five. In a batch, all polls of all reloads
+	// count together. 0 means 1 h. A negative duration means never.
+	GiveUpAfter time.Duration
 }
 
 func (p PollPolicy) withDefaults() PollPolicy {
 	setDefault(&p.MinInterval, defaultMinInterval)
 	setDefault(&p.MaxInterval, max(defaultMaxInterval, p.MinInterval))
+	setDefault(&p.GiveUpAfter, defaultGiveUpAfter)
 	return p
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"sync"
 	"time"
 
@@ -59,18 +58,18 @@ type WindowLimiter struct {
 	window time.Duration // longer than the service's by guardMargin
 	base   time.Time     // all times below are durations since base
 
+	limit int // of requests in a window
+
 	mu     sync.Mutex
 	bucket *rate.Limiter
-	starts []time.Duration // a ring of the most recent starts; starts[oldest] is replaced next
-	oldest int
-	paused time.Duration // no request starts before
-	queue  list.List     // of chan struct{}, each closed when its waiter has reached the front
+	starts []time.Duration // of the requests in the window, oldest first; at most limit
+	paused time.Duration   // no request starts before
+	queue  list.List       // of chan struct{}, each closed when its waiter has reached the front
 }
 
 const (
 	guardMargin  = 1.01  // of the window: a margin for network jitter
 	bucketMargin = 1.015 // of the period: the sustained rate is 1/1.015 of the limit
-	never        = time.Duration(math.MinInt64 / 4)
 )
 
 // NewLimiter returns a limiter that lets at most the given number of requests start in any period of length per. A
@@ -80,23 +79,21 @@ func NewLimiter(requests int, per time.Duration) *WindowLimiter {
 		return &WindowLimiter{}
 	}
 	requests = max(1, requests)
-	l := &WindowLimiter{
+	return &WindowLimiter{
 		window: time.Duration(float64(per) * guardMargin),
 		base:   time.Now(),
+		limit:  requests,
 		bucket: rate.NewLimiter(rate.Limit(float64(requests)/(per.Seconds()*bucketMargin)), requests),
-		starts: make([]time.Duration, requests),
-		paused: never,
 	}
-	for i := range l.starts {
-		l.starts[i] = never
-	}
-	return l
 }
 
 // Wait blocks until a request may start, counts it, and returns nil. If the deadline of ctx is too early for that, it
 // returns at once with an error that matches [ErrRateLimited] and [context.DeadlineExceeded]. If ctx ends first, it
-// returns the error of ctx. A request that got an error is not counted.
+// returns the error of ctx. A request that got an error is not counted. A nil ctx is an error that matches [ErrBadRequest].
 func (l *WindowLimiter) Wait(ctx context.Context) error {
+	if ctx == nil {
+		return errNilContext
+	}
 	if err := ctx.Err(); err != nil || l.bucket == nil {
 		return err
 	}
@@ -152,21 +149,30 @@ func (l *WindowLimiter) Pause(until time.Time) {
 // take counts a request that starts now, if it may.
 func (l *WindowLimiter) take(now time.Time) bool {
 	t := now.Sub(l.base)
-	if t < l.paused || t < l.starts[l.oldest]+l.window || !l.bucket.AllowN(now, 1) {
+	left := 0 // how many have left the window
+	for left < len(l.starts) && t >= l.starts[left]+l.window {
+		left++
+	}
+	if left > len(l.starts)/2 || len(l.starts) == cap(l.starts) { // reuse their memory
+		l.starts = l.starts[:copy(l.starts, l.starts[left:])]
+	} else {
+		l.starts = l.starts[left:]
+	}
+	if t < l.paused || len(l.starts) == l.limit || !l.bucket.AllowN(now, 1) {
 		return false
 	}
-	l.starts[l.oldest] = t
-	if l.oldest++; l.oldest == len(l.starts) {
-		l.oldest = 0
-	}
+	l.starts = append(l.starts, t)
 	return true
 }
 
 // earliest returns the minimum wait of a request with the given number of waiters ahead of it.
 func (l *WindowLimiter) earliest(now time.Time, ahead int) time.Duration {
 	t := now.Sub(l.base)
-	rounds := time.Duration(ahead/len(l.starts)) * l.window // until the waiters ahead have left the window
-	guard := l.starts[(l.oldest+ahead)%len(l.starts)] + l.window
+	rounds := time.Duration(ahead/l.limit) * l.window // until the waiters ahead have left the window
+	guard := t
+	if i := ahead%l.limit - (l.limit - len(l.starts)); i >= 0 {
+		guard = l.starts[i] + l.window
+	}
 	missing := float64(ahead+1) - l.bucket.TokensAt(now)
 	// Rounded up, because a timer may fire a nanosecond early.
 	bucket := time.Duration(missing/float64(l.bucket.Limit())*float64(time.Second)) + time.Microsecond

@@ -97,3 +97,27 @@ func (r Request) encode() ([]byte, error) {
 	}
 	return body, nil
 }
+
+// Result is the outcome of one reload of a batch.
+type Result struct {
+	// Request is the request of [Client.RunAll]. In a result of [Client.WaitAll] it contains only the app.
+	Request Request
+	// Reload is the most recent state of the reload. It is nil if none was triggered.
+	Reload *Reload
+	// Err is nil if the reload SUCCEEDED, and a [*ReloadError] if it finished with another status. It matches
+	// [ErrNotStarted] if the request had no effect because ctx had ended, or would have ended before its turn.
+	// Otherwise it is an error of [Client.Run].
+	Err error
+}
+
+// LogValue returns a group with the request, the reload and the error.
+func (r Result) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.Any("request", r.Request)}
+	if r.Reload != nil {
+		attrs = append(attrs, slog.Any("reload", r.Reload))
+	}
+	if r.Err != nil {
+		attrs = append(attrs, slog.String("error", r.Err.Error()))
+	}
+	return slog.GroupValue(attrs...)
+}

@@ -124,8 +124,6 @@ func (a *attempt) reload() (*Reload, error) {
 	return r, nil
 }
 
-var errNoID = errors.New("a record has no id")
-
 // responseError returns the response as an error, with the details of its body.
 func (a *attempt) responseError() *Error {
 	e := a.newError()
@@ -136,7 +134,10 @@ func (a *attempt) responseError() *Error {
 	}
 	e.TraceID = a.redact(traceID)
 	for i, d := range details {
-		details[i] = ErrorDetail{Code: Code(a.redact(string(d.Code))), Title: a.redact(d.Title), Detail: a.redact(d.Detail)}
+		details[i] = ErrorDetail{Code: d.Code, Title: a.redact(d.Title), Detail: a.redact(d.Detail)}
+		if !d.Code.known() { // a known code is not a secret, and decides the class of the error
+			details[i].Code = Code(a.redact(string(d.Code)))
+		}
 	}
 	e.Details = details
 	return e
@@ -146,8 +147,9 @@ func (a *attempt) responseError() *Error {
 func (a *attempt) invalid(err error) *Error {
 	e := a.newError()
 	e.Body = a.snippet()
-	if e.Err = err; strings.Contains(err.Error(), a.token) {
-		e.Err = errors.New(a.redact(err.Error()))
+	e.Err = err
+	if text := err.Error(); a.redact(text) != text {
+		e.Err = errors.New(a.redact(text))
 	}
 	return e
 }
@@ -174,8 +176,16 @@ func (a *attempt) snippet() string {
 	return shorten(strings.ToValidUTF8(a.redact(a.body.String()), "\uFFFD"), shownBody)
 }
 
-// redact removes the token from a text that the server wrote.
-func (a *attempt) redact(s string) string { return strings.ReplaceAll(s, a.token, redacted) }
+// redact removes the token from a text that the server wrote. A token of a few bytes is not a secret, and may be
+// part of any text.
+func (a *attempt) redact(s string) string {
+	if len(a.token) < minSecret {
+		return s
+	}
+	return strings.ReplaceAll(s, a.token, redacted)
+}
+
+const minSecret = 8 // bytes
 
 // transportError returns the error of an attempt without a complete response. It leaves out the URL, whose query may be long.
 func (a *attempt) transportError(err error) error {
@@ -183,7 +193,7 @@ func (a *attempt) transportError(err error) error {
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	if text := err.Error(); strings.Contains(text, a.token) {
+	if text := err.Error(); a.redact(text) != text {
 		err = &redactedError{a.redact(text), err}
 	}
 	return fmt.Errorf("reloads: %s %s: %w", a.op.method(), a.path, err)

@@ -1,13 +1,13 @@
 package reloads
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -27,6 +27,8 @@ const (
 	notFound
 	// noToken: the token source failed.
 	noToken
+	// noHost: the host name does not exist. Nothing was sent, and a retry soon afterwards would fail in the same way.
+	noHost
 )
 
 // classify returns the failure that err is. err is not nil.
@@ -34,6 +36,7 @@ func classify(err error) failure {
 	var response *Error
 	var token *tokenError
 	var unsent *unsentError
+	var dns *net.DNSError
 	switch {
 	case errors.As(err, &token):
 		return noToken
@@ -41,6 +44,10 @@ func classify(err error) failure {
 		return classifyResponse(response)
 	case errors.Is(err, ErrBadRequest), isCertificateError(err):
 		return permanent
+	case errors.Is(err, errOtherReload):
+		return invalidResponse
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return noHost
 	case errors.Is(err, ErrRateLimited), errors.As(err, &unsent):
 		return notProcessed
 	}
@@ -55,13 +62,14 @@ func classifyResponse(e *Error) failure {
 		return notProcessed
 	case e.Is(ErrNotFound):
 		return notFound
-	}
-	switch e.StatusCode {
-	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case e.Is(ErrServer) && e.StatusCode != http.StatusNotImplemented:
 		return outcomeUnknown
 	}
 	return permanent
 }
+
+// errOtherReload is a response with the record of another reload, for example from a confused proxy.
+var errOtherReload = errors.New("the response is the record of another reload")
 
 // mayHaveTakenEffect reports whether a request that failed with err may have taken effect.
 func mayHaveTakenEffect(err error) bool {
@@ -82,19 +90,12 @@ func isCertificateError(err error) bool {
 		errors.As(err, &hostname) || errors.As(err, &certificate) || errors.Is(err, http.ErrSchemeMismatch)
 }
 
-// shouldRetry decides whether a failed attempt is retried after the wait. retries is how many there were before.
-func (p RetryPolicy) shouldRetry(ctx context.Context, a *attempt, retries int, wait time.Duration) bool {
-	switch failure := classify(a.err); {
-	case failure != notProcessed && (failure != outcomeUnknown || a.op == opTrigger):
-		return false
-	case retries >= p.MaxRetries, a.response != nil && a.response.RetryAfter > p.MaxRetryAfter:
-		return false
-	}
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
-		a.err = fmt.Errorf("%w; the next attempt would be in %v: %w", a.err, wait, context.DeadlineExceeded)
-		return false
-	}
-	return true
+// shouldRetry decides whether a failed attempt is retried. retries is how many there were before.
+func (p RetryPolicy) shouldRetry(a *attempt, retries int) bool {
+	failure := classify(a.err)
+	retryable := failure == notProcessed || failure == outcomeUnknown && a.op != opTrigger
+	tooLong := a.response != nil && a.response.RetryAfter > p.MaxRetryAfter
+	return retryable && !tooLong && retries < p.MaxRetries
 }
 
 // wait returns the wait that the service asks for, or the backoff.
@@ -114,28 +115,81 @@ func (p RetryPolicy) backoff(n int) time.Duration {
 	return d - rand.N(d/2+1)
 }
 
-// notFoundGrace is how long a 404 does not end a wait. A new reload may not be visible at once.
-const notFoundGrace = 10 * time.Second
+const (
+	notFoundGrace = 10 * time.Second // a new reload may not be visible at once
+	minFailures   = 5                // polls, before a wait gives up
+	minInvalid    = 3                // invalid responses in a row …
+	invalidSpan   = time.Minute      // … over this time
+)
 
-// endsWait reports whether a failed poll ends a wait. seen means that an earlier poll succeeded.
-func endsWait(err error, seen bool, waited time.Duration) bool {
-	switch classify(err) {
-	case noToken:
-		return !seen // a source that has worked may work again
+// pollHealth decides when failed polls of a reload end the wait for it.
+type pollHealth struct {
+	worked bool      // the service has responded to this client before
+	named  time.Time // when a response first named the reload to this client; zero if none did
+
+	invalid      int // invalid responses in a row
+	invalidSince time.Time
+}
+
+// endsWait reports whether a failed poll ends the wait.
+func (h *pollHealth) endsWait(err error, now time.Time) bool {
+	failure := classify(err)
+	if failure != invalidResponse {
+		h.invalid = 0
+	}
+	switch failure {
+	case noToken, noHost:
+		return !h.worked // what has worked may work again
 	case notFound:
-		return seen || waited >= notFoundGrace
+		return h.named.IsZero() || now.Sub(h.named) >= notFoundGrace
+	case invalidResponse:
+		if h.invalid++; h.invalid == 1 {
+			h.invalidSince = now
+		}
+		return h.invalid >= minInvalid && now.Sub(h.invalidSince) >= invalidSpan
 	case permanent:
-		return !errors.Is(err, ErrServer)
+		return true
 	}
 	return false
+}
+
+// succeeded records a poll that succeeded.
+func (h *pollHealth) succeeded(now time.Time) {
+	if h.named.IsZero() {
+		h.named = now
+	}
+	h.worked, h.invalid = true, 0
+}
+
+// outage counts polls that failed since the most recent one that succeeded. It is safe for concurrent use.
+type outage struct {
+	mu       sync.Mutex
+	failures int
+	since    time.Time
+}
+
+// failed records a failed poll, and reports whether the polls have failed for so long that the wait gives up. Waiting
+// for the rate limit is not a failure.
+func (o *outage) failed(err error, giveUpAfter time.Duration) bool {
+	if errors.Is(err, ErrRateLimited) {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	if o.failures++; o.failures == 1 {
+		o.since = now
+	}
+	return giveUpAfter > 0 && o.failures >= minFailures && now.Sub(o.since) >= giveUpAfter
+}
+
+func (o *outage) succeeded() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.failures = 0
 }
 
 // endsLists reports whether a failed list means that this token cannot list the reloads.
 func endsLists(err error) bool {
 	return errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrForbidden) || errors.Is(err, ErrBadRequest)
 }
-
-// endsReconciliation reports whether a failed list means that the outcome of a trigger stays unknown.
-func endsReconciliation(err error) bool { return errors.Is(err, errAmbiguous) || endsLists(err) }
-
-var errAmbiguous = errors.New("a reload of the app may be the triggered one, or an earlier one")

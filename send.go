@@ -15,12 +15,22 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
+// apiRequest is what send needs to know about a call.
+type apiRequest struct {
+	op          operation
+	path, query string
+	body        any
+	// inFlight replaces ctx for an attempt that was sent, so that it may outlive ctx. Nil means ctx.
+	inFlight context.Context
+}
+
 // call is one call of an operation, with all its attempts. It is used by one goroutine.
 type call struct {
+	apiRequest
 	client *Client
+	ctx    context.Context
 	loop   retryablehttp.Client
-	op     operation
-	path   string
+	req    *retryablehttp.Request
 
 	attempt   *attempt      // the most recent one
 	retries   int           // after failures
@@ -30,75 +40,69 @@ type call struct {
 	nextToken string        // the renewed token
 
 	mayHaveTakenEffect bool // an attempt failed whose outcome is unknown
+	expired            bool // no attempt follows because ctx has ended, or would have ended before
 }
+
+// expiredError is the error of a call that had no effect because ctx ended, or would have ended, before its turn.
+type expiredError struct{ error }
+
+func (e *expiredError) Unwrap() error { return e.error }
 
 // send sends a request until its outcome is final. The error is that of the last attempt, together with what prevented
 // the next one. The caller must release the call.
-func (c *Client) send(ctx context.Context, op operation, path, query string, body any) (*call, error) {
-	target := c.endpoint + path
-	if query != "" {
-		target += "?" + query
-	}
+func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
 	buffer, ok := c.buffers.Get().(*bytes.Buffer)
 	if !ok {
 		buffer = new(bytes.Buffer)
 	}
-	k := &call{client: c, op: op, attempt: &attempt{op: op, body: buffer}}
-	req, err := retryablehttp.NewRequestWithContext(ctx, op.method(), target, body)
+	k := &call{apiRequest: r, client: c, ctx: ctx, attempt: &attempt{op: r.op, body: buffer}}
+	if ctx == nil {
+		return k, errNilContext
+	}
+	target := c.endpoint + r.path
+	if r.query != "" {
+		target += "?" + r.query
+	}
+	req, err := retryablehttp.NewRequestWithContext(ctx, r.op.method(), target, r.body)
 	if err != nil {
-		return k, fmt.Errorf("reloads: %w", err) // for example a nil ctx
+		return k, fmt.Errorf("reloads: %w", err)
 	}
-	k.path = req.URL.EscapedPath()
-	maps.Copy(req.Header, c.header)
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+	k.req, k.path = req, req.URL.EscapedPath()
+	err = k.begin(req.Request)
+	if err == nil {
+		k.loop = retryablehttp.Client{
+			HTTPClient:   c.http,
+			RetryMax:     math.MaxInt, // shouldRetry counts
+			CheckRetry:   k.finish,
+			Backoff:      func(_, _ time.Duration, _ int, _ *http.Response) time.Duration { return k.wait },
+			PrepareRetry: k.begin,
+			ErrorHandler: retryablehttp.PassthroughErrorHandler,
+		}
+		_, stopped := k.loop.Do(req)
+		err = k.attempt.err
+		if k.retrying && stopped != nil { // ctx ended before the next attempt, or there was no token
+			err = fmt.Errorf("%w; the previous attempt: %w", stopped, err)
+			k.expired = k.expired || ctx.Err() != nil
+		}
 	}
-	if op == opLog {
-		req.Header.Set("Accept", "text/plain, application/json;q=0.5") // errors are JSON
-	}
-	if err := k.begin(req.Request); err != nil {
-		return k, err
-	}
-	k.loop = retryablehttp.Client{
-		HTTPClient:   c.http,
-		RetryMax:     math.MaxInt, // shouldRetry counts
-		CheckRetry:   k.finish,
-		Backoff:      func(_, _ time.Duration, _ int, _ *http.Response) time.Duration { return k.wait },
-		PrepareRetry: k.begin,
-		ErrorHandler: retryablehttp.PassthroughErrorHandler,
-	}
-	_, stopped := k.loop.Do(req)
-	err = k.attempt.err
-	if k.retrying && stopped != nil { // ctx ended before the next attempt, or there was no token
-		err = fmt.Errorf("%w; the previous attempt: %w", stopped, err)
+	if err != nil && k.expired && !k.mayHaveTakenEffect {
+		err = &expiredError{err}
 	}
 	return k, err
 }
 
-// begin prepares the request for an attempt: it waits for the rate limit and sets the token.
+// begin prepares the request for an attempt. Each attempt has headers of its own, because the previous one may still
+// read them, and http.Client adds cookies to them.
 func (c *call) begin(req *http.Request) error {
-	ctx := req.Context()
-	start := time.Now()
-	if err := c.client.limiter(c.op).Wait(ctx); err != nil {
-		return fmt.Errorf("reloads: %s %s: waiting for the rate limit: %w", req.Method, c.path, err)
+	token, waited, err := c.admit()
+	if err != nil {
+		return err
 	}
-	waited := time.Since(start)
-	token := c.nextToken
-	c.nextToken = ""
-	if token == "" {
-		var err error
-		if token, err = c.client.tokens.get(ctx, ""); err != nil {
-			return err
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("reloads: %s %s: %w", req.Method, c.path, err)
+	req.Header = c.header(token)
+	if c.inFlight != nil {
+		*req = *req.WithContext(c.inFlight)
 	}
 	previous := c.attempt
-	if previous.number > 0 {
-		req.Header = maps.Clone(req.Header) // the previous attempt may still read its own
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
 	previous.body.Reset()
 	c.attempt = &attempt{
 		op: c.op, path: c.path, number: previous.number + 1, token: token,
@@ -107,10 +111,72 @@ func (c *call) begin(req *http.Request) error {
 	return nil
 }
 
+// freshToken is how long a token may wait for the rate limit before the source is asked again.
+const freshToken = 30 * time.Second
+
+// admit returns a token when the request may start. It gets the token before it waits for the rate limit: a slow token
+// source must not hold back requests whose turn has come, because they would then start together.
+func (c *call) admit() (token string, waited time.Duration, err error) {
+	for {
+		fetched := time.Now()
+		if token = c.nextToken; token == "" {
+			if token, err = c.client.tokens.get(c.ctx, ""); err != nil {
+				c.expired = c.ctx.Err() != nil
+				return "", 0, err
+			}
+		}
+		c.nextToken = ""
+		turn := time.Now()
+		if waited > 0 && turn.Sub(fetched) < time.Second {
+			return token, waited, c.checkContext() // the source had a token at hand
+		}
+		if err := c.client.limiter(c.op).Wait(c.ctx); err != nil {
+			c.expired = isExpired(c.ctx, err)
+			return "", 0, fmt.Errorf("reloads: %s %s: waiting for the rate limit: %w", c.op.method(), c.path, err)
+		}
+		now := time.Now()
+		if waited += now.Sub(turn); now.Sub(fetched) < freshToken {
+			return token, waited, c.checkContext()
+		}
+	}
+}
+
+func (c *call) checkContext() error {
+	if err := c.ctx.Err(); err != nil {
+		c.expired = true
+		return fmt.Errorf("reloads: %s %s: %w", c.op.method(), c.path, err)
+	}
+	return nil
+}
+
+// isExpired reports whether a limiter failed because ctx has ended, or would have ended before the request's turn.
+func isExpired(ctx context.Context, err error) bool {
+	_, hasDeadline := ctx.Deadline()
+	return ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) ||
+		hasDeadline && strings.HasPrefix(err.Error(), "rate: Wait(n=1) would exceed") // of golang.org/x/time/rate
+}
+
+func (c *call) header(token string) http.Header {
+	h := make(http.Header, 5)
+	maps.Copy(h, c.client.header)
+	if c.body != nil {
+		h["Content-Type"] = []string{"application/json"}
+	}
+	if c.op == opLog {
+		h["Accept"] = []string{"text/plain, application/json;q=0.5"} // errors are JSON
+	}
+	h["Authorization"] = []string{"Bearer " + token}
+	return h
+}
+
 // finish stores the outcome of an attempt, including its body, and reports whether another one follows.
 func (c *call) finish(ctx context.Context, resp *http.Response, err error) (bool, error) {
 	a := c.attempt
 	a.receive(resp, err)
+	if c.inFlight != nil {
+		ctx = c.ctx
+		c.req.Request = c.req.WithContext(ctx).Request
+	}
 	c.log(ctx, slog.LevelDebug, "reloads: attempt", slog.Duration("waited", a.waited), slog.Duration("duration", a.ended.Sub(a.began)))
 	c.retrying = a.err != nil && c.prepareRetry(ctx)
 	return c.retrying, nil
@@ -121,6 +187,7 @@ func (c *call) prepareRetry(ctx context.Context) bool {
 	a, policy := c.attempt, c.client.retry
 	c.mayHaveTakenEffect = c.mayHaveTakenEffect || mayHaveTakenEffect(a.err)
 	if ctx.Err() != nil {
+		c.expired = true
 		return false
 	}
 	if a.status == http.StatusUnauthorized {
@@ -130,7 +197,12 @@ func (c *call) prepareRetry(ctx context.Context) bool {
 	if a.response != nil && a.response.Is(ErrRateLimited) {
 		c.pauseTier(ctx, min(c.wait, policy.MaxRetryAfter))
 	}
-	if !policy.shouldRetry(ctx, a, c.retries, c.wait) {
+	if !policy.shouldRetry(a, c.retries) {
+		return false
+	}
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < c.wait {
+		a.err = fmt.Errorf("%w; the next attempt would be in %v: %w", a.err, c.wait, context.DeadlineExceeded)
+		c.expired = true
 		return false
 	}
 	c.retries++

@@ -62,7 +62,7 @@ func newTokens(source TokenSource) (tokens, error) {
 	}
 	if key, ok := source.(APIKey); ok {
 		if err := checkToken(string(key)); err != nil {
-			return tokens{}, fmt.Errorf("%w (%w)", err, ErrBadRequest)
+			return tokens{}, invalid("API key", redacted, err.Error())
 		}
 	}
 	t := tokens{
@@ -96,11 +96,11 @@ func (t tokens) get(ctx context.Context, refused string) (token string, err erro
 // checkToken refuses what cannot be a bearer token (RFC 6750: visible ASCII), without quoting it.
 func checkToken(token string) error {
 	if token == "" {
-		return errors.New("reloads: the token is empty")
+		return errors.New("the token is empty")
 	}
 	for i := range len(token) {
 		if c := token[i]; c <= ' ' || c > '~' {
-			return fmt.Errorf("reloads: the token contains the character %#02x at offset %d; only visible ASCII is allowed", c, i)
+			return fmt.Errorf("the token contains the character %#02x at offset %d; only visible ASCII is allowed", c, i)
 		}
 	}
 	return nil

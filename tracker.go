@@ -3,29 +3,30 @@ package reloads
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 )
 
-// tracker polls the reloads of a batch until they have finished. It polls in two ways. A sweep lists all active reloads
-// of the tenant, 100 per request, and gets those that are no longer in that list. If the token may not list the tenant,
-// or a sweep would cost more requests, the reloads that are due are polled one by one. The requests leave a fifth of
-// Tier 1 to others: single polls in any minute, sweeps, which come in bursts, on average.
+// tracker polls the reloads of a batch until they have finished. Two loops share one budget, 80 % of Tier 1, so that
+// other callers are not held up:
+//
+//   - The feed lists what has changed in the tenant, latest first, 100 reloads per request.
+//   - The net polls single reloads, least recently polled first. It finds what the feed does not: a reload that the
+//     list does not contain, and everything if the token may not list the tenant or the list fails.
 type tracker struct {
-	client  *Client
-	options runOptions
-	report  func(Result) // called by several goroutines
+	client *Client
+	budget *WindowLimiter
+	events eventQueue
+	outage outage
+	done   func(app string) // called when the request of an app has its result
 
 	mu      sync.Mutex
 	tracked map[string]*trackedReload // by the ID of the reload
 	closed  bool                      // no more are added
-	changed chan struct{}             // of size 1: tracked or closed
-
-	// Only track uses these.
-	sweeps   bool      // the token may list the tenant
-	pages    int       // of the most recent sweep
-	nextPoll time.Time // no poll before
+	abandon func(*trackedReload)      // ends a reload because ctx has ended; nil until then
+	changed chan struct{}             // closed and replaced when something has changed
+	fed     bool                      // the most recent pass of the feed succeeded
+	oldest  time.Time                 // creation of the oldest reload added since the most recent pass
 }
 
 type trackedReload struct {
@@ -33,28 +34,84 @@ type trackedReload struct {
 	reload  *Reload // the most recent state
 	own     bool    // the batch triggered it
 	results int     // how many results it has
-	seen    bool    // a poll has found it
+	polling bool    // a poll is in flight
+	due     time.Time
+	polled  time.Time
 	added   time.Time
-	due     time.Time // for the next poll
+	health  pollHealth
+
+	reported *Reload // the state that OnChange saw; used by the loop only
+}
+
+// event is a change of a tracked reload, a result, or both.
+type event struct {
+	tracked *trackedReload
+	result  *Result
+}
+
+// eventQueue passes events to the loop over the results. It is not limited, so that a slow loop delays nothing.
+type eventQueue struct {
+	mu     sync.Mutex
+	events []event
+	ready  chan struct{} // of size 1: there are events
+}
+
+func (q *eventQueue) push(e event) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.events = append(q.events, e)
+	select {
+	case q.ready <- struct{}{}:
+	default:
+	}
+}
+
+// take returns all events.
+func (q *eventQueue) take() []event {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	events := q.events
+	q.events = nil
+	return events
 }
 
 const (
-	pollCost        = time.Minute * 100 / (79 * Tier1PerMinute) // the share of a request in not quite 80 % of Tier 1
+	budgetPerMinute = Tier1PerMinute * 8 / 10
 	concurrentPolls = 8
+	minFed          = 4           // fewer reloads are polled singly only
+	netSpacing      = time.Second // between single polls while the feed works
 )
 
-// add tracks a reload. A batch may contain the same one several times.
+func newTracker(c *Client) tracker {
+	return tracker{
+		client: c, budget: NewLimiter(budgetPerMinute, time.Minute), events: eventQueue{ready: make(chan struct{}, 1)},
+		tracked: map[string]*trackedReload{}, changed: make(chan struct{}), done: func(string) {},
+	}
+}
+
+// add tracks a reload, which may have finished. A batch may contain the same one several times.
 func (t *tracker) add(req Request, r *Reload, own bool) {
-	t.options.onChange(req, r)
+	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if known := t.tracked[r.ID]; known != nil {
 		known.results++
 		return
 	}
-	tr := &trackedReload{request: req, reload: r, own: own, results: 1, added: time.Now()}
-	t.schedule(tr)
+	tr := &trackedReload{request: req, reload: r, own: own, results: 1, added: now, polled: now}
+	tr.health = pollHealth{named: t.client.named.first(r.ID), worked: own}
+	tr.due = now.Add(t.client.polling.interval(0))
 	t.tracked[r.ID] = tr
+	if t.oldest.IsZero() || r.CreationTime.Before(t.oldest) {
+		t.oldest = r.CreationTime
+	}
+	t.events.push(event{tracked: tr})
+	switch {
+	case r.Ended():
+		t.finish(tr, r.Err())
+	case t.abandon != nil:
+		t.abandon(tr)
+	}
 	t.wake()
 }
 
@@ -66,198 +123,168 @@ func (t *tracker) close() {
 	t.wake()
 }
 
+// wake makes the loops check what to do. The caller holds t.mu.
 func (t *tracker) wake() {
-	select {
-	case t.changed <- struct{}{}:
-	default:
-	}
+	close(t.changed)
+	t.changed = make(chan struct{})
 }
 
-// track polls until every reload has finished or ctx has ended.
-func (t *tracker) track(ctx context.Context) {
-	for {
-		due, wait, done := t.next()
-		switch {
-		case done:
+// poll runs the net until every reload has finished or ctx has ended.
+func (t *tracker) poll(ctx context.Context) {
+	var polls sync.WaitGroup
+	defer polls.Wait()
+	slots := make(chan struct{}, concurrentPolls)
+	for ctx.Err() == nil {
+		tr, wait, changed := t.next(time.Now())
+		if changed == nil {
 			return
-		case ctx.Err() != nil:
-			if t.abandon(ctx) {
-				continue // these may have been all
-			}
-			wait = time.Hour // for those that are still being added
-		case wait <= 0:
-			t.poll(ctx, due)
+		}
+		if tr == nil {
+			pause(ctx, wait, changed)
 			continue
 		}
-		timer := time.NewTimer(wait)
-		ended := ctx.Done()
-		if ctx.Err() != nil {
-			ended = nil
-		}
 		select {
-		case <-timer.C:
-		case <-t.changed:
-		case <-ended:
+		case slots <- struct{}{}:
+		case <-ctx.Done():
 		}
-		timer.Stop()
-	}
-}
-
-// next returns the reloads to poll now, most urgent first, or the wait until there are some. done means that there
-// is nothing left to track.
-func (t *tracker) next() (due []*trackedReload, wait time.Duration, done bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.tracked) == 0 {
-		return nil, time.Hour, t.closed
-	}
-	now := time.Now()
-	wait = time.Hour
-	for _, tr := range t.tracked {
-		wait = min(wait, tr.due.Sub(now))
-		if !tr.due.After(now) {
-			due = append(due, tr)
+		if t.budget.Wait(ctx) != nil { // also if its turn would come after the deadline
+			<-ctx.Done()
+			return
 		}
-	}
-	slices.SortFunc(due, func(a, b *trackedReload) int { return a.due.Compare(b.due) })
-	return due[:min(len(due), concurrentPolls)], max(wait, t.nextPoll.Sub(now)), false
-}
-
-// poll polls in the way that costs fewer requests, and schedules the next poll by what it cost.
-func (t *tracker) poll(ctx context.Context, due []*trackedReload) {
-	began := time.Now()
-	t.mu.Lock()
-	n := len(t.tracked)
-	t.mu.Unlock()
-	cost := 0
-	if t.sweeps && n > t.pages {
-		due, cost = t.sweep(ctx)
-	}
-	t.get(ctx, due)
-	t.nextPoll = began.Add(time.Duration(cost+len(due)) * pollCost)
-	if earliest := began.Add(t.client.polling.MinInterval); cost > 0 && t.nextPoll.Before(earliest) {
-		t.nextPoll = earliest // do not repeat at once a sweep that failed at once
-	}
-}
-
-// sweep lists the active reloads of the tenant. It returns the tracked reloads that are not among them, and the number
-// of requests.
-func (t *tracker) sweep(ctx context.Context) (gone []*trackedReload, cost int) {
-	began := time.Now()
-	active := map[string]bool{}
-	for page, err := range t.client.Pages(ctx, ListOptions{Filter: activeOnly, PageSize: maxPageSize}) {
-		cost++
-		if err != nil {
-			t.sweeps = !endsLists(err)
-			t.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: listing the tenant failed, continuing",
-				slog.Bool("by_single_polls", !t.sweeps), slog.String("error", withoutBody(err)))
-			return nil, cost
-		}
-		for i := range page.Reloads {
-			t.update(&page.Reloads[i])
-			active[page.Reloads[i].ID] = true
-		}
-	}
-	t.pages = max(1, cost)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for id, tr := range t.tracked {
-		if !active[id] && tr.added.Before(began) {
-			gone = append(gone, tr)
-		}
-	}
-	return gone, cost
-}
-
-// update stores the state of an active reload, if it is tracked.
-func (t *tracker) update(r *Reload) {
-	t.mu.Lock()
-	tr := t.tracked[r.ID]
-	changed := tr != nil && tr.reload.Status != r.Status
-	if tr != nil {
-		state := *r // a copy, because r would keep its page in memory
-		tr.reload, tr.seen = &state, true
-		t.schedule(tr)
-	}
-	t.mu.Unlock()
-	if changed {
-		t.options.onChange(tr.request, tr.reload)
-	}
-}
-
-// schedule sets when the reload is due for its next poll. Its age counts from when it was added.
-func (t *tracker) schedule(tr *trackedReload) {
-	now := time.Now()
-	tr.due = now.Add(t.client.polling.interval(now.Sub(tr.added)))
-}
-
-// get polls single reloads.
-func (t *tracker) get(ctx context.Context, tracked []*trackedReload) {
-	each(tracked, func(tr *trackedReload) {
-		r, _, err := t.client.poll(ctx, tr.reload.ID)
-		switch {
-		case err != nil && ctx.Err() != nil: // abandon ends it
-		case err == nil && r.Ended():
-			t.end(tr, r, r.Err())
-		case err == nil:
-			t.update(r)
-		case endsWait(err, tr.seen, time.Since(tr.added)):
-			t.end(tr, tr.reload, err)
-		default:
-			t.client.logFailedPoll(ctx, tr.reload.ID, err)
-			t.mu.Lock()
-			t.schedule(tr)
-			t.mu.Unlock()
-		}
-	})
-}
-
-// abandon ends all tracked reloads because ctx has ended, and reports whether there were any.
-func (t *tracker) abandon(ctx context.Context) bool {
-	t.mu.Lock()
-	var tracked []*trackedReload
-	for _, tr := range t.tracked {
-		tracked = append(tracked, tr)
-	}
-	t.mu.Unlock()
-	each(tracked, func(tr *trackedReload) {
-		r, err := tr.reload, waitError(ctx, tr.reload.ID, tr.reload, nil)
-		if t.options.cancel && tr.own && context.Cause(ctx) != errStopped {
-			r, err = t.client.abort(ctx, r, err)
-		}
-		t.end(tr, r, err)
-	})
-	return len(tracked) > 0
-}
-
-// end reports the result of a tracked reload.
-func (t *tracker) end(tr *trackedReload, r *Reload, err error) {
-	t.mu.Lock()
-	delete(t.tracked, tr.reload.ID)
-	results := tr.results
-	t.mu.Unlock()
-	if r.Status != tr.reload.Status {
-		t.options.onChange(tr.request, r)
-	}
-	for range results {
-		t.report(Result{Request: tr.request, Reload: r, Err: err})
-	}
-}
-
-// each calls f for all tracked reloads, a few at a time.
-func each(tracked []*trackedReload, f func(*trackedReload)) {
-	var wg sync.WaitGroup
-	next := make(chan *trackedReload)
-	for range min(concurrentPolls, len(tracked)) {
-		wg.Go(func() {
-			for tr := range next {
-				f(tr)
-			}
+		polls.Go(func() {
+			t.pollOne(ctx, tr)
+			<-slots
 		})
 	}
-	for _, tr := range tracked {
-		next <- tr
+}
+
+// next returns the reload to poll now, or nil and the wait until there is one. changed is nil if there is nothing left
+// to track.
+func (t *tracker) next(now time.Time) (next *trackedReload, wait time.Duration, changed <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.tracked) == 0 && t.closed {
+		return nil, 0, nil
 	}
-	close(next)
-	wg.Wait()
+	var spacing time.Duration // between two polls of the same reload
+	if t.fed {
+		spacing = time.Duration(len(t.tracked)) * netSpacing
+	}
+	wait = time.Hour
+	for _, tr := range t.tracked {
+		if tr.polling {
+			continue
+		}
+		if w := max(tr.due.Sub(now), tr.polled.Add(spacing).Sub(now)); w < wait {
+			next, wait = tr, w
+		}
+	}
+	if wait > 0 {
+		return nil, wait, t.changed
+	}
+	next.polling = true
+	return next, 0, t.changed
+}
+
+// pause waits for d, until something has changed, or until ctx has ended.
+func pause(ctx context.Context, d time.Duration, changed <-chan struct{}) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-changed:
+	case <-ctx.Done():
+	}
+}
+
+// pollOne polls one reload.
+func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
+	last := t.state(tr)
+	r, _, err := t.client.poll(ctx, last.ID)
+	switch {
+	case err == nil:
+		t.outage.succeeded()
+		tr.health.succeeded(time.Now())
+		t.update(r)
+	case ctx.Err() == nil:
+		if err = t.client.pollError(ctx, last.ID, last, err, &tr.health, &t.outage); err != nil {
+			t.end(tr, last, err)
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	tr.polling, tr.polled = false, time.Now()
+	tr.due = tr.polled.Add(t.client.polling.interval(tr.polled.Sub(tr.added)))
+	t.wake()
+}
+
+// update stores the state of a reload, if it is tracked.
+func (t *tracker) update(r *Reload) (tracked bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	tr := t.tracked[r.ID]
+	if tr == nil {
+		return false
+	}
+	changed := tr.reload.Status != r.Status
+	state := *r // a copy, because r would keep its page in memory
+	tr.reload = &state
+	switch {
+	case r.Ended():
+		t.finish(tr, r.Err())
+	case changed:
+		t.events.push(event{tracked: tr})
+	}
+	return true
+}
+
+// end finishes a reload in the given state.
+func (t *tracker) end(tr *trackedReload, r *Reload, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.tracked[tr.reload.ID] == tr {
+		tr.reload = r
+		t.finish(tr, err)
+	}
+}
+
+// finish reports the results of a reload and stops tracking it. The caller holds t.mu.
+func (t *tracker) finish(tr *trackedReload, err error) {
+	if t.tracked[tr.reload.ID] != tr {
+		return
+	}
+	delete(t.tracked, tr.reload.ID)
+	for range tr.results {
+		t.events.push(event{tracked: tr, result: &Result{Request: tr.request, Reload: tr.reload, Err: err}})
+	}
+	t.done(tr.request.AppID)
+	t.wake()
+}
+
+// report adds the result of a request without a tracked reload.
+func (t *tracker) report(r Result) {
+	t.events.push(event{result: &r})
+	t.done(r.Request.AppID)
+}
+
+// state returns the most recent state of a reload.
+func (t *tracker) state(tr *trackedReload) *Reload {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return tr.reload
+}
+
+// abandonAll calls f, in a goroutine, for each reload that is tracked now or added later.
+func (t *tracker) abandonAll(f func(*trackedReload)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.abandon = f
+	for _, tr := range t.tracked {
+		f(tr)
+	}
+}
+
+func (t *tracker) logFailedList(ctx context.Context, err error) {
+	t.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: listing the tenant failed, continuing with single polls",
+		slog.String("error", withoutBody(err)))
 }

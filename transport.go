@@ -21,7 +21,7 @@ import (
 type transport struct {
 	base    http.RoundTripper // nil: the default transport at the time of the request, as in http.Client
 	timeout time.Duration     // of an attempt, including its body unless that is a log; 0 means none
-	suspect atomic.Bool       // the most recent canceled attempt may have had a dead connection
+	suspect atomic.Bool       // an attempt that took too long may have had a dead connection
 }
 
 // withTransport returns a copy of hc that sends with the wrapped transport.
@@ -61,11 +61,15 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return resp, err
 	}
-	// Without Location, http.Client returns a redirect instead of following it with the token.
-	resp.Header.Del("Location")
-	body.ReadCloser = resp.Body
-	resp.Body = body
-	return resp, nil
+	own := *resp // because the base may share its response with other requests
+	if len(own.Header["Location"]) > 0 {
+		// Without Location, http.Client returns a redirect instead of following it with the token.
+		own.Header = own.Header.Clone()
+		own.Header.Del("Location")
+	}
+	body.ReadCloser = own.Body
+	own.Body = body
+	return &own, nil
 }
 
 // attemptBody is the body of a response. It ends the attempt when it is closed.
@@ -75,6 +79,7 @@ type attemptBody struct {
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 	timer     *time.Timer // nil: no limit
+	closed    atomic.Bool
 }
 
 func (b *attemptBody) end() {
@@ -97,6 +102,9 @@ func withoutTimeout(body io.ReadCloser) io.ReadCloser {
 }
 
 func (b *attemptBody) Read(p []byte) (int, error) {
+	if b.closed.Load() { // go-retryablehttp reads a body that was closed
+		return 0, io.EOF
+	}
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && err != io.EOF {
 		err = b.transport.attemptError(b.ctx, err)
@@ -106,6 +114,7 @@ func (b *attemptBody) Read(p []byte) (int, error) {
 
 func (b *attemptBody) Close() error {
 	defer b.end()
+	b.closed.Store(true)
 	return b.ReadCloser.Close()
 }
 
@@ -114,9 +123,13 @@ func (t *transport) attemptError(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() == nil {
 		return err
 	}
-	t.suspect.Store(true)
+	cause := context.Cause(ctx)
 	var timeout attemptTimeout
-	if errors.As(context.Cause(ctx), &timeout) {
+	timedOut := errors.As(cause, &timeout)
+	if timedOut || errors.Is(cause, context.DeadlineExceeded) { // a canceled attempt says nothing about its connection
+		t.suspect.Store(true)
+	}
+	if timedOut {
 		return timeout
 	}
 	return err

@@ -5,66 +5,61 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"time"
 )
 
 // A POST whose response was lost may have taken effect, and retrying it may trigger a second reload. Therefore the
-// client first lists the app's newest reloads, and adopts one that was created no earlier than the POST. To compare
-// the service's times with its own clock, it uses the Date header of the responses.
+// client first lists the app's newest reloads, and adopts one that was created no earlier than the POST.
 
-// listWaits are the waits before each list. A POST that takes effect late is found for half a minute, before it
-// is retried.
+// listWaits are the waits before each list. A reload that is listed late is found for half a minute.
 var listWaits = [...]time.Duration{0, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
 
 const (
-	exactOffset   = 50 * time.Millisecond // the clock offset is determined to this width, if …
+	exactOffset   = 50 * time.Millisecond // the offset of the Date header is determined to this width, if …
 	maxProbes     = 8                     // … this many lists are sufficient
 	usableOffset  = time.Second           // with a wider range, the times cannot be compared
 	unknownOffset = 5 * time.Minute       // the largest offset, if the service does not send its time
+	undecidedSpan = 2 * time.Second       // how far the clock of the creation times may be behind the expected one
 )
 
 // reconciliation determines the outcome of a trigger.
 type reconciliation struct {
-	client *Client
-	req    Request
-	since  time.Time // when the first POST with an unknown outcome was sent; zero if there was none
-	offset clockOffset
+	client   *Client
+	req      Request
+	since    time.Time // when the first POST with an unknown outcome was sent; zero if there was none
+	accepted bool      // a POST was accepted, but its response is invalid
+	dates    clockOffset
+	probes   int // lists that were to narrow dates
 }
 
-// triggerOnce sends a trigger until it has taken effect. It never retries one that may have taken effect.
-func (c *Client) triggerOnce(ctx context.Context, req Request, body []byte) (*Reload, error) {
-	s := reconciliation{client: c, req: req, offset: clockOffset{-unknownOffset, unknownOffset}}
+// triggerOnce sends a trigger until it has taken effect. It never retries one that may have taken effect. It sends
+// nothing but lists after ctx has ended; those use grace.
+func (c *Client) triggerOnce(ctx, grace context.Context, req Request, body []byte) (*Reload, error) {
+	s := reconciliation{client: c, req: req, dates: clockOffset{-unknownOffset, unknownOffset}}
 	for posts := 0; ; posts++ {
-		r, unknownSince, err := c.post(ctx, body)
+		r, unknownSince, err := c.post(ctx, grace, body)
 		if err == nil {
 			return r, nil
 		}
 		if s.since.IsZero() {
 			s.since = unknownSince
 		}
-		waits := listWaits[:]
-		var response *Error
-		if errors.As(err, &response) && (response.StatusCode == http.StatusInternalServerError || response.StatusCode == http.StatusServiceUnavailable) {
-			waits = listWaits[:3] // the service itself has finished, so nothing appears late
-		}
+		s.accepted = s.accepted || classify(err) == invalidResponse
+		pending := errors.Is(err, ErrReloadPending) // the pending reload may be ours
 		switch {
 		case s.since.IsZero():
 			return nil, err
-		case errors.Is(err, ErrReloadPending): // the pending reload may be ours, and is listed in that case
-			waits = listWaits[:1]
-		case unknownSince.IsZero(): // a refusal says nothing about the previous POST
+		case unknownSince.IsZero() && !pending: // a refusal says nothing about the previous POST
 			return nil, s.unknown(err)
 		}
-		found, listErr := s.findWithin(ctx, waits, err)
+		found, listErr := s.findWithin(grace, err)
 		switch {
 		case found != nil:
+			c.named.add(found.ID)
 			return found, nil
 		case listErr != nil:
 			return nil, s.unknown(fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr))
-		case unknownSince.IsZero():
-			return nil, err // the pending reload is an earlier one
-		case posts >= c.retry.MaxRetries:
+		case pending, s.accepted, posts >= c.retry.MaxRetries, ctx.Err() != nil:
 			return nil, s.unknown(err)
 		}
 		s.log(ctx, "reloads: the trigger had no effect, retrying it")
@@ -73,11 +68,13 @@ func (c *Client) triggerOnce(ctx context.Context, req Request, body []byte) (*Re
 
 // post sends a trigger until its outcome is known, or may not be retried. unknownSince is when an attempt with an
 // unknown outcome was sent; zero if the outcome is known.
-func (c *Client) post(ctx context.Context, body []byte) (r *Reload, unknownSince time.Time, err error) {
-	k, err := c.send(ctx, opTrigger, reloadsPath, "", body)
+func (c *Client) post(ctx, grace context.Context, body []byte) (r *Reload, unknownSince time.Time, err error) {
+	k, err := c.send(ctx, apiRequest{op: opTrigger, path: reloadsPath, body: body, inFlight: grace})
 	defer k.release()
 	if err == nil {
 		if r, err = k.attempt.reload(); err == nil {
+			c.records.observe(r.CreationTime, k.attempt.began, k.attempt.ended)
+			c.named.add(r.ID)
 			return r, time.Time{}, nil
 		}
 		k.mayHaveTakenEffect = true // it was accepted
@@ -89,10 +86,10 @@ func (c *Client) post(ctx context.Context, body []byte) (r *Reload, unknownSince
 }
 
 // findWithin lists the reloads after each of the waits. It returns nil without an error if the trigger made none.
-func (s *reconciliation) findWithin(ctx context.Context, waits []time.Duration, cause error) (*Reload, error) {
+func (s *reconciliation) findWithin(ctx context.Context, cause error) (*Reload, error) {
 	s.log(ctx, "reloads: the outcome of the trigger is unknown, listing the reloads of the app", slog.String("error", withoutBody(cause)))
 	var err error
-	for _, wait := range waits {
+	for _, wait := range listWaits {
 		if err := sleep(ctx, wait); err != nil {
 			return nil, err
 		}
@@ -101,7 +98,7 @@ func (s *reconciliation) findWithin(ctx context.Context, waits []time.Duration, 
 			s.log(ctx, "reloads: the trigger took effect, its reload was found", slog.String("reload", found.ID))
 			return found, nil
 		}
-		if err != nil && endsReconciliation(err) {
+		if err != nil && endsLists(err) {
 			return nil, err
 		}
 	}
@@ -111,58 +108,88 @@ func (s *reconciliation) findWithin(ctx context.Context, waits []time.Duration, 
 // find lists the app's newest reloads and returns the one that the trigger made. It lists again while the clock
 // offset is not exact enough to distinguish it from an earlier one.
 func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
-	for n := 0; ; n++ {
-		page, date, err := s.client.list(ctx, s.query())
+	for {
+		list, err := s.list(ctx)
 		if err != nil {
 			return nil, err
 		}
-		s.offset.update(date)
-		candidate := s.oldestCandidate(page.Reloads)
-		width := s.offset.max - s.offset.min
-		switch {
-		case candidate == nil:
-			return nil, nil
-		case s.req.ResourceID != "" && candidate.ResourceID == s.req.ResourceID,
-			!candidate.CreationTime.Before(s.since.Add(s.offset.max)):
-			return candidate, nil // it cannot be somebody else's, or an earlier one
-		case width <= exactOffset, n >= maxProbes && width <= usableOffset:
-			return candidate, nil
-		case n >= maxProbes:
-			return nil, fmt.Errorf("%w: %s, created %v", errAmbiguous, candidate.ID, candidate.CreationTime)
+		s.dates.update(list.date)
+		offset, known := s.client.records.known()
+		if !known {
+			offset = s.dates
 		}
-		if err := sleep(ctx, s.offset.nextProbe(time.Now())); err != nil {
+		candidate, undecided := s.choose(list, offset)
+		width := offset.max - offset.min
+		probed := s.probes >= maxProbes || list.date.date.IsZero()
+		switch {
+		case candidate != nil && (known || width <= exactOffset || probed && width <= usableOffset),
+			candidate != nil && !candidate.CreationTime.Before(s.since.Add(offset.max)):
+			return candidate, nil
+		case candidate == nil && undecided == nil && len(list.invalid) > 0:
+			return nil, list.invalid[0] // it may be the record of the triggered reload
+		case candidate == nil && undecided == nil:
+			return nil, nil
+		case candidate == nil:
+			return nil, fmt.Errorf("%w: %s, created %v", errUndecided, undecided.ID, undecided.CreationTime)
+		case probed:
+			return nil, fmt.Errorf("%w: %s, created %v", errUndecided, candidate.ID, candidate.CreationTime)
+		}
+		s.probes++
+		if err := sleep(ctx, s.dates.nextProbe(time.Now())); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// oldestCandidate returns the oldest reload that matches the request and was not created before it was sent, as far as
-// the clocks tell.
-func (s *reconciliation) oldestCandidate(reloads []Reload) *Reload {
-	var oldest *Reload
-	// The service truncates times to milliseconds.
-	earliest := s.since.Add(s.offset.min).Truncate(time.Millisecond)
-	for i := range reloads {
-		r := &reloads[i]
-		if s.matches(r) && !r.CreationTime.Before(earliest) && (oldest == nil || r.CreationTime.Before(oldest.CreationTime)) {
-			oldest = r
+var errUndecided = errors.New("a reload of the app may be the triggered one, or an earlier one")
+
+// choose returns the oldest candidate: a reload that was created no earlier than the POST, as far as the clocks tell,
+// and does not contradict the request. Among candidates, those with the ResourceID of the request come first. undecided
+// is a reload that was created a little earlier.
+func (s *reconciliation) choose(list triggerList, offset clockOffset) (candidate, undecided *Reload) {
+	earliest := s.since.Add(offset.min)
+	named := func(r *Reload) bool { return s.req.ResourceID != "" && r.ResourceID == s.req.ResourceID }
+	for i := range list.Reloads {
+		r := &list.Reloads[i]
+		end := r.CreationTime.Add(precision(r.CreationTime)) // it was created before
+		switch {
+		case s.contradicts(r, list.partial[r.ID]), !end.After(earliest.Add(-undecidedSpan)):
+		case !end.After(earliest):
+			undecided = r
+		case candidate == nil, named(r) && !named(candidate),
+			named(r) == named(candidate) && r.CreationTime.Before(candidate.CreationTime):
+			candidate = r
 		}
 	}
-	return oldest
+	return candidate, undecided
 }
 
-// matches reports whether a reload does not contradict the request. A field that the service did not send is not a
-// contradiction.
-func (s *reconciliation) matches(r *Reload) bool {
-	return r.Partial == s.req.Partial &&
-		(r.ResourceID == s.req.ResourceID || r.ResourceID == "" || s.req.ResourceID == "") &&
-		(r.Type == TypeExternal || r.Type == "" || s.req.ResourceType != "")
+// contradicts reports whether a reload cannot be the triggered one, because it was known before, or because a field
+// that both the record and the request state is different.
+func (s *reconciliation) contradicts(r *Reload, partial *bool) bool {
+	known := s.client.named.first(r.ID)
+	return !known.IsZero() && known.Before(s.since) ||
+		partial != nil && *partial != s.req.Partial ||
+		r.ResourceID != "" && s.req.ResourceID != "" && r.ResourceID != s.req.ResourceID
 }
 
-// query requests more of the app's newest reloads than can have been created in the relevant time.
-func (s *reconciliation) query() string {
-	query, _ := ListOptions{AppID: s.req.AppID, PageSize: 20, Sort: SortNewestFirst}.query() // these options are valid
-	return query
+// triggerList is a list of the app's newest reloads.
+type triggerList struct {
+	*Page
+	date    serverDate
+	invalid []error          // of the records that could not be decoded
+	partial map[string]*bool // by the ID of the reload; nil if the record does not state it
+}
+
+func (s *reconciliation) list(ctx context.Context) (l triggerList, err error) {
+	k, err := s.client.send(ctx, apiRequest{op: opList, path: reloadsPath, query: newestQuery(s.req.AppID)})
+	defer k.release()
+	if err != nil {
+		return l, err
+	}
+	l = triggerList{date: k.attempt.serverDate(), partial: decodePartial(k.attempt.body.Bytes())}
+	l.Page, l.invalid, err = decodeList(k.attempt)
+	return l, err
 }
 
 func (s *reconciliation) unknown(err error) error {

@@ -7,15 +7,23 @@ import (
 	"iter"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 )
 
 // Watch returns an iterator over the states of a reload: the current one, then one at every change of its status, up to
 // a terminal one. A reload that failed is not an error of Watch.
 //
-// Nothing is sent until the iterator is ranged over. Ranging again starts again. ctx is the only time limit. A failed
-// poll is logged and does not end the watch. These errors do, and are yielded once, with a nil reload: ctx ended; the
-// token was refused (401, 403); a 404 later than 10 seconds after the start; another 4xx.
+// Nothing is sent until the iterator is ranged over. Ranging again starts again. A failed poll is logged and does not
+// end the watch. These errors do, and are yielded once, with a nil reload:
+//
+//   - ctx ended.
+//   - 404, unless a response named the reload to this client less than 10 s ago.
+//   - Another final refusal, such as 401 or 403.
+//   - Three invalid responses in a row, over at least a minute: responses that are not the API's, or the record of
+//     another reload.
+//   - All polls failed for [PollPolicy].GiveUpAfter.
+//   - The token source failed, or the host does not exist, before the first response.
 func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Reload, error] {
 	return c.watch(ctx, id, nil)
 }
@@ -42,11 +50,17 @@ func waitFor(states iter.Seq2[*Reload, error], last *Reload, onChange func(*Relo
 // watch polls a reload. known is its current state if that was just received, or nil.
 func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[*Reload, error] {
 	return func(yield func(*Reload, error) bool) {
+		if ctx == nil {
+			yield(nil, errNilContext)
+			return
+		}
 		began := time.Now()
 		last, age := known, time.Duration(0) // the age of the reload when the watch began, by the server clock
 		if known != nil && (!yield(known, nil) || known.Ended()) {
 			return
 		}
+		health := pollHealth{named: c.named.first(id), worked: known != nil}
+		var out outage
 		var failed error // the error of the most recent poll
 		for first := known == nil; ; first = false {
 			if !first && sleep(ctx, c.polling.interval(age+time.Since(began))) != nil {
@@ -54,18 +68,15 @@ func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[
 				return
 			}
 			r, date, err := c.poll(ctx, id)
-			failed = err
-			switch {
-			case err != nil && ctx.Err() != nil:
-				yield(nil, waitError(ctx, id, last, nil))
-				return
-			case err != nil && endsWait(err, last != nil && last != known, time.Since(began)):
-				yield(nil, err)
-				return
-			case err != nil:
-				c.logFailedPoll(ctx, id, err)
+			if failed = err; err != nil {
+				if err = c.pollError(ctx, id, last, err, &health, &out); err != nil {
+					yield(nil, err)
+					return
+				}
 				continue
 			}
+			health.succeeded(time.Now())
+			out.succeeded()
 			if last == nil {
 				age = between(r.CreationTime, date.now()) - time.Since(began)
 			}
@@ -78,6 +89,21 @@ func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[
 	}
 }
 
+// pollError returns the error of a wait that a failed poll ends, or nil if the wait continues.
+func (c *Client) pollError(ctx context.Context, id string, last *Reload, err error, health *pollHealth, out *outage) error {
+	switch giveUpAfter := c.polling.GiveUpAfter; {
+	case ctx.Err() != nil:
+		return waitError(ctx, id, last, nil)
+	case health.endsWait(err, time.Now()):
+		return err
+	case out.failed(err, giveUpAfter):
+		return fmt.Errorf("reloads: waiting for reload %s: all polls failed for %v: %w", id, giveUpAfter, err)
+	}
+	c.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: poll failed, continuing",
+		slog.String("reload", id), slog.String("error", withoutBody(err)))
+	return nil
+}
+
 // interval returns the time until the next poll of a reload of the given age.
 func (p PollPolicy) interval(age time.Duration) time.Duration {
 	d := min(age/10, p.MaxInterval)
@@ -85,19 +111,13 @@ func (p PollPolicy) interval(age time.Duration) time.Duration {
 	return max(d, p.MinInterval)
 }
 
-// poll gets a reload. The record of another reload, for example from a confused proxy, is an error: it must not end
-// the wait for this one.
+// poll gets a reload. The record of another reload is an error, because it must not end the wait for this one.
 func (c *Client) poll(ctx context.Context, id string) (*Reload, serverDate, error) {
 	r, date, err := c.get(ctx, id)
 	if err == nil && r.ID != id {
-		return nil, date, fmt.Errorf("reloads: GET of reload %s: expected its record, got that of %s", id, r.ID)
+		return nil, date, fmt.Errorf("reloads: GET of reload %s: %w, %s", id, errOtherReload, r.ID)
 	}
 	return r, date, err
-}
-
-func (c *Client) logFailedPoll(ctx context.Context, id string, err error) {
-	c.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: poll failed, continuing",
-		slog.String("reload", id), slog.String("error", withoutBody(err)))
 }
 
 // waitError returns the error of a wait whose ctx has ended. failed is the error of the most recent poll, if any.
@@ -112,13 +132,46 @@ func waitError(ctx context.Context, id string, last *Reload, failed error) error
 	return fmt.Errorf("reloads: waiting for reload %s (%s): %w", id, state, ctx.Err())
 }
 
-// abortTimeout limits a cancel after ctx has ended.
+// abortTimeout is how long a run with CancelOnAbort may take after its ctx has ended.
 const abortTimeout = 10 * time.Second
+
+// graceTime is the time after the end of a context in which a run may cancel its reloads.
+type graceTime struct {
+	ctx    context.Context // ends abortTimeout after the context, or when release is called
+	cancel context.CancelFunc
+	stop   func() bool
+	end    atomic.Pointer[time.Time] // nil until the context has ended
+}
+
+func newGraceTime(ctx context.Context) *graceTime {
+	g := &graceTime{}
+	g.ctx, g.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	g.stop = context.AfterFunc(ctx, func() {
+		if context.Cause(ctx) != errStopped {
+			g.deadline()
+			_ = sleep(g.ctx, abortTimeout)
+		}
+		g.cancel()
+	})
+	return g
+}
+
+// deadline returns the end of the grace time, which begins with the first call at the latest.
+func (g *graceTime) deadline() time.Time {
+	end := time.Now().Add(abortTimeout)
+	g.end.CompareAndSwap(nil, &end)
+	return *g.end.Load()
+}
+
+func (g *graceTime) release() {
+	g.stop()
+	g.cancel()
+}
 
 // abort cancels a reload because of err. It returns the reload's most recent state, and err together with the outcome
 // of the cancel.
-func (c *Client) abort(ctx context.Context, r *Reload, err error) (*Reload, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+func (c *Client) abort(grace *graceTime, r *Reload, err error) (*Reload, error) {
+	ctx, cancel := context.WithDeadline(grace.ctx, grace.deadline())
 	defer cancel()
 	status, cancelErr := c.Cancel(ctx, r.ID)
 	switch {
