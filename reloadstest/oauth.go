@@ -35,7 +35,8 @@ type oauthClient struct {
 	expires []time.Time       // of its tokens
 }
 
-// AddOAuthClient adds an OAuth2 client. It replaces a client with the same ID; tokens of that client remain valid.
+// AddOAuthClient adds an OAuth2 client. It replaces a client with the same ID. The tokens of that client remain valid,
+// but do not count toward MaxTokens of the new one.
 func (t *Tenant) AddOAuthClient(c OAuthClient) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -47,12 +48,16 @@ func (t *Tenant) AddOAuthClient(c OAuthClient) {
 	t.oauth[c.ID] = &oauthClient{OAuthClient: c, secret: hash}
 }
 
-// RevokeOAuthTokens makes all tokens that were issued at /oauth/token expire now. Requests with them get a 401 response.
+// RevokeOAuthTokens makes all tokens that were issued at /oauth/token expire now. Requests with them get a 401 response, and
+// they no longer count toward MaxTokens.
 func (t *Tenant) RevokeOAuthTokens() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for hash := range t.expires {
 		t.expires[hash] = time.Now()
+	}
+	for _, c := range t.oauth {
+		c.expires = nil
 	}
 }
 

@@ -69,17 +69,23 @@ func TestSigningIn(t *testing.T) {
 		if n := len(tenant.Requests()); n != 11 || tenant.Requests()[0].Operation != reloadstest.SignIn {
 			t.Errorf("%d requests, the first is %+v", n, tenant.Requests()[0])
 		}
+	})
+}
 
-		// A token expires after its lifetime. Expired tokens do not count toward MaxTokens.
+// A token expires after its lifetime. Expired tokens do not count toward MaxTokens.
+func TestTokensExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{})
+		tenant.AddOAuthClient(reloadstest.OAuthClient{ID: "c", Secret: "test-secret", Lifetime: time.Hour, MaxTokens: 1})
+		const form = "grant_type=client_credentials&client_id=c&client_secret=test-secret"
+		_, _, token := signIn(t, tenant, asForm, form)
+		statuses := []int{statusWith(t, tenant, token)}
 		time.Sleep(time.Hour)
-		_, _, token := signIn(t, tenant, asForm, "grant_type=client_credentials&client_id=c&client_secret=test-secret")
-		var statuses []int
-		for range 2 {
-			statuses = append(statuses, statusWith(t, tenant, token))
-			time.Sleep(time.Hour)
-		}
-		if diff := cmp.Diff([]int{200, 401}, statuses); diff != "" {
-			t.Errorf("with the token, and an hour later (-want +got):\n%s", diff)
+		statuses = append(statuses, statusWith(t, tenant, token))
+		_, _, token = signIn(t, tenant, asForm, form)
+		statuses = append(statuses, statusWith(t, tenant, token))
+		if diff := cmp.Diff([]int{200, 401, 200}, statuses); diff != "" {
+			t.Errorf("with a token, an hour later, and with another token (-want +got):\n%s", diff)
 		}
 
 		tenant.AddOAuthClient(reloadstest.OAuthClient{ID: "at", Secret: "test-secret", ExpiresAt: true})
@@ -88,6 +94,29 @@ func TestSigningIn(t *testing.T) {
 			t.Errorf("got %s, want %s", text, want)
 		}
 	})
+}
+
+// Revoked tokens are refused, and do not count toward MaxTokens.
+func TestRevokedTokens(t *testing.T) {
+	t.Parallel()
+	tenant := newTenant(reloadstest.App{})
+	tenant.AddOAuthClient(reloadstest.OAuthClient{ID: "c", Secret: "test-secret", MaxTokens: 1})
+	const form = "grant_type=client_credentials&client_id=c&client_secret=test-secret"
+	_, _, first := signIn(t, tenant, asForm, form)
+	if status, _, _ := signIn(t, tenant, asForm, form); status != 403 {
+		t.Errorf("a second token: got %d, want 403", status)
+	}
+	tenant.RevokeOAuthTokens()
+	status, text, second := signIn(t, tenant, asForm, form)
+	if status != 200 {
+		t.Fatalf("after RevokeOAuthTokens: got %d %s, want 200", status, text)
+	}
+	if got := []int{statusWith(t, tenant, first), statusWith(t, tenant, second)}; got[0] != 401 || got[1] != 200 {
+		t.Errorf("the revoked token and the new one get %v, want 401 and 200", got)
+	}
+	if status, _, _ := signIn(t, tenant, asForm, form); status != 403 {
+		t.Errorf("the new token does not count: got %d, want 403", status)
+	}
 }
 
 // statusWith returns the status code of a list request with the token.
