@@ -37,7 +37,9 @@ type Fault struct {
 	Status int
 	// Header is added to the response. It replaces headers of the same name. It also applies if Status is 0.
 	Header http.Header
-	// Body is the body of the response if Status is not 0. "" means an error body of the API if Status is 300 or more.
+	// Body, if it is not "", is the body of the response. If Status is 0, the request takes effect, and only the body of
+	// its response is replaced. "" means the usual body if Status is 0, an error body of the API if Status is 300 or more,
+	// and no body otherwise. A response with status 204 or 304 never has a body.
 	Body string
 	// DelayAnswer is the time between handling the request and sending the response. If the client cancels the request
 	// during this time, the request has taken effect nevertheless.
@@ -97,23 +99,8 @@ func (t *Tenant) handle(r *http.Request, body []byte) (resp response, cut int, o
 		return response{}, -1, false
 	}
 	t.mu.Lock()
-	switch {
-	case fault.Status == 0:
-		resp = t.serve(r, body)
-	case fault.Body == "" && fault.Status >= 300:
-		resp = errorResponse(fault.Status, "HTTP-"+strconv.Itoa(fault.Status), http.StatusText(fault.Status), "injected")
-	default:
-		resp = response{status: fault.Status, body: []byte(fault.Body)}
-	}
-	header := http.Header{"Content-Type": {"application/json"}, "Date": {t.now().Format(http.TimeFormat)}}
-	for _, h := range []http.Header{resp.header, fault.Header} {
-		for name, values := range h {
-			header[http.CanonicalHeaderKey(name)] = values
-		}
-	}
-	resp.header = header
+	resp = t.respond(r, body, &fault)
 	t.mu.Unlock()
-
 	if !sleep(r.Context(), fault.DelayAnswer) || fault.LoseAfter {
 		return response{}, -1, false
 	}
@@ -127,6 +114,31 @@ func (t *Tenant) handle(r *http.Request, body []byte) (resp response, cut int, o
 		return resp, fault.CutBody, true
 	}
 	return resp, -1, true
+}
+
+// respond returns the response to a request, as the fault changes it. The caller must hold the lock.
+func (t *Tenant) respond(r *http.Request, body []byte, fault *Fault) response {
+	resp := response{status: fault.Status}
+	switch {
+	case fault.Status == 0:
+		resp = t.serve(r, body)
+	case fault.Status >= 300:
+		resp = errorResponse(fault.Status, "HTTP-"+strconv.Itoa(fault.Status), http.StatusText(fault.Status), "injected")
+	}
+	if fault.Body != "" {
+		resp.body = []byte(fault.Body)
+	}
+	if resp.status == http.StatusNoContent || resp.status == http.StatusNotModified {
+		resp.body = nil
+	}
+	header := http.Header{"Content-Type": {"application/json"}, "Date": {t.now().Format(http.TimeFormat)}}
+	for _, h := range []http.Header{resp.header, fault.Header} {
+		for name, values := range h {
+			header[http.CanonicalHeaderKey(name)] = values
+		}
+	}
+	resp.header = header
+	return resp
 }
 
 // receive records a request. It returns the fault that affects the request, and the index of the record in t.requests.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -101,6 +102,53 @@ func TestACutBody(t *testing.T) {
 	for _, want := range []int{5, 0} {
 		if status, body, err := post(t, tenant); status != 201 || len(body) != want || !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("got %d %q, %v, want %d bytes and an unexpected end", status, body, err, want)
+		}
+	}
+}
+
+// A fault with a body but no status replaces the body of a response, after the request took effect.
+func TestABodyWithoutAStatus(t *testing.T) {
+	tenant := newTenant(reloadstest.App{})
+	tenant.Inject(reloadstest.Fault{Body: `{"id":""}`}, reloadstest.Fault{Body: "<html>", CutBody: 2})
+	for _, want := range []string{`{"id":""}`, "<h"} {
+		if status, body, _ := post(t, tenant); status != 201 || body != want {
+			t.Errorf("got %d %q, want 201 %q", status, body, want)
+		}
+	}
+	if n := len(tenant.Reloads()); n != 2 {
+		t.Errorf("there are %d reloads, want 2", n)
+	}
+	tenant.Inject(reloadstest.Fault{Body: "<html>"})
+	tenant.AddApp("app", reloadstest.App{Quota: 1})
+	if status, body, _ := post(t, tenant); status != 403 || body != "<html>" {
+		t.Errorf("a refused request: got %d %q, want 403 and the body", status, body)
+	}
+}
+
+// HTTP allows no body with these statuses.
+func TestAResponseWithoutABody(t *testing.T) {
+	tenant := newTenant(reloadstest.App{})
+	server := httptest.NewServer(tenant)
+	defer server.Close()
+	for _, status := range []int{204, 304} {
+		for _, body := range []string{"", "body"} {
+			tenant.Inject(reloadstest.Fault{Status: status, Body: body}, reloadstest.Fault{Status: status, Body: body})
+			got, text, err := post(t, tenant)
+			if got != status || text != "" || err != nil {
+				t.Errorf("%d: got %d %q, %v", status, got, text, err)
+			}
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/api/v1/reloads", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := server.Client().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text, err := io.ReadAll(resp.Body); resp.StatusCode != status || len(text) > 0 || err != nil {
+				t.Errorf("%d over a connection: got %d %q, %v", status, resp.StatusCode, text, err)
+			}
+			resp.Body.Close()
 		}
 	}
 }
