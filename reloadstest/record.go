@@ -87,6 +87,21 @@ func (t *Tenant) add(r reloads.Reload, script App, scripted bool) *record {
 	return rec
 }
 
+// remove removes the record with the ID, if there is one.
+func (t *Tenant) remove(id string) {
+	rec := t.byID[id]
+	if rec == nil {
+		return
+	}
+	isRec := func(other *record) bool { return other == rec }
+	t.records = slices.DeleteFunc(t.records, isRec)
+	t.byApp[rec.AppID] = slices.DeleteFunc(t.byApp[rec.AppID], isRec)
+	delete(t.byID, id)
+	if a := t.apps[rec.AppID]; a != nil && a.last == rec {
+		a.last = nil
+	}
+}
+
 func (rec *record) active(now time.Time) bool {
 	r := rec.at(now)
 	return !r.Ended()

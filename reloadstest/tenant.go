@@ -135,14 +135,16 @@ func (t *Tenant) AddApp(id string, script App) {
 	t.apps[id] = &app{script: script}
 }
 
-// AddReload adds a reload to the history and returns it. A missing ID, TenantID, UserID or CreationTime is generated. If r
-// has an ID, it must be unique; AddReload does not check that. The app does not need to exist.
+// AddReload adds a reload to the history and returns it. A missing ID, TenantID, UserID or CreationTime is generated. The
+// app does not need to exist. If there is a reload with the ID of r, AddReload replaces it, even if it was triggered and
+// is pending.
 //
 // The added reload never changes. If its status is not terminal, it never finishes, it cannot be canceled, and it does
 // not count as a pending reload of its app. Use [Tenant.Trigger] for a reload that follows the script of its app.
 func (t *Tenant) AddReload(r reloads.Reload) reloads.Reload {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.remove(r.ID)
 	return t.add(r, App{}, false).Reload
 }
 
@@ -150,14 +152,14 @@ func (t *Tenant) AddReload(r reloads.Reload) reloads.Reload {
 // of the app. Fields that the script does not determine, such as ID or ResourceID, are taken from r. If r has no Type, it
 // is "hub"; if r has no UserID, it is "SomebodyElse".
 //
-// Trigger returns false if the app does not exist or has a pending reload. The reload counts toward the quota of the app,
-// but Trigger also works when the quota is used up.
+// Trigger returns false if the app does not exist or has a pending reload, or if there is a reload with the ID of r. The
+// reload counts toward the quota of the app, but Trigger also works when the quota is used up.
 func (t *Tenant) Trigger(appID string, r reloads.Reload) (reloads.Reload, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.applyLateTriggers()
 	a := t.apps[appID]
-	if a == nil || a.pending(t.now()) {
+	if a == nil || a.pending(t.now()) || t.byID[r.ID] != nil {
 		return reloads.Reload{}, false
 	}
 	r.AppID = appID

@@ -375,6 +375,42 @@ func TestRequestsAreRecorded(t *testing.T) {
 	})
 }
 
+// AddReload with the ID of a reload replaces it, wherever it was and whether or not it is pending.
+func TestAddReloadReplacesAReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{RunFor: time.Hour})
+		tenant.AddReload(reloads.Reload{ID: "1", AppID: "other", Status: reloads.StatusFailed})
+		tenant.AddReload(reloads.Reload{ID: "1", AppID: "app", Status: reloads.StatusSucceeded})
+		pending, _ := tenant.Trigger("app", reloads.Reload{ID: "2"})
+		if _, ok := tenant.Trigger("app", reloads.Reload{ID: "3"}); ok {
+			t.Error("a second reload was triggered while one is pending")
+		}
+		pending.Status = reloads.StatusCanceled
+		tenant.AddReload(pending)
+		var got []string
+		for _, r := range tenant.Reloads() {
+			got = append(got, r.ID+" "+r.AppID+" "+string(r.Status))
+		}
+		if diff := cmp.Diff([]string{"1 app SUCCEEDED", "2 app CANCELED"}, got); diff != "" {
+			t.Errorf("reloads (-want +got):\n%s", diff)
+		}
+		for query, want := range map[string]string{"": "21", "?appId=app": "21", "?appId=other": ""} {
+			if got := ids(t, do(t, tenant, http.MethodGet, query, "")); got != want {
+				t.Errorf("%q: listed %q, want %q", query, got, want)
+			}
+		}
+		if got := do(t, tenant, http.MethodGet, "/2", ""); got.body["status"] != "CANCELED" {
+			t.Errorf("got %v", got.body)
+		}
+		if _, ok := tenant.Trigger("app", reloads.Reload{ID: "1"}); ok {
+			t.Error("a reload was triggered with an ID that is in use")
+		}
+		if got := trigger(t, tenant, "app"); got.status != 201 {
+			t.Errorf("after the pending reload was replaced, a trigger got %d", got.status)
+		}
+	})
+}
+
 func TestNewClientPanicsOnARefusedOption(t *testing.T) {
 	defer func() {
 		if recover() == nil {
