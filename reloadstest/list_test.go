@@ -76,6 +76,17 @@ func TestListsSelectAndOrder(t *testing.T) {
 	}
 }
 
+func TestInvalidListsAreRefused(t *testing.T) {
+	for _, query := range []string{
+		"limit=0", "limit=101", "log=yes", "partial=yes", "sort=id", "sort=+status", // a + means a space
+		"filter=status", "filter=a;b", "next=a&prev=b", "next=a", "next=e30%3D",
+	} {
+		if got := do(t, withHistory(), http.MethodGet, "?"+query, ""); got.status != 400 || got.code() != "HTTP-400" {
+			t.Errorf("%s: got %d %s, want 400 HTTP-400", query, got.status, got.code())
+		}
+	}
+}
+
 func TestFiltersThatAreRefused(t *testing.T) {
 	for _, filter := range []string{
 		"status", "status eq", "status eq FAILED", `status ne "FAILED"`, `id eq "1"`, `status eq "FAILED`, `(status eq "FAILED"`,

@@ -2,15 +2,19 @@ package reloadstest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/reloadstest"
 )
@@ -95,4 +99,83 @@ func TestConcurrentTriggersMakeOneReload(t *testing.T) {
 	if len(tenant.Reloads()) != 1 || statuses[201] != 1 || statuses[429] != 19 {
 		t.Errorf("%d reloads, status codes %v", len(tenant.Reloads()), statuses)
 	}
+}
+
+func TestOverASocketBehindAPrefix(t *testing.T) {
+	tenant := newTenant(reloadstest.App{})
+	server := httptest.NewServer(tenant)
+	defer server.Close()
+	post := func() (*http.Response, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/gateway/api/v1/reloads", strings.NewReader(`{"appId":"app"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+tenant.Token())
+		return http.DefaultClient.Do(req)
+	}
+	resp, err := post()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var r reloads.Reload
+	if err := json.NewDecoder(resp.Body).Decode(&r); err != nil {
+		t.Fatal(err)
+	}
+	if want := server.URL + "/gateway/api/v1/reloads/" + r.ID; r.Links.Self.Href != want || resp.StatusCode != 201 {
+		t.Errorf("status %d, link %q, want %q", resp.StatusCode, r.Links.Self.Href, want)
+	}
+
+	tenant.Inject(reloadstest.Fault{LoseAfter: true}, reloadstest.Fault{CutBody: 10})
+	if _, err := post(); err == nil || len(tenant.Reloads()) != 2 {
+		t.Errorf("LoseAfter: got %v with %d reloads", err, len(tenant.Reloads()))
+	}
+	resp, err = post()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); len(text) != 10 || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("CutBody: read %q, %v", text, err)
+	}
+}
+
+func TestNothingPrintsOrRecordsAToken(t *testing.T) {
+	const secret = "secret-test-token"
+	tenant := newTenant(reloadstest.App{}, reloadstest.WithToken(secret, reloadstest.TenantAdmin))
+	doAs(t, tenant, secret, http.MethodPost, "", `{"appId":"app","variables":{"password":"secret-value"}}`)
+	doAs(t, tenant, secret, http.MethodPost, "", `{"password":"secret-value"`)
+	text := fmt.Sprintf("%v %+v %#v", tenant, tenant, tenant)
+	for _, r := range tenant.Requests() {
+		text += fmt.Sprintf("%+v %s", r, r.Body)
+	}
+	if strings.Contains(text, "secret-") {
+		t.Error("a token or a variable's value is printed")
+	}
+	if got := string(tenant.Requests()[0].Body); got != `{"appId":"app","variables":{"password":"REDACTED"}}` {
+		t.Errorf("the recorded body is %s", got)
+	}
+}
+
+func TestRequestsAreRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{})
+		trigger(t, tenant, "app")
+		time.Sleep(time.Second)
+		do(t, tenant, http.MethodGet, "?limit=5", "")
+		tenant.Inject(reloadstest.Fault{LoseBefore: true})
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://x/api/v1/reloads/a%2Fb/actions/cancel", nil)
+		if _, err := tenant.RoundTrip(req); err == nil {
+			t.Error("got no error for a lost connection")
+		}
+		now := time.Now()
+		want := []reloadstest.Request{
+			{Time: now.Add(-time.Second), Operation: reloadstest.Trigger, Method: "POST", Path: "/api/v1/reloads", Body: []byte(`{"appId":"app"}`), Status: 201},
+			{Time: now, Operation: reloadstest.List, Method: "GET", Path: "/api/v1/reloads", Query: "limit=5", Status: 200},
+			{Time: now, Operation: reloadstest.Cancel, Method: "POST", Path: "/api/v1/reloads/a%2Fb/actions/cancel"},
+		}
+		if diff := cmp.Diff(want, tenant.Requests()); diff != "" {
+			t.Errorf("requests (-want +got):\n%s", diff)
+		}
+	})
 }

@@ -36,6 +36,34 @@ func TestNoValueOfAVariableIsRecorded(t *testing.T) {
 	}
 }
 
+func TestInvalidTriggersAreRefused(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("é", 257)
+	var many []string
+	for i := range 21 {
+		many = append(many, fmt.Sprintf(`"v%d":""`, i))
+	}
+	tenant := newTenant(reloadstest.App{})
+	for _, body := range []string{
+		``, `{}`, `{"appId":""}`,
+		`{"appId":"app","weight":0}`,
+		`{"appId":"app","weight":11}`,
+		`{"appId":"app","partial":"yes"}`,
+		`{"appId":"app","resourceType":"x"}`,
+		`{"appId":"app","variables":{"a":null}}`,
+		`{"appId":"app","variables":{` + strings.Join(many, ",") + `}}`,
+		`{"appId":"app","variables":{"a":"` + long + `"}}`,
+		`{"appId":"app","variables":{"` + long + `":""}}`,
+	} {
+		if got := do(t, tenant, http.MethodPost, "", body); got.status != 400 || got.code() != "HTTP-400" {
+			t.Errorf("%s: got %d %s, want 400 HTTP-400", body, got.status, got.code())
+		}
+	}
+	if n := len(tenant.Reloads()); n != 0 {
+		t.Errorf("there are %d reloads, want none", n)
+	}
+}
+
 // postLate sends a trigger that takes effect after the client has given up.
 func postLate(t *testing.T, tenant *reloadstest.Tenant, token, body string, after time.Duration) {
 	t.Helper()
