@@ -73,27 +73,41 @@ func parseList(q url.Values, role Role) (l listQuery, reason string) {
 	default:
 		return l, "partial must be true or false"
 	}
-	if s := q.Get("sort"); s != "" {
-		l.descending = s[0] == '-'
-		if s[0] == '+' || s[0] == '-' {
-			s = s[1:]
-		}
-		if l.sortField = s; !slices.Contains([]string{"creationTime", "status", "startTime", "endTime"}, s) {
-			return l, "sort must be creationTime, status, startTime or endTime, with or without + or -"
-		}
+	if reason := l.parseSort(q.Get("sort")); reason != "" {
+		return l, reason
 	}
-	next, prev := q.Get("next"), q.Get("prev")
+	reason = l.parseCursor(q.Get("next"), q.Get("prev"))
+	return l, reason
+}
+
+// parseSort parses the parameter sort. If it is invalid, it returns the reason.
+func (l *listQuery) parseSort(s string) (reason string) {
+	if s == "" {
+		return ""
+	}
+	l.descending = s[0] == '-'
+	if s[0] == '+' || s[0] == '-' {
+		s = s[1:]
+	}
+	if l.sortField = s; !slices.Contains([]string{"creationTime", "status", "startTime", "endTime"}, s) {
+		return "sort must be creationTime, status, startTime or endTime, with or without + or -"
+	}
+	return ""
+}
+
+// parseCursor parses the parameters next and prev. If they are invalid, it returns the reason.
+func (l *listQuery) parseCursor(next, prev string) (reason string) {
 	if next != "" && prev != "" {
-		return l, "provide either the next or prev cursor, but not both"
+		return "provide either the next or prev cursor, but not both"
 	}
 	if s := next + prev; s != "" {
 		text, err := base64.URLEncoding.DecodeString(s)
 		if err != nil || json.Unmarshal(text, &l.cursor) != nil || l.cursor == nil || l.cursor.ID == "" {
-			return l, "the cursor is invalid"
+			return "the cursor is invalid"
 		}
 		l.backward = prev != ""
 	}
-	return l, ""
+	return ""
 }
 
 // sortKey returns the value of the field by which the list is sorted. Keys compare as strings.
@@ -178,22 +192,7 @@ func (t *Tenant) page(l *listQuery) (p page) {
 	now := t.now()
 	records := t.sorted(l, now)
 	ascending := l.descending == l.backward // the direction in which the records are scanned
-	from := 0
-	if !ascending {
-		from = len(records) - 1
-	}
-	if l.cursor != nil {
-		from, _ = slices.BinarySearchFunc(records, *l.cursor, func(stored *record, position cursor) int {
-			rec := stored.at(now)
-			return cmp.Or(l.position(&rec).compare(position), -1) // never 0: finds the first record after the cursor
-		})
-		if !ascending {
-			from--
-			if from >= 0 && records[from].ID == l.cursor.ID {
-				from--
-			}
-		}
-	}
+	from := l.first(records, ascending, now)
 	scan := func(i, step, limit int) (found []reloads.Reload, more bool) {
 		for ; i >= 0 && i < len(records); i += step {
 			if rec := records[i].at(now); l.matches(&rec) {
@@ -223,6 +222,28 @@ func (t *Tenant) page(l *listQuery) (p page) {
 		p.next, p.prev = false, false
 	}
 	return p
+}
+
+// first returns the index of the record at which a page begins: the one next to the cursor, in the direction of the scan.
+func (l *listQuery) first(records []*record, ascending bool, now time.Time) int {
+	if l.cursor == nil {
+		if ascending {
+			return 0
+		}
+		return len(records) - 1
+	}
+	i, _ := slices.BinarySearchFunc(records, *l.cursor, func(stored *record, position cursor) int {
+		rec := stored.at(now)
+		return cmp.Or(l.position(&rec).compare(position), -1) // never 0: finds the first record after the cursor
+	})
+	if ascending {
+		return i
+	}
+	i--
+	if i >= 0 && records[i].ID == l.cursor.ID {
+		i--
+	}
+	return i
 }
 
 // sorted returns the records of the app, or of all apps, in ascending order of the sort field. The caller must not modify

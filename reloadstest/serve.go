@@ -3,7 +3,6 @@ package reloadstest
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -45,47 +44,6 @@ type Request struct {
 	// connection fail.
 	Status int
 }
-
-// response is the response to a request.
-type response struct {
-	status int
-	header http.Header
-	body   []byte
-}
-
-func jsonResponse(status int, v any) response {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return errorResponse(http.StatusInternalServerError, "HTTP-500", "Internal server error", err.Error())
-	}
-	return response{status: status, body: body}
-}
-
-// errorResponse returns a response with an error body of the API.
-func errorResponse(status int, code, title, detail string) response {
-	return jsonResponse(status, map[string]any{
-		"errors": []map[string]string{{"code": code, "title": title, "detail": detail}},
-	})
-}
-
-func badRequest(format string, args ...any) response {
-	return errorResponse(http.StatusBadRequest, "HTTP-400", "Bad request", fmt.Sprintf(format, args...))
-}
-
-var (
-	unauthorized = errorResponse(http.StatusUnauthorized, string(reloads.CodeUnauthorized), "Unauthorized",
-		"The token is invalid or not provided.")
-	notFound = errorResponse(http.StatusNotFound, "HTTP-404", "Not found",
-		"The specified reload record could not be found.")
-	forbidden = errorResponse(http.StatusForbidden, string(reloads.CodeForbidden), "Forbidden",
-		"The token does not allow this request.")
-	quotaExceeded = errorResponse(http.StatusForbidden, string(reloads.CodeQuotaExceeded), "Forbidden",
-		"The reload frequency quota has been met.")
-	notCancelable = errorResponse(http.StatusConflict, "HTTP-409", "Conflict",
-		"The reload is not in a cancellable state.")
-	reloadPending = errorResponse(http.StatusTooManyRequests, string(reloads.CodeReloadPending), "Too many requests",
-		"A pending reload request already exists for this app.")
-)
 
 // route returns the operation of a request, the ID in its path, and the methods that the path supports. op is "" if the
 // method is not supported; allow is "" if the path is unknown. The path may begin with any prefix.
@@ -187,30 +145,6 @@ func (t *Tenant) serve(r *http.Request, body []byte) response {
 	}
 }
 
-// withLink returns rec with its link, as it appears in the response to r.
-func (t *Tenant) withLink(r *http.Request, rec reloads.Reload) reloads.Reload {
-	rec.Links.Self.Href = t.listURL(r) + "/" + rec.ID
-	return rec
-}
-
-// listURL returns the URL of the list, as it appears in the links of the response to r.
-func (t *Tenant) listURL(r *http.Request) string {
-	prefix, _, _ := strings.Cut(r.URL.EscapedPath(), "/api/v1/reloads")
-	path := prefix + "/api/v1/reloads"
-	if t.relativeLinks {
-		return path
-	}
-	scheme := "https://"
-	if r.TLS == nil && r.URL.Scheme != "https" {
-		scheme = "http://"
-	}
-	host := r.Host
-	if host == "" {
-		host = r.URL.Host
-	}
-	return scheme + host + path
-}
-
 // ServeHTTP implements [http.Handler]. It handles the paths of the API after any prefix, and /oauth/token. If a [Fault]
 // makes the connection fail, ServeHTTP panics with [http.ErrAbortHandler], so that the server closes the connection. It
 // reads at most 1 MiB of a body.
@@ -274,7 +208,6 @@ func (t *Tenant) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // errReader is a reader that fails.
-
 type errReader struct{ err error }
 
 func (r errReader) Read([]byte) (int, error) { return 0, r.err }
