@@ -119,7 +119,7 @@ func TestRunAllRunsReloadsOfOneAppInSequence(t *testing.T) {
 		tenant.AddApp("fast", reloadstest.App{RunFor: time.Second})
 		var got []string
 		for r := range tenant.NewClient().RunAll(t.Context(), requestsFor("slow", "slow", "bad", "unknown", "fast", "slow", "bad", "")) {
-			got = append(got, fmt.Sprint(r.Request.AppID, errors.Is(r.Err, reloads.ErrReloadFailed), errors.Is(r.Err, reloads.ErrForbidden), errors.Is(r.Err, reloads.ErrBadRequest)))
+			got = append(got, fmt.Sprint(r.Request.AppID, errors.Is(r.Err, reloads.ErrReloadFailed), errors.Is(r.Err, reloads.ErrNotFound), errors.Is(r.Err, reloads.ErrBadRequest)))
 		}
 		slices.Sort(got)
 		want := []string{"badtrue false false", "badtrue false false", "fastfalse false false",

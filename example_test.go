@@ -426,7 +426,7 @@ func ExampleError() {
 	// busy is being reloaded already
 	// often is triggered
 	// often was reloaded too often
-	// unknown is refused: 403 RELOADS-003
+	// unknown is refused: 404 RELOADS-004
 }
 
 // Clients that use the same key share the limits of the service, so they should also share their limiters. Any type with a

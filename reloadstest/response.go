@@ -40,6 +40,14 @@ var (
 		"The token is invalid or not provided.")
 	notFound = errorResponse(http.StatusNotFound, "HTTP-404", "Not found",
 		"The specified reload record could not be found.")
+	// The body was observed by a user of the service. The API reference does not document a 404 for a trigger.
+	appNotFound = jsonResponse(http.StatusNotFound, map[string]any{
+		"errors": []map[string]string{{
+			"code": string(reloads.CodeAppNotFound), "title": "Resource not found.",
+			"detail": "The resource either never existed, or may have been deleted.",
+		}},
+		"traceId": "00000000000000005be59decca62aa01",
+	})
 	forbidden = errorResponse(http.StatusForbidden, string(reloads.CodeForbidden), "Forbidden",
 		"The token does not allow this request.")
 	quotaExceeded = errorResponse(http.StatusForbidden, string(reloads.CodeQuotaExceeded), "Forbidden",

@@ -144,7 +144,7 @@ func TestRefusals(t *testing.T) {
 			"a user's list without appId":  {"user-test-token", "GET", "", "", 400, "HTTP-400"},
 			"a second reload of the app":   {admin, "POST", "", `{"appId":"app"}`, 429, "RELOADS-007"},
 			"a reload over the quota":      {admin, "POST", "", `{"appId":"quota"}`, 403, "RELOADS-013"},
-			"a reload of an unknown app":   {admin, "POST", "", `{"appId":"other"}`, 403, "RELOADS-003"},
+			"a reload of an unknown app":   {admin, "POST", "", `{"appId":"other"}`, 404, "RELOADS-004"},
 			"an unknown reload":            {admin, "GET", "/unknown", "", 404, "HTTP-404"},
 			"cancel of an unknown reload":  {admin, "POST", "/unknown/actions/cancel", "", 404, "HTTP-404"},
 			"cancel of a finished reload":  {admin, "POST", ended + "/actions/cancel", "", 409, "HTTP-409"},

@@ -17,8 +17,8 @@ func (t *Tenant) serveTrigger(r *http.Request, body []byte) response {
 	}
 	a := t.apps[req.AppID]
 	switch {
-	case a == nil: // how the service responds to an unknown app is not documented
-		return forbidden
+	case a == nil:
+		return appNotFound
 	case a.pending(t.now()):
 		return reloadPending
 	case a.quotaExceeded():

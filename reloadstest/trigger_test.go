@@ -2,13 +2,18 @@ package reloadstest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
@@ -61,6 +66,27 @@ func TestInvalidTriggersAreRefused(t *testing.T) {
 	}
 	if n := len(tenant.Reloads()); n != 0 {
 		t.Errorf("there are %d reloads, want none", n)
+	}
+}
+
+// The body is the one that a user of the service saw.
+func TestTriggerOfAnUnknownApp(t *testing.T) {
+	t.Parallel()
+	tenant := newTenant(reloadstest.App{})
+	got := trigger(t, tenant, "unknown")
+	id, _ := got.body["traceId"].(string)
+	if !regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(id) {
+		t.Errorf("the traceId is %q, want 32 hex digits", id)
+	}
+	delete(got.body, "traceId")
+	want := map[string]any{"errors": []any{map[string]any{
+		"code": "RELOADS-004", "title": "Resource not found.", "detail": "The resource either never existed, or may have been deleted.",
+	}}}
+	if diff := cmp.Diff(want, got.body); diff != "" || got.status != 404 {
+		t.Errorf("status %d, body (-want +got):\n%s", got.status, diff)
+	}
+	if _, err := tenant.NewClient().Trigger(t.Context(), reloads.Request{AppID: "unknown"}); !errors.Is(err, reloads.ErrNotFound) || !errors.Is(err, reloads.CodeAppNotFound) {
+		t.Errorf("the client returns %v, want ErrNotFound and CodeAppNotFound", err)
 	}
 }
 

@@ -51,7 +51,7 @@ func TestMinimal(t *testing.T) {
 	}{
 		"sales":   {0, `^SUCCEEDED after \d+m?s\n$`},
 		"failing": {1, `reload \w+ of app failing .*FAILED: EngineConnectionError: unexpected EOF\n$`},
-		"unknown": {1, `reloads: POST /api/v1/reloads: 4\d\d .*\n$`},
+		"unknown": {1, `reloads: POST /api/v1/reloads: 404 Not Found: RELOADS-004: Resource not found\..*\n$`},
 	} {
 		cmd := exec.Command(os.Args[0], app)
 		cmd.Env = append(os.Environ(), "RUN_MINIMAL=1", "QLIK_TENANT_URL="+server.URL, "QLIK_API_KEY="+tenant.Token())

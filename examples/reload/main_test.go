@@ -138,6 +138,7 @@ func TestGolden(t *testing.T) {
 		"create":          {"create", "--appId", "sales", "--partial", "--weight", "7", "--variables", "vFrom=1,vTo=2"},
 		"create-quiet":    {"create", "--appId", "sales", "-q"},
 		"create-quota":    {"create", "--appId", "often"},
+		"create-unknown":  {"create", "--appId", "nothing"},
 		"create-pending":  {"create", "--appId", "forecast"},
 		"create-wait":     {"create", "--appId", "sales", "--wait", "-q"},
 		"cancel":          {"cancel", fakeLong},
