@@ -445,6 +445,27 @@ func ExampleWithLimiters() {
 	// true <nil>
 }
 
+// The vendor describes the limit of triggers as 50 per minute, metered over five minutes: up to 250 in that time. The default
+// of a client is 50 in any minute. This client may start 250 triggers at once. The next one then waits until about five minutes
+// have passed since the first one.
+func ExampleNewLimiter() {
+	// A fake tenant also allows 50 per minute by default.
+	tenant := reloadstest.NewTenant(reloadstest.WithRateLimit(reloadstest.Trigger, 250, 5*time.Minute))
+	tenant.AddApp("sales", reloadstest.App{})
+	limiters := reloads.Limiters{Trigger: reloads.NewLimiter(250, 5*time.Minute)}
+	client := tenant.NewClient(reloads.WithLimiters(limiters))
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for n := 0; ; n++ {
+		if _, err := client.Trigger(ctx, reloads.Request{AppID: "sales"}); err != nil {
+			fmt.Println(n, "triggered, then the limiter waits:", errors.Is(err, context.DeadlineExceeded))
+			break
+		}
+	}
+	// Output: 250 triggered, then the limiter waits: true
+}
+
 // Use a token that expires. The client gets a token from the source for each attempt. After a 401 it gets another one and
 // retries once.
 func ExampleTokenFunc() {

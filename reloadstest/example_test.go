@@ -106,6 +106,43 @@ func ExampleWithMetering() {
 	// Output: true
 }
 
+// The vendor describes the limit of triggers as up to 250 in five minutes. A client stays below it with a limiter of the same
+// numbers.
+func ExampleWithRateLimit() {
+	tenant := reloadstest.NewTenant(reloadstest.WithRateLimit(reloadstest.Trigger, 250, 5*time.Minute))
+	tenant.AddApp("sales", reloadstest.App{})
+	client := tenant.NewClient(reloads.WithLimiters(reloads.Limiters{
+		Trigger: reloads.NewLimiter(250, 5*time.Minute), // the default is 50 per minute
+	}))
+
+	for range 250 {
+		if _, err := client.Trigger(context.Background(), reloads.Request{AppID: "sales"}); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println(len(tenant.Reloads()))
+	// Output: 250
+}
+
+// Test with records that have fewer fields and less precise times than usual.
+func ExampleOption() {
+	tenant := reloadstest.NewTenant(
+		reloadstest.WithOmittedFields("partial", "resourceId"),
+		reloadstest.WithTimePrecision(time.Second),
+	)
+	tenant.AddApp("sales", reloadstest.App{})
+	req := reloads.Request{AppID: "sales", ResourceID: "nightly-42"}
+	reload, err := tenant.NewClient().Trigger(context.Background(), req)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%q %d\n", reload.ResourceID, reload.CreationTime.Nanosecond())
+	fmt.Printf("%q\n", tenant.Reloads()[0].ResourceID) // is complete
+	// Output:
+	// "" 0
+	// "nightly-42"
+}
+
 // A Tenant is an http.Handler. Behind a server, it can test the connections of a client, and programs in other processes.
 func ExampleTenant_ServeHTTP() {
 	tenant := reloadstest.NewTenant()

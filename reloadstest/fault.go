@@ -131,7 +131,7 @@ func (t *Tenant) respond(r *http.Request, body []byte, fault *Fault) response {
 	if resp.status == http.StatusNoContent || resp.status == http.StatusNotModified {
 		resp.body = nil
 	}
-	header := http.Header{"Content-Type": {"application/json"}, "Date": {t.now().Format(http.TimeFormat)}}
+	header := http.Header{"Content-Type": {"application/json"}, "Date": {t.clock().Format(http.TimeFormat)}}
 	for _, h := range []http.Header{resp.header, fault.Header} {
 		for name, values := range h {
 			header[http.CanonicalHeaderKey(name)] = values

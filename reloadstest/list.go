@@ -147,6 +147,9 @@ func (t *Tenant) list(r *http.Request, role Role) response {
 	if err != nil { // r.URL.Query would ignore a filter with an invalid escape
 		return badRequest("the query is invalid: %v", err)
 	}
+	for _, name := range t.ignoredParameters {
+		query.Del(name)
+	}
 	l, reason := parseList(query, role)
 	if reason != "" {
 		return badRequest("%s", reason)
@@ -171,12 +174,12 @@ func (t *Tenant) list(r *http.Request, role Role) response {
 	if page.prev {
 		link("prev", &page.records[0])
 	}
-	data := make([]reloads.Reload, 0, len(page.records))
+	data := make([]any, 0, len(page.records))
 	for _, rec := range page.records {
 		if !l.log {
 			rec.Log = ""
 		}
-		data = append(data, t.withLink(r, rec))
+		data = append(data, t.represent(r, rec))
 	}
 	return jsonResponse(http.StatusOK, map[string]any{"data": data, "links": links})
 }
@@ -195,7 +198,7 @@ func (t *Tenant) page(l *listQuery) (p page) {
 	from := l.first(records, ascending, now)
 	scan := func(i, step, limit int) (found []reloads.Reload, more bool) {
 		for ; i >= 0 && i < len(records); i += step {
-			if rec := records[i].at(now); l.matches(&rec) {
+			if rec := records[i].at(now); t.listed(&rec, now) && l.matches(&rec) {
 				if len(found) == limit {
 					return found, true
 				}
@@ -244,6 +247,11 @@ func (l *listQuery) first(records []*record, ascending bool, now time.Time) int 
 		i--
 	}
 	return i
+}
+
+// listed reports whether lists contain the record yet; see [WithListLag].
+func (t *Tenant) listed(rec *reloads.Reload, now time.Time) bool {
+	return t.listLag <= 0 || !now.Before(rec.CreationTime.Add(t.listLag))
 }
 
 // sorted returns the records of the app, or of all apps, in ascending order of the sort field. The caller must not modify

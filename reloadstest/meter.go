@@ -1,6 +1,9 @@
 package reloadstest
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Metering is the algorithm of a rate limit; see [WithMetering]. Requests that the rate limit refuses are not counted.
 // The zero value is SlidingWindow.
@@ -20,8 +23,7 @@ const (
 // meter is the rate limit of a tier.
 type meter struct {
 	metering Metering
-	limit    int // requests per period
-	period   time.Duration
+	rate
 
 	// SlidingWindow: a ring of the latest request times. starts[oldest] is replaced next.
 	starts []time.Time
@@ -34,21 +36,39 @@ type meter struct {
 	filled time.Time
 }
 
-// newMeters returns the rate limits of the service: List, Get and Log share one, Trigger and Cancel have one each.
-func newMeters(m Metering, period time.Duration) map[Operation]*meter {
-	tier := func(limit int) *meter {
-		return &meter{metering: m, limit: limit, period: period, tokens: float64(limit)}
-	}
-	tier1 := tier(tier1Limit)
-	return map[Operation]*meter{List: tier1, Get: tier1, Log: tier1, Trigger: tier(specialLimit), Cancel: tier(specialLimit)}
+// rate is a number of requests per period. A period of 0 or less disables the rate limit.
+type rate struct {
+	requests int // at least 1
+	period   time.Duration
 }
 
-// The limits of the service in requests per period. They are repeated here instead of imported, so that the tests of
-// package reloads notice a wrong limit there.
-const (
-	tier1Limit   = 1000
-	specialLimit = 50
-)
+// tiers are the rate limits of the service: the operations that share each one, and its requests per period. The numbers are
+// repeated here instead of imported, so that the tests of package reloads notice a wrong limit there.
+var tiers = []struct {
+	operations []Operation
+	requests   int
+}{
+	{[]Operation{List, Get, Log}, 1000},
+	{[]Operation{Trigger}, 50},
+	{[]Operation{Cancel}, 50},
+}
+
+// newMeters returns the meter of each operation. limits contains the limits that differ from those of the service, by the
+// first operation of the tier.
+func newMeters(m Metering, period time.Duration, limits map[Operation]rate) map[Operation]*meter {
+	meters := map[Operation]*meter{}
+	for _, tier := range tiers {
+		limit, ok := limits[tier.operations[0]]
+		if !ok {
+			limit = rate{tier.requests, period}
+		}
+		shared := &meter{metering: m, rate: limit, tokens: float64(limit.requests)}
+		for _, op := range tier.operations {
+			meters[op] = shared
+		}
+	}
+	return meters
+}
 
 // take counts a request. If the limit is reached, take returns how long to wait for the next request, and does not count
 // this one.
@@ -61,20 +81,20 @@ func (m *meter) take(now time.Time) (wait time.Duration) {
 		if window := now.Truncate(m.period); !window.Equal(m.window) {
 			m.window, m.count = window, 0
 		}
-		if m.count == m.limit {
+		if m.count == m.requests {
 			return m.window.Add(m.period).Sub(now)
 		}
 		m.count++
 	case TokenBucket:
-		perToken := m.period / time.Duration(m.limit)
-		m.tokens = min(float64(m.limit), m.tokens+float64(now.Sub(m.filled))/float64(perToken))
+		perToken := float64(m.period) / float64(m.requests)
+		m.tokens = min(float64(m.requests), m.tokens+float64(now.Sub(m.filled))/perToken)
 		m.filled = now
 		if m.tokens < 1 {
-			return max(1, time.Duration((1-m.tokens)*float64(perToken)))
+			return time.Duration(math.Ceil((1 - m.tokens) * perToken))
 		}
 		m.tokens--
 	default:
-		if len(m.starts) < m.limit {
+		if len(m.starts) < m.requests {
 			m.starts = append(m.starts, now)
 			return 0
 		}
@@ -82,7 +102,7 @@ func (m *meter) take(now time.Time) (wait time.Duration) {
 			return m.period - since
 		}
 		m.starts[m.oldest] = now
-		m.oldest = (m.oldest + 1) % m.limit
+		m.oldest = (m.oldest + 1) % m.requests
 	}
 	return 0
 }

@@ -211,7 +211,7 @@ func (a *app) quotaExceeded() bool { return a.script.Quota > 0 && a.triggered >=
 // trigger adds the reload of a trigger. The app must exist.
 func (t *Tenant) trigger(req reloads.Request, created time.Time) *record {
 	return t.add(reloads.Reload{
-		AppID: req.AppID, Type: reloads.TypeExternal, Partial: req.Partial, Weight: max(1, req.Weight),
+		AppID: req.AppID, Type: t.triggerType, Partial: req.Partial, Weight: max(1, req.Weight),
 		ResourceID: req.ResourceID, ResourceType: req.ResourceType, CreationTime: created,
 	}, t.apps[req.AppID].script, true)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/reloads-go/reloads"
 )
@@ -58,10 +59,25 @@ var (
 		"A pending reload request already exists for this app.")
 )
 
-// withLink returns rec with its link, as it appears in the response to r.
-func (t *Tenant) withLink(r *http.Request, rec reloads.Reload) reloads.Reload {
+// represent returns rec as it appears in the response to r: with its link, and changed as the options require.
+func (t *Tenant) represent(r *http.Request, rec reloads.Reload) any {
 	rec.Links.Self.Href = t.listURL(r) + "/" + rec.ID
-	return rec
+	for _, at := range []*time.Time{&rec.CreationTime, &rec.StartTime, &rec.EndTime, &rec.EngineTime} {
+		*at = at.Truncate(t.timePrecision) // does nothing for 0 or less
+	}
+	if len(t.omittedFields) == 0 {
+		return rec
+	}
+	text, err := json.Marshal(rec)
+	if err != nil {
+		return rec // jsonResponse reports the error
+	}
+	var fields map[string]json.RawMessage
+	_ = json.Unmarshal(text, &fields) // cannot fail: text is a JSON object
+	for _, name := range t.omittedFields {
+		delete(fields, name)
+	}
+	return fields
 }
 
 // listURL returns the URL of the list, as it appears in the links of the response to r.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -89,7 +90,7 @@ func (t *Tenant) admit(r *http.Request, op Operation) (role Role, refusal respon
 		return role, unauthorized, false
 	}
 	if wait := t.meters[op].take(time.Now()); wait > 0 {
-		seconds := strconv.Itoa(int((wait + time.Second - 1) / time.Second))
+		seconds := strconv.FormatInt(int64(math.Ceil(wait.Seconds())), 10)
 		resp := errorResponse(http.StatusTooManyRequests, string(reloads.CodeRateLimited), "API rate limit reached.",
 			"You need to wait "+seconds+" seconds until limit is lifted.")
 		resp.header = http.Header{"Retry-After": {seconds}}
@@ -125,7 +126,7 @@ func (t *Tenant) serve(r *http.Request, body []byte) response {
 		if rec == nil {
 			return notFound
 		}
-		return jsonResponse(http.StatusOK, t.withLink(r, rec.at(t.now())))
+		return jsonResponse(http.StatusOK, t.represent(r, rec.at(t.now())))
 	case Trigger:
 		return t.serveTrigger(r, body)
 	case Log:

@@ -42,9 +42,8 @@ const (
 // Tenant is a fake tenant. Create one with [NewTenant]; the zero value is not usable. It is safe for concurrent use and
 // does not need to be closed.
 type Tenant struct {
-	clockOffset   time.Duration // the tenant's clock minus the clock of the process
-	relativeLinks bool
-	roles         map[[sha256.Size]byte]Role // by hash of the token, so that printing a Tenant reveals no token
+	settings
+	roles map[[sha256.Size]byte]Role // by hash of the token, so that printing a Tenant reveals no token
 
 	mu       sync.Mutex
 	apps     map[string]*app
@@ -53,36 +52,12 @@ type Tenant struct {
 	byApp    map[string][]*record // the same records by app ID, in the same order
 	late     []lateTrigger        // in the order in which they take effect
 	faults   []*Fault             // not used up yet, in the order in which they were injected
-	meters   map[Operation]*meter
+	meters   map[Operation]*meter // by operation; List, Get and Log share one
 	requests []Request
 	lastID   int // the number in the most recent generated reload ID
 	oauth    map[string]*oauthClient
 	expires  map[[sha256.Size]byte]time.Time // expiry of each token issued by OAuth2, by hash of the token
 	issued   int                             // how many tokens were issued
-}
-
-// Option configures a [Tenant].
-type Option func(*Tenant)
-
-// WithToken makes the tenant accept token, with the given role. If a token is given more than once, the last role
-// counts; this includes [DefaultToken].
-func WithToken(token string, role Role) Option {
-	return func(t *Tenant) { t.roles[sha256.Sum256([]byte(token))] = role }
-}
-
-// WithClockSkew sets the tenant's clock ahead of the clock of the process by d, or behind it if d is negative. The clock
-// determines the Date headers and the times in reloads. The default is 0.
-func WithClockSkew(d time.Duration) Option { return func(t *Tenant) { t.clockOffset = d } }
-
-// WithRelativeLinks makes the links in responses paths without a scheme and host. By default, they are absolute URLs.
-func WithRelativeLinks() Option { return func(t *Tenant) { t.relativeLinks = true } }
-
-// WithMetering sets the algorithm and the period of the rate limits. In each period the tenant accepts 1000 List, Get and
-// Log requests together, 50 Trigger requests and 50 Cancel requests. The default is [SlidingWindow] over one minute. A
-// period of 0 or less disables the rate limits. All tokens share the limits, as if they belonged to one user. Signing in
-// is not limited.
-func WithMetering(m Metering, period time.Duration) Option {
-	return func(t *Tenant) { t.meters = newMeters(m, period) }
 }
 
 // NewTenant returns a tenant without apps and reloads.
@@ -94,12 +69,13 @@ func NewTenant(opts ...Option) *Tenant {
 		byApp:   map[string][]*record{},
 		oauth:   map[string]*oauthClient{},
 		expires: map[[sha256.Size]byte]time.Time{},
-		meters:  newMeters(SlidingWindow, time.Minute),
 	}
+	t.settings = settings{period: time.Minute, limits: map[Operation]rate{}, triggerType: reloads.TypeExternal}
 	WithToken(DefaultToken, TenantAdmin)(t)
 	for _, opt := range opts {
 		opt(t)
 	}
+	t.meters = newMeters(t.metering, t.period, t.limits)
 	return t
 }
 
@@ -173,7 +149,9 @@ func (t *Tenant) Trigger(appID string, r reloads.Reload) (reloads.Reload, bool) 
 	return rec.at(t.now()), true
 }
 
-// Reloads returns all reloads in their current state, in order of their creation times. The caller owns the result.
+// Reloads returns all reloads in their current state, in order of their creation times. They are complete, even if the
+// responses of the tenant are not; see [WithListLag], [WithOmittedFields] and [WithTimePrecision]. The caller owns the
+// result.
 func (t *Tenant) Reloads() []reloads.Reload {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -194,7 +172,8 @@ func (t *Tenant) Requests() []Request {
 	return slices.Clone(t.requests)
 }
 
-// now returns the time of the tenant's clock. All times in records have a precision of one millisecond.
-func (t *Tenant) now() time.Time {
-	return time.Now().Add(t.clockOffset).UTC().Truncate(time.Millisecond)
-}
+// clock returns the time of the tenant's clock.
+func (t *Tenant) clock() time.Time { return time.Now().Add(t.clockSkew).UTC() }
+
+// now returns the time of the clock that determines the times in records. They have a precision of one millisecond.
+func (t *Tenant) now() time.Time { return t.clock().Add(t.recordClockSkew).Truncate(time.Millisecond) }

@@ -25,7 +25,7 @@ func (t *Tenant) serveTrigger(r *http.Request, body []byte) response {
 		return quotaExceeded
 	}
 	rec := t.trigger(req, t.now())
-	return jsonResponse(http.StatusCreated, t.withLink(r, rec.at(t.now())))
+	return jsonResponse(http.StatusCreated, t.represent(r, rec.at(t.now())))
 }
 
 // parseTrigger parses the body of a trigger. If the body is invalid, it returns the reason. It checks the variables but
