@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -312,5 +314,737 @@ func TestManyTriggersWithFaults(t *testing.T) {
 				t.Logf("%d with a fault, %d reloaded, %d refused because of a pending reload", hit.Load(), len(made), refused.Load())
 			})
 		})
+	}
+}
+
+// newWorld returns the world, by default with a latency of 5 ms, and a client that waits for no rate limit.
+func newWorld(t *testing.T, w *world, opts ...reloads.Option) (*world, *reloads.Client) {
+	t.Helper()
+	if w.latency == 0 {
+		w.latency = 5 * time.Millisecond
+	}
+	opts = append([]reloads.Option{unmetered, reloads.WithAttemptTimeout(20 * time.Second)}, opts...)
+	return w, scriptedClient(t, w, opts...)
+}
+
+// lostBefore and lostAfter are triggers without a response, before and after they took effect.
+var (
+	lostBefore = postPlan{noEffect: true}
+	lostAfter  = postPlan{lost: true}
+)
+
+// A creationTime in whole seconds or hundredths is earlier than the trigger itself, but is not that of an earlier reload.
+func TestTriggerFindsReloadWithCoarseCreationTime(t *testing.T) {
+	t.Parallel()
+	for _, precision := range []time.Duration{time.Second, 10 * time.Millisecond} {
+		for _, calibrated := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v, calibrated %v", precision, calibrated), func(t *testing.T) {
+				for phase := time.Duration(0); phase < time.Second; phase += 49 * time.Millisecond {
+					synctest.Test(t, func(t *testing.T) {
+						w, client := newWorld(t, &world{precision: precision, dateOffset: 3 * time.Minute, latency: time.Millisecond})
+						if calibrated {
+							w.calibrate(t, client)
+						}
+						time.Sleep(phase)
+						got := w.trigger(t, client, reloads.Request{AppID: "app"}, lostAfter)
+						got.returnsOwn(t)
+						got.sent(t, 1)
+					})
+				}
+			})
+		}
+	}
+}
+
+// The clock of the records may be behind that of the Date header. Until the client knows how far, the outcome is unknown.
+func TestTriggerFindsReloadWhenRecordClockIsBehind(t *testing.T) {
+	t.Parallel()
+	for _, behind := range []time.Duration{80 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second} {
+		for _, calibrated := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v, calibrated %v", behind, calibrated), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w, client := newWorld(t, &world{recordOffset: -behind, dateOffset: -2 * time.Minute})
+					if calibrated {
+						w.calibrate(t, client)
+					}
+					got := w.trigger(t, client, reloads.Request{AppID: "app"}, lostAfter)
+					if calibrated {
+						got.returnsOwn(t)
+					} else {
+						got.returnsOwnOrUnknown(t, true)
+					}
+					got.sent(t, 1)
+				})
+			})
+		}
+	}
+}
+
+// A field that the list lacks is not a contradiction, and neither is the type.
+func TestTriggerFindsReloadWithMissingFields(t *testing.T) {
+	t.Parallel()
+	partial := reloads.Request{AppID: "app", Partial: true}
+	identified := reloads.Request{AppID: "app", Partial: true, ResourceID: "run-42"}
+	for name, c := range map[string]struct {
+		world *world
+		req   reloads.Request
+	}{
+		"without partial":                       {&world{omitListed: []string{"partial"}}, partial},
+		"without partial, with the ResourceID":  {&world{omitListed: []string{"partial"}}, identified},
+		"without any optional field":            {&world{omitListed: []string{"partial", "resourceId", "type", "links"}}, identified},
+		"the 201 lacks them, too":               {&world{omitListed: []string{"partial", "resourceId"}, omitCreated: []string{"partial", "resourceId"}}, identified},
+		"the type is hub":                       {&world{kind: reloads.TypeHub}, reloads.Request{AppID: "app"}},
+		"the type is chronos":                   {&world{kind: reloads.TypeChronos}, reloads.Request{AppID: "app"}},
+		"the type is chronos, with ResourceID":  {&world{kind: reloads.TypeChronos}, identified},
+		"the type is hub, with a resource type": {&world{kind: reloads.TypeHub}, reloads.Request{AppID: "app", ResourceID: "run-42", ResourceType: reloads.ResourceTypeTasks}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, client := newWorld(t, c.world)
+				got := w.trigger(t, client, c.req, lostAfter)
+				got.returnsOwn(t)
+				got.sent(t, 1)
+			})
+		})
+	}
+}
+
+// A reload that contradicts the request in a field that both state is somebody else's. The trigger had no effect, and
+// is retried.
+func TestTriggerIgnoresContradictingReload(t *testing.T) {
+	t.Parallel()
+	for name, foreign := range map[string]worldRecord{
+		"partial":    {app: "app", partial: false, resourceID: "run-42"},
+		"resourceId": {app: "app", partial: true, resourceID: "run-43"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, client := newWorld(t, &world{})
+				plan := lostBefore
+				plan.then = func() { w.triggerForeign(foreign, 0) }
+				got := w.trigger(t, client, reloads.Request{AppID: "app", Partial: true, ResourceID: "run-42"}, plan)
+				got.returnsOwn(t)
+				got.sent(t, 2)
+			})
+		})
+	}
+}
+
+// invalidBodies are the ways in which the body of a 2xx may be invalid.
+var invalidBodies = map[string]postPlan{
+	"HTML":           {corrupt: func(string) string { return "<html>Sign in</html>" }},
+	"empty":          {corrupt: func(string) string { return "" }},
+	"without id":     {corrupt: func(string) string { return "{}" }},
+	"truncated":      {corrupt: func(body string) string { return body[:len(body)/2] }},
+	"lost within it": {cut: true},
+	"status 200":     {status: http.StatusOK, corrupt: func(string) string { return "<html>" }},
+	"status 202":     {status: http.StatusAccepted, corrupt: func(string) string { return "" }},
+}
+
+// A 2xx to a trigger is never followed by another POST, even if no list shows the reload.
+func TestTriggerIsNotRetriedAfter2xx(t *testing.T) {
+	t.Parallel()
+	for name, plan := range invalidBodies {
+		for _, lag := range []time.Duration{0, 20 * time.Second, 40 * time.Second} {
+			t.Run(fmt.Sprintf("%s, listed after %v", name, lag), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w, client := newWorld(t, &world{listLag: lag})
+					got := w.trigger(t, client, reloads.Request{AppID: "app"}, plan)
+					if lag < 30*time.Second {
+						got.returnsOwn(t)
+					} else {
+						got.returnsOwnOrUnknown(t, false)
+					}
+					got.sent(t, 1)
+				})
+			})
+		}
+	}
+}
+
+// A ResourceID that is used again and again does not make an earlier reload the one that was just triggered.
+func TestTriggerDoesNotReturnEarlierReloadWithSameResourceID(t *testing.T) {
+	t.Parallel()
+	req := reloads.Request{AppID: "app", ResourceID: "nightly"}
+	for name, c := range map[string]struct {
+		world     *world
+		ago       time.Duration // how old the earlier reload is
+		sameOwner bool          // the client itself triggered it, and so knows its ID
+		check     func(*testing.T, triggered, *worldRecord)
+	}{
+		"of another process, 4 minutes old": {&world{}, 4 * time.Minute, false, func(t *testing.T, got triggered, _ *worldRecord) {
+			got.returnsOwn(t)
+			got.sent(t, 2)
+		}},
+		"of another process, 300 ms old": {&world{}, 300 * time.Millisecond, false, func(t *testing.T, got triggered, earlier *worldRecord) {
+			got.isUnknown(t, earlier.id)
+			got.sent(t, 1)
+		}},
+		"of another process, 4 minutes old, no Date": {&world{noDate: true}, 4 * time.Minute, false, func(t *testing.T, got triggered, _ *worldRecord) {
+			got.returnsOwnOrUnknown(t, false)
+		}},
+		"of this client, 4 minutes old, no Date": {&world{noDate: true}, 4 * time.Minute, true, func(t *testing.T, got triggered, _ *worldRecord) {
+			got.returnsOwn(t)
+			got.sent(t, 2)
+		}},
+		"of this client, 300 ms old": {&world{}, 300 * time.Millisecond, true, func(t *testing.T, got triggered, _ *worldRecord) {
+			got.returnsOwn(t)
+			got.sent(t, 2)
+		}},
+		"of this client, 300 ms old, in whole seconds": {&world{precision: time.Second}, 300 * time.Millisecond, true, func(t *testing.T, got triggered, _ *worldRecord) {
+			got.returnsOwn(t)
+			got.sent(t, 2)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, client := newWorld(t, c.world)
+				time.Sleep(500 * time.Millisecond) // the earlier reload is of the same second
+				var earlier *worldRecord
+				if c.sameOwner {
+					if _, err := client.Trigger(t.Context(), req); err != nil {
+						t.Fatal(err)
+					}
+					earlier = w.own()[0]
+				} else {
+					earlier = w.triggerForeign(worldRecord{app: "app", resourceID: "nightly"}, 0)
+				}
+				time.Sleep(c.ago)
+				got := w.trigger(t, client, req, lostBefore)
+				if got.reload != nil && got.reload.ID == earlier.id {
+					t.Errorf("got the earlier reload, %v older than the trigger", got.posts[0].Sub(earlier.created))
+				}
+				c.check(t, got, earlier)
+			})
+		})
+	}
+}
+
+// A trigger took effect although its response says otherwise, and a retry would be refused because of its own reload.
+func TestTriggerFindsReloadThatIsListedLate(t *testing.T) {
+	t.Parallel()
+	for name, plan := range map[string]postPlan{
+		"500": {status: 500}, "502": {status: 502}, "503": {status: 503}, "504": {status: 504}, "lost": lostAfter,
+	} {
+		for _, lag := range []time.Duration{5 * time.Second, 20 * time.Second, 35 * time.Second} {
+			t.Run(fmt.Sprintf("%s, listed after %v", name, lag), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w, client := newWorld(t, &world{listLag: lag, runFor: time.Hour})
+					got := w.trigger(t, client, reloads.Request{AppID: "app"}, plan)
+					if lag < 30*time.Second {
+						got.returnsOwn(t)
+						got.sent(t, 1)
+					} else {
+						got.returnsOwnOrUnknown(t, false)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Without knowing whether the first trigger took effect, the client does not know whose reload is pending.
+func TestTriggerRefusedAsPendingAfterUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	for _, ago := range []time.Duration{time.Second, 10 * time.Second} {
+		t.Run(fmt.Sprintf("the pending reload is %v old", ago), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, client := newWorld(t, &world{})
+				time.Sleep(123 * time.Millisecond)
+				pending := w.triggerForeign(worldRecord{app: "app"}, time.Hour)
+				time.Sleep(ago)
+				got := w.trigger(t, client, reloads.Request{AppID: "app"}, lostAfter)
+				if ago < 2*time.Second {
+					got.isUnknown(t, pending.id)
+					got.sent(t, 1)
+				} else {
+					got.isUnknown(t)
+				}
+			})
+		})
+	}
+}
+
+// The context ends while triggers are in flight. CancelOnAbort cancels their reloads, too, and takes at most 10 s.
+func TestCancelOnAbortOfTriggerInFlight(t *testing.T) {
+	t.Parallel()
+	const inTime = 10*time.Second + 100*time.Millisecond
+	type batch struct {
+		apps   int
+		limit  time.Duration // of the context
+		submit func(context.Context, *reloads.Client, []reloads.Request) []reloads.Result
+	}
+	run := func(ctx context.Context, client *reloads.Client, reqs []reloads.Request) []reloads.Result {
+		reload, err := client.Run(ctx, reqs[0], reloads.CancelOnAbort())
+		return []reloads.Result{{Request: reqs[0], Reload: reload, Err: err}}
+	}
+	runAll := func(ctx context.Context, client *reloads.Client, reqs []reloads.Request) []reloads.Result {
+		return slices.Collect(client.RunAll(ctx, reqs, reloads.CancelOnAbort()))
+	}
+	for batchName, b := range map[string]batch{
+		"Run":            {1, time.Second, run},
+		"RunAll, one":    {1, time.Second, runAll},
+		"RunAll, many":   {48, 7 * time.Second, runAll},
+		"RunAll, nearly": {48, 1500 * time.Millisecond, runAll}, // not all have been sent
+	} {
+		for planName, plan := range map[string]postPlan{
+			"the response takes 3 s":             {hold: 3 * time.Second},
+			"it takes effect after 2 s of 3":     {reach: 2 * time.Second, hold: time.Second},
+			"its connection is lost after 3 s":   {hold: 3 * time.Second, lost: true},
+			"it is responded to with 502 in 3 s": {hold: 3 * time.Second, status: http.StatusBadGateway},
+		} {
+			t.Run(batchName+": "+planName, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := &world{runFor: time.Hour, everyPost: plan, latency: 20 * time.Millisecond}
+					client := scriptedClient(t, w) // with the rate limits of the service
+					var reqs []reloads.Request
+					for i := range b.apps {
+						reqs = append(reqs, reloads.Request{AppID: fmt.Sprint("app", i)})
+					}
+					ctx, cancel := context.WithTimeout(t.Context(), b.limit)
+					defer cancel()
+					results := b.submit(ctx, client, reqs)
+					deadline, _ := ctx.Deadline()
+					if late := time.Since(deadline); late > inTime {
+						t.Errorf("it ended %v after the context, want at most 10 s", late)
+					}
+					posts := w.postTimes()
+					if last := posts[len(posts)-1]; last.After(deadline) {
+						t.Errorf("a trigger was sent %v after the context ended", last.Sub(deadline))
+					}
+					if len(results) != len(reqs) {
+						t.Errorf("got %d results, want %d", len(results), len(reqs))
+					}
+					known := 0
+					var unexpected []error
+					for _, r := range results {
+						if r.Reload != nil {
+							known++
+						}
+						if !errors.Is(r.Err, context.DeadlineExceeded) || errors.Is(r.Err, reloads.ErrNotStarted) == (r.Reload != nil) {
+							unexpected = append(unexpected, r.Err)
+						}
+					}
+					if len(unexpected) > 0 {
+						t.Errorf("%d results have neither a reload nor ErrNotStarted, or do not match DeadlineExceeded, such as: %v", len(unexpected), unexpected[0])
+					}
+					time.Sleep(10 * time.Minute)
+					statuses := w.statuses()
+					if made := len(w.own()); statuses[reloads.StatusCanceled] != made || known != made || made == 0 {
+						t.Errorf("%d reloads were made, %d are known, their statuses are %v, want all canceled", made, known, statuses)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A trigger that gets no response at all does not make an aborted run longer than 10 s. Its reload is canceled, or its
+// outcome is unknown.
+func TestCancelOnAbortOfTriggerWithoutResponse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{runFor: time.Hour, everyPost: postPlan{hold: time.Hour}, latency: 20 * time.Millisecond}
+		client := scriptedClient(t, w)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		reload, err := client.Run(ctx, reloads.Request{AppID: "app"}, reloads.CancelOnAbort())
+		if took := time.Since(began); took > 11*time.Second+100*time.Millisecond {
+			t.Errorf("it took %v, want at most 10 s after the context ended", took)
+		}
+		canceled := w.statuses()[reloads.StatusQueued]+w.statuses()[reloads.StatusReloading] == 0
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, reloads.ErrOutcomeUnknown) && !canceled {
+			t.Errorf("got %v, %v and the statuses %v", reload, err, w.statuses())
+		}
+	})
+}
+
+// Without CancelOnAbort, nothing is sent after the context has ended.
+func TestAbortWithoutCancelOfTriggerInFlight(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{runFor: time.Hour, everyPost: postPlan{hold: 3 * time.Second}, latency: 20 * time.Millisecond}
+		client := scriptedClient(t, w)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		reload, err := client.Run(ctx, reloads.Request{AppID: "app"})
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("it took %v, want 1s", took)
+		}
+		if reload != nil || !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, reloads.ErrOutcomeUnknown) {
+			t.Errorf("got %v, %v, want an error that matches DeadlineExceeded and ErrOutcomeUnknown", reload, err)
+		}
+	})
+}
+
+// The pending reload is attached to even if it is listed late, or has a status that no filter selects. The triggers in
+// between are few and spaced out.
+func TestAttachToPendingThatIsHardToFind(t *testing.T) {
+	t.Parallel()
+	const maxPosts, minGap = 4, 250 * time.Millisecond
+	batches := map[string]func(context.Context, *reloads.Client) (*reloads.Reload, error){
+		"Run": func(ctx context.Context, client *reloads.Client) (*reloads.Reload, error) {
+			return client.Run(ctx, reloads.Request{AppID: "app"}, reloads.AttachToPending())
+		},
+		"RunAll": func(ctx context.Context, client *reloads.Client) (*reloads.Reload, error) {
+			for r := range client.RunAll(ctx, []reloads.Request{{AppID: "app"}}, reloads.AttachToPending()) {
+				return r.Reload, r.Err
+			}
+			return nil, errors.New("there is no result")
+		},
+	}
+	for name, c := range map[string]struct {
+		world func() *world
+		age   time.Duration // of the pending reload
+	}{
+		"listed after 5 s":                 {func() *world { return &world{listLag: 5 * time.Second} }, 0},
+		"listed after 5 s, 4 s ago":        {func() *world { return &world{listLag: 5 * time.Second} }, 4 * time.Second},
+		"listed after 10 s":                {func() *world { return &world{listLag: 10 * time.Second} }, 0},
+		"no status":                        {func() *world { return &world{queuedAs: new(reloads.Status(""))} }, time.Second},
+		"status CREATED":                   {func() *world { return &world{queuedAs: new(reloads.Status("CREATED"))} }, time.Second},
+		"unknown status":                   {func() *world { return &world{queuedAs: new(reloads.Status("PAUSED"))} }, time.Second},
+		"no status, listed after 5 s":      {func() *world { return &world{queuedAs: new(reloads.Status("")), listLag: 5 * time.Second} }, 0},
+		"no optional fields":               {func() *world { return &world{omitListed: []string{"partial", "resourceId", "type", "links"}} }, time.Second},
+		"record clock 2 s behind, no Date": {func() *world { return &world{recordOffset: -2 * time.Second, noDate: true} }, time.Second},
+	} {
+		for batchName, attach := range batches {
+			t.Run(batchName+": "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := c.world()
+					w.queueFor, w.runFor, w.latency = time.Minute, time.Minute, 20*time.Millisecond
+					client := scriptedClient(t, w)
+					pending := w.triggerForeign(worldRecord{app: "app"}, 0)
+					time.Sleep(c.age)
+					reload, err := attach(t.Context(), client)
+					if err != nil || reload == nil || reload.ID != pending.id || reload.Status != reloads.StatusSucceeded {
+						t.Errorf("got %+v, %v, want the pending reload %s", reload, err, pending.id)
+					}
+					if own := w.own(); len(own) > 0 {
+						t.Errorf("%d reloads were made", len(own))
+					}
+					posts := w.postTimes()
+					if len(posts) > maxPosts {
+						t.Errorf("%d triggers were sent, want at most %d", len(posts), maxPosts)
+					}
+					for i := range len(posts) - 1 {
+						if gap := posts[i+1].Sub(posts[i]); gap < minGap {
+							t.Errorf("two triggers were sent within %v", gap)
+							break
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// simulation is a set of worlds, and what holds in them.
+type simulation struct {
+	seed       uint64
+	odd        bool    // clocks, precision, fields and lag are unusual
+	foreign    bool    // somebody else triggers the same apps
+	maxUnknown float64 // the share of calls whose outcome may stay unknown
+}
+
+// A simulation has this many triggers. One client makes all of a world, those of an app one after another.
+const (
+	simulatedWorlds = 20
+	simulatedApps   = 50
+	simulatedCalls  = 10 // of an app
+)
+
+// simulatedCall is a call and its outcome.
+type simulatedCall struct {
+	*worldCall
+	world  *world
+	req    reloads.Request
+	fault  string // the name of its fault; empty if it has none
+	reload *reloads.Reload
+	err    error
+	again  bool // the reload was returned by an earlier call, too
+}
+
+// Thousands of triggers are sent to services that differ in what a client can observe. A fifth of the triggers has a
+// fault. No call makes two reloads. None returns a reload that is not its own, except for those that the package
+// documentation names. The outcome of few stays unknown.
+func TestTriggerSimulation(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it takes some seconds")
+	}
+	for name, s := range map[string]simulation{
+		"A, milliseconds and agreeing clocks": {seed: 1, maxUnknown: 0.005},
+		"B, odd worlds":                       {seed: 2, odd: true, maxUnknown: 0.05},
+		"C, odd worlds with foreign triggers": {seed: 3, odd: true, foreign: true, maxUnknown: 0.05},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := figures{unknown: map[string]int{}, problems: map[string][]string{}}
+			for seed := range uint64(simulatedWorlds) {
+				synctest.Test(t, func(t *testing.T) {
+					for _, c := range s.run(t, seed) {
+						f.add(c)
+					}
+				})
+			}
+			f.check(t, s.maxUnknown)
+		})
+	}
+}
+
+// run makes the calls of one world.
+func (s simulation) run(t *testing.T, seed uint64) (calls []*simulatedCall) {
+	random := rand.New(rand.NewPCG(s.seed, seed))
+	w := s.newWorld(random)
+	start := time.Minute
+	if oneIn(random, 3) { // many triggers are sent before the first 201
+		start = 200 * time.Millisecond
+	}
+	_, client := newWorld(t, w)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for i := range simulatedApps {
+		random := rand.New(rand.NewPCG(random.Uint64(), seed))
+		wg.Go(func() {
+			time.Sleep(between(random, 0, start))
+			for n := range simulatedCalls {
+				c := s.call(t, w, client, random, fmt.Sprint("app", i), n)
+				mu.Lock()
+				calls = append(calls, c)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	time.Sleep(time.Hour) // nothing takes effect anymore
+	return calls
+}
+
+// between returns a random duration.
+func between(random *rand.Rand, from, to time.Duration) time.Duration {
+	return from + time.Duration(random.Int64N(int64(to-from)))
+}
+
+// small returns a random duration up to the limit. All orders of magnitude are equally likely.
+func small(random *rand.Rand, limit time.Duration) time.Duration {
+	return limit >> random.IntN(12)
+}
+
+// oneIn reports true once in n times.
+func oneIn(random *rand.Rand, n int) bool { return random.IntN(n) == 0 }
+
+func (s simulation) newWorld(random *rand.Rand) *world {
+	w := &world{
+		seed: random.Uint64(), spread: true,
+		latency:    between(random, 5*time.Millisecond, 100*time.Millisecond),
+		dateOffset: between(random, -4*time.Minute, 4*time.Minute),
+		listLag:    max(0, between(random, -3*time.Second, 10*time.Second)),
+	}
+	if !s.odd {
+		return w
+	}
+	w.precision = []time.Duration{0, 10 * time.Millisecond, time.Second}[random.IntN(3)]
+	w.kind = []reloads.Type{reloads.TypeExternal, reloads.TypeHub, reloads.TypeChronos}[random.IntN(3)]
+	w.noDate = oneIn(random, 6)
+	if !oneIn(random, 4) {
+		w.recordOffset = between(random, -2*time.Second, 50*time.Millisecond)
+	}
+	if oneIn(random, 6) {
+		w.listLag = between(random, 10*time.Second, 40*time.Second)
+	}
+	for _, field := range []string{"partial", "resourceId", "type", "links"} {
+		if oneIn(random, 3) {
+			w.omitListed = append(w.omitListed, field)
+		}
+		if oneIn(random, 3) {
+			w.omitCreated = append(w.omitCreated, field)
+		}
+	}
+	return w
+}
+
+// call makes one call, and then waits until the app can be triggered again.
+func (s simulation) call(t *testing.T, w *world, client *reloads.Client, random *rand.Rand, app string, n int) *simulatedCall {
+	c := &simulatedCall{world: w, req: reloads.Request{AppID: app, Partial: oneIn(random, 6)}}
+	switch random.IntN(8) {
+	case 0, 1:
+		c.req.ResourceID = fmt.Sprint("run-", app, "-", n)
+	case 2:
+		c.req.ResourceID = "nightly"
+	}
+	var plans [2]postPlan
+	if oneIn(random, 5) {
+		c.fault, plans[0] = simulatedFault(random)
+		if oneIn(random, 7) {
+			_, plans[1] = simulatedFault(random)
+		}
+	}
+	failLists := 0
+	if oneIn(random, 10) {
+		failLists = 1 + random.IntN(3)
+	}
+	for i := range plans {
+		if !oneIn(random, 4) {
+			plans[i].runFor = between(random, 0, time.Minute)
+		}
+	}
+	if s.foreign && oneIn(random, 3) {
+		foreign, runFor := worldRecord{app: app}, max(0, between(random, -time.Minute, time.Minute))
+		foreign.resourceID = []string{"", "", "nightly", "run-of-another-process"}[random.IntN(4)]
+		gap := small(random, 10*time.Second) + between(random, 0, 5*time.Millisecond)
+		if oneIn(random, 2) {
+			w.triggerForeign(foreign, runFor)
+			time.Sleep(gap)
+		} else {
+			if oneIn(random, 2) {
+				plans[0].runFor = 0
+			}
+			plans[0].then = func() {
+				time.AfterFunc(gap, func() { w.triggerForeign(foreign, runFor) })
+			}
+		}
+	}
+	if w.listLag > 10*time.Second { // only a pending reload prevents a second one
+		plans[0].runFor += 2 * time.Minute
+		plans[1].runFor += 2 * time.Minute
+	}
+	ctx, call := newCall(t.Context(), plans[:]...)
+	call.failLists = failLists
+	c.worldCall = call
+	c.reload, c.err = client.Trigger(ctx, c.req)
+	if c.reload != nil {
+		w.mu.Lock()
+		record := w.byID[c.reload.ID]
+		c.again, record.returned = record.returned, true
+		w.mu.Unlock()
+	}
+	time.Sleep(w.idleAfter(app) + small(random, 20*time.Second))
+	return c
+}
+
+// simulatedFault returns a fault and its name. The attempt timeout is 20 s.
+func simulatedFault(random *rand.Rand) (string, postPlan) {
+	status := []int{http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}[random.IntN(4)]
+	switch random.IntN(10) {
+	case 0, 1:
+		return "lost before", lostBefore
+	case 2, 3:
+		return "lost after", lostAfter
+	case 4:
+		return "5xx before", postPlan{noEffect: true, status: status}
+	case 5:
+		return "5xx after", postPlan{status: status}
+	case 6:
+		bodies := slices.Sorted(maps.Keys(invalidBodies))
+		return "2xx invalid", invalidBodies[bodies[random.IntN(len(bodies))]]
+	case 7:
+		return "no response", postPlan{hold: time.Hour}
+	case 8:
+		return "slow", postPlan{reach: between(random, 0, 12*time.Second), hold: between(random, 0, 12*time.Second)}
+	}
+	return "late", postPlan{reach: between(random, 20*time.Second, 28*time.Second)}
+}
+
+// figures are what came of the calls of a simulation.
+type figures struct {
+	calls, faults, own, refused int
+	unknown                     map[string]int // by fault
+	unnamed                     int            // unknown, although the own reload was listed and is not named
+
+	// Foreign reloads that were returned although the client behaves as documented: made after a trigger that had
+	// no effect, or so shortly before one that the times do not tell.
+	after, before int
+	earliest      time.Duration // the longest time before
+
+	problems map[string][]string // examples, by what is wrong
+}
+
+func (f *figures) add(c *simulatedCall) {
+	f.calls++
+	if c.fault != "" {
+		f.faults++
+	}
+	problem := func(what string) {
+		f.problems[what] = append(f.problems[what], fmt.Sprintf(
+			"fault %q, %v; sent %v; made %s; got %s; precision %v, record clock %v, lag %v, no Date %v, omitted %q",
+			c.fault, c.req, c.posts, c.describe(c.made...), triggered{c.reload, c.err, c.worldCall},
+			max(c.world.precision, time.Millisecond), c.world.recordOffset, c.world.listLag, c.world.noDate, c.world.omitListed))
+	}
+	if len(c.made) > 1 {
+		problem("made two reloads")
+	}
+	if c.repeated {
+		problem("sent another trigger after a 2xx")
+	}
+	switch {
+	case errors.Is(c.err, reloads.ErrOutcomeUnknown):
+		f.unknown[c.fault]++
+		for _, r := range c.made {
+			if c.listed[r.id] && !strings.Contains(c.err.Error(), r.id) {
+				f.unnamed++
+			}
+		}
+	case c.err != nil && len(c.made) > 0:
+		problem("lost its reload")
+	case errors.Is(c.err, reloads.ErrReloadPending):
+		f.refused++
+	case c.err != nil:
+		problem("failed")
+	default:
+		f.addReload(c, problem)
+	}
+}
+
+// addReload adds a call that returned a reload.
+func (f *figures) addReload(c *simulatedCall, problem func(string)) {
+	r := c.world.byID[c.reload.ID]
+	before := c.posts[0].Sub(r.created)
+	stated := func(field string) bool { return !slices.Contains(c.world.omitListed, field) }
+	switch {
+	case r.call == c.worldCall:
+		f.own++
+	case c.again:
+		problem("returned the reload of an earlier call")
+	case stated("partial") && c.req.Partial && !r.partial,
+		stated("resourceId") && c.req.ResourceID != "" && r.resourceID != "" && r.resourceID != c.req.ResourceID:
+		problem("returned a reload that contradicts the request")
+	case before <= 0 && (len(c.made) == 0 || c.made[0].created.After(r.created)):
+		f.after++
+	case before > 0 && before <= c.world.resolution():
+		f.before++
+		f.earliest = max(f.earliest, before)
+	default:
+		problem(fmt.Sprint("returned a foreign reload, after the trigger ", before <= 0))
+	}
+}
+
+// resolution returns how long before a trigger a reload can be created that cannot be distinguished from its own.
+func (w *world) resolution() time.Duration {
+	return 2*max(w.precision, time.Millisecond) + 4*w.latency + max(0, w.recordOffset) + 50*time.Millisecond
+}
+
+func (c *simulatedCall) describe(records ...*worldRecord) (texts []string) {
+	for _, r := range records {
+		texts = append(texts, fmt.Sprintf("%s at %v", r.id, r.created))
+	}
+	return texts
+}
+
+func (f *figures) check(t *testing.T, maxUnknown float64) {
+	t.Helper()
+	unknown := 0
+	for _, n := range f.unknown {
+		unknown += n
+	}
+	t.Logf("%d calls, %d with a fault, %d returned their reload, %d refused because of a pending one", f.calls, f.faults, f.own, f.refused)
+	t.Logf("%d outcomes unknown, %.2f %%, by fault %v; %d do not name a reload that was listed", unknown, 100*float64(unknown)/float64(f.calls), f.unknown, f.unnamed)
+	t.Logf("foreign reloads returned: %d made after a trigger without effect, %d made before one, by at most %v", f.after, f.before, f.earliest)
+	if share := float64(unknown) / float64(f.calls); share > maxUnknown {
+		t.Errorf("%.2f %% of the outcomes are unknown, want at most %.2f %%", 100*share, 100*maxUnknown)
+	}
+	for _, what := range slices.Sorted(maps.Keys(f.problems)) {
+		examples := f.problems[what]
+		t.Errorf("%d calls %s:\n%s", len(examples), what, strings.Join(examples[:min(3, len(examples))], "\n"))
 	}
 }
