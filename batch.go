@@ -39,35 +39,47 @@ func (o runOptions) grace(ctx context.Context) (g *graceTime, release func()) {
 	return g, g.release
 }
 
-// attachWaits are the waits after a trigger was refused because of a pending reload that is not listed.
+// attachWaits are the waits between two lists, after a trigger was refused because of a pending reload.
 var attachWaits = [...]time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
 
-// start triggers a reload or attaches to the pending one; own tells which.
+// start triggers a reload or attaches to the pending one; own tells which. A pending reload may be listed late, or have
+// finished before it is listed.
 func (c *Client) start(ctx context.Context, grace *graceTime, req Request, o runOptions) (r *Reload, own bool, err error) {
-	inFlight := ctx
-	if grace != nil {
-		inFlight = grace.ctx
-	}
 	for _, wait := range attachWaits {
-		r, err = c.trigger(ctx, inFlight, req)
+		r, err = c.trigger(ctx, grace, req)
 		if !o.attach || !errors.Is(err, ErrReloadPending) {
 			return r, true, err
 		}
-		page, _, _, listErr := c.listValid(ctx, newestQuery(req.AppID))
-		if listErr != nil {
-			return nil, false, fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr)
-		}
-		for i := range page.Reloads {
-			if r := &page.Reloads[i]; !r.Ended() {
-				c.named.add(r.ID)
-				return r, false, nil
+		r, listErr := c.pending(ctx, req.AppID)
+		if r == nil && listErr == nil {
+			if listErr = sleep(ctx, wait); listErr == nil {
+				r, listErr = c.pending(ctx, req.AppID)
 			}
 		}
-		if sleepErr := sleep(ctx, wait); sleepErr != nil {
-			return nil, false, fmt.Errorf("%w; waiting to retry: %w", err, sleepErr)
+		switch {
+		case listErr != nil:
+			return nil, false, fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr)
+		case r != nil:
+			c.named.add(r.ID)
+			return r, false, nil
 		}
 	}
 	return nil, false, err
+}
+
+// pending returns the app's newest reload that has not finished, or nil. It does not filter by status, because the
+// status of a new reload may be empty or unknown.
+func (c *Client) pending(ctx context.Context, app string) (*Reload, error) {
+	page, _, _, err := c.listValid(ctx, newestQuery(app))
+	if err != nil {
+		return nil, err
+	}
+	for i := range page.Reloads {
+		if r := &page.Reloads[i]; !r.Ended() {
+			return r, nil
+		}
+	}
+	return nil, nil
 }
 
 // concurrentTriggers is how many triggers of a batch are in progress at once: enough to reach the rate limit at any

@@ -19,11 +19,11 @@ import (
 // before it retries, so that there are not two. If that does not determine the outcome, the error matches
 // [ErrOutcomeUnknown]. The package documentation says what is guaranteed.
 func (c *Client) Trigger(ctx context.Context, req Request) (*Reload, error) {
-	return c.trigger(ctx, ctx, req)
+	return c.trigger(ctx, nil, req)
 }
 
-// trigger is Trigger. After ctx has ended, a request in flight and its reconciliation go on until grace has ended.
-func (c *Client) trigger(ctx, grace context.Context, req Request) (*Reload, error) {
+// trigger is Trigger. After ctx has ended, a request in flight and its reconciliation go on in the grace time.
+func (c *Client) trigger(ctx context.Context, grace *graceTime, req Request) (*Reload, error) {
 	if err := req.validate(); err != nil {
 		return nil, err
 	}

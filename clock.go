@@ -2,12 +2,16 @@ package reloads
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // clockOffset is how far the server clock is ahead of the client's: between min and max.
 type clockOffset struct{ min, max time.Duration }
+
+func (c clockOffset) width() time.Duration { return c.max - c.min }
 
 // serverDate is the Date header of a response, and when, by the client's clock, that response was exchanged.
 type serverDate struct {
@@ -58,17 +62,24 @@ func (c *recordClock) observe(created, sent, received time.Time) {
 	offset := clockOffset{created.Sub(received), created.Add(precision(created)).Sub(sent)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if o := c.offset; o != nil && offset.min <= o.max && offset.max >= o.min {
-		offset = clockOffset{max(offset.min, o.min), min(offset.max, o.max)}
+	if o := c.offset; o != nil {
+		if offset.min <= o.max && offset.max >= o.min {
+			offset = clockOffset{max(offset.min, o.min), min(offset.max, o.max)}
+		} else if both := (clockOffset{min(offset.min, o.min), max(offset.max, o.max)}); both.width() <= usableRecords {
+			offset = both // the clocks of several servers
+		}
 	}
 	c.offset = &offset
 }
 
-// known returns the offset if it is known to better than two seconds.
+// usableRecords is the widest range of the offset with which creation times can be compared.
+const usableRecords = 2 * time.Second
+
+// known returns the offset if it can be used.
 func (c *recordClock) known() (offset clockOffset, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.offset == nil || c.offset.max-c.offset.min > 2*time.Second {
+	if c.offset == nil || c.offset.width() > usableRecords {
 		return clockOffset{}, false
 	}
 	return *c.offset, true
@@ -83,6 +94,68 @@ func precision(t time.Time) time.Duration {
 	}
 	return p
 }
+
+// The times after the end of ctx in which a run with CancelOnAbort cancels its reloads.
+const (
+	abortTimeout  = 10 * time.Second // for everything
+	inFlightGrace = 7 * time.Second  // for a trigger in flight; then its reload is looked for
+)
+
+// graceTime is the time after the end of a context in which a run may cancel its reloads. A nil graceTime is none.
+type graceTime struct {
+	inFlight, ctx             context.Context // end inFlightGrace and abortTimeout after the context
+	cancelInFlight, cancelAll context.CancelFunc
+	stop                      func() bool
+	end                       atomic.Pointer[time.Time] // nil until the context has ended
+}
+
+func newGraceTime(ctx context.Context) *graceTime {
+	g := &graceTime{}
+	g.ctx, g.cancelAll = context.WithCancel(context.WithoutCancel(ctx))
+	g.inFlight, g.cancelInFlight = context.WithCancel(g.ctx)
+	g.stop = context.AfterFunc(ctx, func() {
+		if context.Cause(ctx) != errStopped {
+			g.deadline()
+			_ = sleep(g.ctx, inFlightGrace)
+			g.cancelInFlight()
+			_ = sleep(g.ctx, abortTimeout-inFlightGrace)
+		}
+		g.release()
+	})
+	return g
+}
+
+// requests returns the context of a request in flight, or nil for that of the call.
+func (g *graceTime) requests() context.Context {
+	if g == nil {
+		return nil
+	}
+	return g.inFlight
+}
+
+// lists returns the context of the lists that determine the outcome of a trigger.
+func (g *graceTime) lists(ctx context.Context) context.Context {
+	if g == nil {
+		return ctx
+	}
+	return g.ctx
+}
+
+// deadline returns the end of the grace time, which begins with the first call at the latest.
+func (g *graceTime) deadline() time.Time {
+	end := time.Now().Add(abortTimeout)
+	g.end.CompareAndSwap(nil, &end)
+	return *g.end.Load()
+}
+
+func (g *graceTime) release() {
+	g.stop()
+	g.cancelInFlight()
+	g.cancelAll()
+}
+
+// errStopped is the cause of a context that ended because the loop over the results did.
+var errStopped = errors.New("iteration stopped")
 
 // sleep waits for d. It returns the error of ctx if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) error {

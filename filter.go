@@ -27,8 +27,6 @@ func And(filters ...Filter) Filter { return join(" and ", filters) }
 // Or selects the reloads that any of the filters selects. Empty filters are ignored.
 func Or(filters ...Filter) Filter { return join(" or ", filters) }
 
-var activeOnly = StatusIs(StatusQueued, StatusReloading, StatusCanceling)
-
 func oneOf[T ~string](attribute string, values []T) Filter {
 	var comparisons []string
 	for _, v := range values {

@@ -1,7 +1,5 @@
 package reloads
 
-import "errors"
-
 // RunOption configures [Client.Run] and the batches.
 type RunOption func(*runOptions)
 
@@ -49,6 +47,3 @@ func (o runOptions) change(req Request, r *Reload) {
 		o.onChange(req, r)
 	}
 }
-
-// errStopped is the cause of a context that ended because the loop over the results did.
-var errStopped = errors.New("iteration stopped")

@@ -19,7 +19,9 @@ const (
 	maxProbes     = 8                     // … this many lists are sufficient
 	usableOffset  = time.Second           // with a wider range, the times cannot be compared
 	unknownOffset = 5 * time.Minute       // the largest offset, if the service does not send its time
-	undecidedSpan = 2 * time.Second       // how far the clock of the creation times may be behind the expected one
+
+	unknownRecords = 2 * time.Second        // how far the clock of the records may be behind the one of the Date header
+	knownRecords   = 100 * time.Millisecond // how far the clocks of the service's servers may be apart
 )
 
 // reconciliation determines the outcome of a trigger.
@@ -33,18 +35,21 @@ type reconciliation struct {
 }
 
 // triggerOnce sends a trigger until it has taken effect. It never retries one that may have taken effect. It sends
-// nothing but lists after ctx has ended; those use grace.
-func (c *Client) triggerOnce(ctx, grace context.Context, req Request, body []byte) (*Reload, error) {
+// nothing but lists after ctx has ended, and those only in the grace time.
+func (c *Client) triggerOnce(ctx context.Context, grace *graceTime, req Request, body []byte) (*Reload, error) {
 	s := reconciliation{client: c, req: req, dates: clockOffset{-unknownOffset, unknownOffset}}
 	for posts := 0; ; posts++ {
-		r, unknownSince, err := c.post(ctx, grace, body)
+		r, unknownSince, accepted, err := c.post(ctx, grace, body)
 		if err == nil {
 			return r, nil
+		}
+		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+			err = fmt.Errorf("%w: %w", ctx.Err(), err)
 		}
 		if s.since.IsZero() {
 			s.since = unknownSince
 		}
-		s.accepted = s.accepted || classify(err) == invalidResponse
+		s.accepted = s.accepted || accepted
 		pending := errors.Is(err, ErrReloadPending) // the pending reload may be ours
 		switch {
 		case s.since.IsZero():
@@ -52,7 +57,7 @@ func (c *Client) triggerOnce(ctx, grace context.Context, req Request, body []byt
 		case unknownSince.IsZero() && !pending: // a refusal says nothing about the previous POST
 			return nil, s.unknown(err)
 		}
-		found, listErr := s.findWithin(grace, err)
+		found, listErr := s.findWithin(grace.lists(ctx), err)
 		switch {
 		case found != nil:
 			c.named.add(found.ID)
@@ -67,22 +72,24 @@ func (c *Client) triggerOnce(ctx, grace context.Context, req Request, body []byt
 }
 
 // post sends a trigger until its outcome is known, or may not be retried. unknownSince is when an attempt with an
-// unknown outcome was sent; zero if the outcome is known.
-func (c *Client) post(ctx, grace context.Context, body []byte) (r *Reload, unknownSince time.Time, err error) {
-	k, err := c.send(ctx, apiRequest{op: opTrigger, path: reloadsPath, body: body, inFlight: grace})
+// unknown outcome was sent; zero if the outcome is known. accepted means that the service responded with a 2xx, even if
+// the rest of the response is missing or invalid.
+func (c *Client) post(ctx context.Context, grace *graceTime, body []byte) (r *Reload, unknownSince time.Time, accepted bool, err error) {
+	k, err := c.send(ctx, apiRequest{op: opTrigger, path: reloadsPath, body: body, inFlight: grace.requests()})
 	defer k.release()
+	a := k.attempt
 	if err == nil {
-		if r, err = k.attempt.reload(); err == nil {
-			c.records.observe(r.CreationTime, k.attempt.began, k.attempt.ended)
+		if r, err = a.reload(); err == nil {
+			c.records.observe(r.CreationTime, a.began, a.ended)
 			c.named.add(r.ID)
-			return r, time.Time{}, nil
+			return r, time.Time{}, true, nil
 		}
-		k.mayHaveTakenEffect = true // it was accepted
 	}
-	if k.mayHaveTakenEffect {
-		return nil, k.attempt.began, err
+	accepted = isSuccess(a.status)
+	if accepted || k.mayHaveTakenEffect {
+		unknownSince = a.began
 	}
-	return nil, time.Time{}, err
+	return nil, unknownSince, accepted, err
 }
 
 // findWithin lists the reloads after each of the waits. It returns nil without an error if the trigger made none.
@@ -115,11 +122,12 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 		}
 		s.dates.update(list.date)
 		offset, known := s.client.records.known()
+		span := knownRecords
 		if !known {
-			offset = s.dates
+			offset, span = s.dates, unknownRecords
 		}
-		candidate, undecided := s.choose(list, offset)
-		width := offset.max - offset.min
+		candidate, undecided := s.choose(list, offset, span)
+		width := offset.width()
 		probed := s.probes >= maxProbes || list.date.date.IsZero()
 		switch {
 		case candidate != nil && (known || width <= exactOffset || probed && width <= usableOffset),
@@ -145,21 +153,27 @@ var errUndecided = errors.New("a reload of the app may be the triggered one, or 
 
 // choose returns the oldest candidate: a reload that was created no earlier than the POST, as far as the clocks tell,
 // and does not contradict the request. Among candidates, those with the ResourceID of the request come first. undecided
-// is a reload that was created a little earlier.
-func (s *reconciliation) choose(list triggerList, offset clockOffset) (candidate, undecided *Reload) {
+// is a reload that was created up to span earlier, or at the same time as the candidate.
+func (s *reconciliation) choose(list triggerList, offset clockOffset, span time.Duration) (candidate, undecided *Reload) {
 	earliest := s.since.Add(offset.min)
+	tied := false
 	named := func(r *Reload) bool { return s.req.ResourceID != "" && r.ResourceID == s.req.ResourceID }
 	for i := range list.Reloads {
 		r := &list.Reloads[i]
 		end := r.CreationTime.Add(precision(r.CreationTime)) // it was created before
 		switch {
-		case s.contradicts(r, list.partial[r.ID]), !end.After(earliest.Add(-undecidedSpan)):
+		case s.contradicts(r, list.partial[r.ID]), !end.After(earliest.Add(-span)):
 		case !end.After(earliest):
 			undecided = r
 		case candidate == nil, named(r) && !named(candidate),
 			named(r) == named(candidate) && r.CreationTime.Before(candidate.CreationTime):
-			candidate = r
+			candidate, tied = r, false
+		case named(r) == named(candidate) && r.CreationTime.Equal(candidate.CreationTime):
+			tied = true
 		}
+	}
+	if tied {
+		return nil, candidate
 	}
 	return candidate, undecided
 }

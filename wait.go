@@ -7,7 +7,6 @@ import (
 	"iter"
 	"log/slog"
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
 )
 
@@ -130,42 +129,6 @@ func waitError(ctx context.Context, id string, last *Reload, failed error) error
 		return fmt.Errorf("reloads: waiting for reload %s (%s): %w; the most recent poll: %w", id, state, ctx.Err(), failed)
 	}
 	return fmt.Errorf("reloads: waiting for reload %s (%s): %w", id, state, ctx.Err())
-}
-
-// abortTimeout is how long a run with CancelOnAbort may take after its ctx has ended.
-const abortTimeout = 10 * time.Second
-
-// graceTime is the time after the end of a context in which a run may cancel its reloads.
-type graceTime struct {
-	ctx    context.Context // ends abortTimeout after the context, or when release is called
-	cancel context.CancelFunc
-	stop   func() bool
-	end    atomic.Pointer[time.Time] // nil until the context has ended
-}
-
-func newGraceTime(ctx context.Context) *graceTime {
-	g := &graceTime{}
-	g.ctx, g.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	g.stop = context.AfterFunc(ctx, func() {
-		if context.Cause(ctx) != errStopped {
-			g.deadline()
-			_ = sleep(g.ctx, abortTimeout)
-		}
-		g.cancel()
-	})
-	return g
-}
-
-// deadline returns the end of the grace time, which begins with the first call at the latest.
-func (g *graceTime) deadline() time.Time {
-	end := time.Now().Add(abortTimeout)
-	g.end.CompareAndSwap(nil, &end)
-	return *g.end.Load()
-}
-
-func (g *graceTime) release() {
-	g.stop()
-	g.cancel()
 }
 
 // abort cancels a reload because of err. It returns the reload's most recent state, and err together with the outcome
