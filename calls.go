@@ -24,6 +24,9 @@ func (c *Client) Trigger(ctx context.Context, req Request) (*Reload, error) {
 
 // trigger is Trigger. After ctx has ended, a request in flight and its reconciliation go on in the grace time.
 func (c *Client) trigger(ctx context.Context, grace *graceTime, req Request) (*Reload, error) {
+	if ctx == nil {
+		return nil, errNilContext
+	}
 	if err := req.validate(); err != nil {
 		return nil, err
 	}

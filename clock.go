@@ -118,7 +118,7 @@ func newGraceTime(ctx context.Context) *graceTime {
 			g.deadline()
 			_ = sleep(g.ctx, inFlightGrace)
 			g.cancelInFlight()
-			_ = sleep(g.ctx, abortTimeout-inFlightGrace)
+			_ = sleep(g.ctx, abortTimeout-inFlightGrace+time.Millisecond) // so that cancels end with their deadline
 		}
 		g.release()
 	})

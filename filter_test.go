@@ -114,7 +114,8 @@ func TestListOptionsInQuery(t *testing.T) {
 			"appId=a&filter=f&limit=7&log=true&next=n&partial=true&sort=%2BendTime",
 		},
 		// A link carries the options that it was made with.
-		{reloads.ListOptions{AppID: "a", PageSize: 7, Next: "?next=x&appId=b"}, "next=x&appId=b"},
+		{reloads.ListOptions{AppID: "b", PageSize: 7, Next: "?next=x&appId=b"}, "next=x&appId=b"},
+		{reloads.ListOptions{AppID: "b", Next: "?next=x"}, "next=x"},
 		{reloads.ListOptions{Next: "https://elsewhere.example.com/api/v1/reloads?next=x#f"}, "next=x"},
 		{reloads.ListOptions{Prev: "/reloads?prev=%2B+%zz"}, "prev=%2B+%zz"},
 		{reloads.ListOptions{Next: "?a b\n\x00é\x7f"}, "a%20b%0A%00%C3%A9%7F"},
@@ -143,6 +144,8 @@ func TestInvalidListOptionsAreNotSent(t *testing.T) {
 		{reloads.ListOptions{PageSize: -1}, []string{"PageSize", "-1", "1 to 100"}},
 		{reloads.ListOptions{PageSize: 101}, []string{"PageSize", "101", "1 to 100"}},
 		{reloads.ListOptions{Next: "a", Prev: "b"}, []string{"Next and Prev", `"a"`, `"b"`}},
+		{reloads.ListOptions{AppID: "a", Next: "?next=x&appId=b"}, []string{"AppID", `"a"`, `"b"`}},
+		{reloads.ListOptions{AppID: "a", Prev: "/reloads?appId=&appId=b"}, []string{"AppID", `"a"`}},
 		{reloads.ListOptions{Next: "?"}, []string{"cursor", `"?"`}},
 		{reloads.ListOptions{Prev: "https://t.example.com/?#a"}, []string{"cursor", "https://t.example.com"}},
 	} {

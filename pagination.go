@@ -74,8 +74,8 @@ func (o ListOptions) query() (string, error) {
 			return "", invalid("cursor", strconv.Quote(cursor), "must have a query")
 		}
 		values, _ := url.ParseQuery(query)
-		if app := values.Get("appId"); o.AppID != "" && app != "" && app != o.AppID {
-			return "", invalid("AppID", strconv.Quote(o.AppID), fmt.Sprintf("the cursor is of app %q", app))
+		if apps := values["appId"]; o.AppID != "" && len(apps) > 0 && !slices.Equal(apps, []string{o.AppID}) {
+			return "", invalid("AppID", strconv.Quote(o.AppID), fmt.Sprintf("the cursor is of app %q", apps))
 		}
 		return escapeQuery(query), nil
 	}

@@ -62,7 +62,10 @@ func classifyResponse(e *Error) failure {
 		return notProcessed
 	case e.Is(ErrNotFound):
 		return notFound
-	case e.Is(ErrServer) && e.StatusCode != http.StatusNotImplemented:
+	case e.StatusCode == http.StatusNotImplemented, e.StatusCode == http.StatusHTTPVersionNotSupported,
+		e.StatusCode == http.StatusNetworkAuthenticationRequired:
+		return permanent // the request was not accepted at all
+	case e.Is(ErrServer):
 		return outcomeUnknown
 	}
 	return permanent

@@ -77,6 +77,7 @@ func (q *eventQueue) take() []event {
 
 const (
 	budgetPerMinute = Tier1PerMinute * 8 / 10
+	pollCost        = time.Minute / budgetPerMinute
 	concurrentPolls = 8
 	minFed          = 4           // fewer reloads are polled singly only
 	netSpacing      = time.Second // between single polls while the feed works
@@ -134,7 +135,7 @@ func (t *tracker) poll(ctx context.Context) {
 	var polls sync.WaitGroup
 	defer polls.Wait()
 	slots := make(chan struct{}, concurrentPolls)
-	for ctx.Err() == nil {
+	for ; ctx.Err() == nil; _ = sleep(ctx, pollCost) { // in an even stream
 		tr, wait, changed := t.next(time.Now())
 		if changed == nil {
 			return

@@ -249,7 +249,7 @@ type plannedFault struct {
 type plannedFaultKey struct{}
 
 // Ten thousand apps are triggered. A fifth of the triggers has a fault, and a fifth follows a reload of somebody else.
-// No reload is lost, none is made twice, and no reload of somebody else is adopted.
+// No reload is lost, none is made twice, and no reload of somebody else is adopted. Few outcomes stay unknown.
 func TestManyTriggersWithFaults(t *testing.T) {
 	t.Parallel()
 	const apps, timeout = 10_000, 20 * time.Second
@@ -271,7 +271,7 @@ func TestManyTriggersWithFaults(t *testing.T) {
 				tenant := reloadstest.NewTenant(reloadstest.WithClockSkew(offset), reloadstest.WithMetering(reloadstest.SlidingWindow, 0))
 				tenant.Inject(faults...)
 				client := tenant.NewClient(unmetered, reloads.WithAttemptTimeout(timeout))
-				var hit, refused atomic.Int64
+				var hit, refused, unknown atomic.Int64
 				var wg sync.WaitGroup
 				for i := range apps {
 					ctx := t.Context()
@@ -294,6 +294,8 @@ func TestManyTriggersWithFaults(t *testing.T) {
 						switch {
 						case foreign && errors.Is(err, reloads.ErrReloadPending):
 							refused.Add(1)
+						case errors.Is(err, reloads.ErrOutcomeUnknown):
+							unknown.Add(1)
 						case err != nil:
 							t.Errorf("%s is lost: %v", app, err)
 						case reload.UserID == "SomebodyElse":
@@ -311,10 +313,10 @@ func TestManyTriggersWithFaults(t *testing.T) {
 						}
 					}
 				}
-				if n := len(made) + int(refused.Load()); n != apps {
-					t.Errorf("%d reloads of %d", n, apps)
+				if n := len(made) + int(refused.Load()); n > apps || n+int(unknown.Load()) < apps || unknown.Load() > apps/200 {
+					t.Errorf("%d reloads of %d, %d outcomes unknown", n, apps, unknown.Load())
 				}
-				t.Logf("%d with a fault, %d reloaded, %d refused because of a pending reload", hit.Load(), len(made), refused.Load())
+				t.Logf("%d with a fault, %d reloaded, %d refused because of a pending reload, %d outcomes unknown", hit.Load(), len(made), refused.Load(), unknown.Load())
 			})
 		})
 	}
