@@ -157,6 +157,14 @@ func (g *graceTime) release() {
 // errStopped is the cause of a context that ended because the loop over the results did.
 var errStopped = errors.New("iteration stopped")
 
+// earlier returns the earlier of two times. A zero time is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // sleep waits for d. It returns the error of ctx if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil || d <= 0 {

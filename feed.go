@@ -15,8 +15,10 @@ type feed struct {
 	options  ListOptions
 	time     func(*Reload) time.Time // that the list is sorted by
 	interval time.Duration           // between passes
+	main     bool                    // it replaces most of the single polls
 
 	latest time.Time // of the reloads that were read
+	reach  time.Time // creation of the oldest reload that was not tracked yet when they were read; zero if there is none
 	recent int       // reloads that the most recent pass read
 }
 
@@ -33,12 +35,11 @@ var (
 
 // finishedFeed lists the reloads that finished last. One request sees up to a hundred ends.
 func (t *tracker) finishedFeed() *feed {
+	finished := StatusIs(StatusSucceeded, StatusFailed, StatusCanceled, StatusExceededLimit)
 	return &feed{
-		tracker: t, interval: t.client.polling.MinInterval,
-		time: func(r *Reload) time.Time { return r.EndTime },
-		options: ListOptions{
-			Filter: StatusIs(StatusSucceeded, StatusFailed, StatusCanceled, StatusExceededLimit), Sort: SortLastEndedFirst, Log: true,
-		},
+		tracker: t, interval: t.client.polling.MinInterval, main: true,
+		time:    func(r *Reload) time.Time { return r.EndTime },
+		options: ListOptions{Filter: finished, Sort: SortLastEndedFirst, Log: true},
 	}
 }
 
@@ -53,94 +54,93 @@ func (t *tracker) startedFeed() *feed {
 
 // run reads the feed until every reload has finished, ctx has ended, or the token cannot list the tenant.
 func (f *feed) run(ctx context.Context) {
-	failures := 0
-	for ctx.Err() == nil {
-		n, oldest, changed := f.begin()
-		if changed == nil {
+	t := f.tracker
+	for failures := 0; ctx.Err() == nil; {
+		n, changed := f.begin()
+		switch {
+		case changed == nil:
 			return
-		}
-		if n < minFed {
+		case n < minFed:
 			pause(ctx, time.Hour, changed)
 			continue
 		}
-		began := time.Now()
-		err := f.pass(ctx, n, oldest)
-		if ctx.Err() != nil {
-			return
-		}
-		f.end(err == nil || errors.Is(err, errTooLong))
 		wait := f.interval
-		if err != nil && !errors.Is(err, errTooLong) {
-			f.tracker.logFailedList(ctx, err)
+		began := time.Now()
+		err := f.pass(ctx, n)
+		if ok := err == nil || errors.Is(err, errTooLong); ok {
+			failures = 0
+			f.setFed(true)
+		} else if ctx.Err() == nil {
+			t.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: listing the tenant failed, continuing with single polls",
+				slog.String("error", withoutBody(err)))
+			f.setFed(false)
 			if endsLists(err) || errors.Is(err, errNotSorted) {
 				return
 			}
 			wait = min(f.interval<<min(failures, 10), maxFeedRetry)
 			failures++
-		} else {
-			failures = 0
 		}
 		_ = sleep(ctx, time.Until(began.Add(wait)))
 	}
 }
 
-// begin returns how many reloads are tracked, and the creation of the oldest one that is new. changed is nil if there
-// is nothing left to track.
-func (f *feed) begin() (n int, oldest time.Time, changed <-chan struct{}) {
+// begin returns how many reloads are tracked. changed is nil if there is nothing left to track.
+func (f *feed) begin() (n int, changed <-chan struct{}) {
 	t := f.tracker
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.tracked) == 0 && t.closed {
-		return 0, time.Time{}, nil
+	n = len(t.tracked)
+	if n == 0 && t.closed {
+		return 0, nil
 	}
-	oldest = t.oldest
-	if len(t.tracked) >= minFed && f.options.Log {
-		t.oldest = time.Time{}
+	if f.main && n >= minFed {
+		f.reach, t.oldest = earlier(f.reach, t.oldest), time.Time{}
 	}
-	return len(t.tracked), oldest, t.changed
+	if f.main && n < minFed {
+		t.fed = false
+	}
+	return n, t.changed
 }
 
-// end records whether the net may slow down.
-func (f *feed) end(fed bool) {
+// setFed tells the net whether it may poll less.
+func (f *feed) setFed(fed bool) {
+	if f.main {
+		f.tracker.mu.Lock()
+		defer f.tracker.mu.Unlock()
+		f.tracker.fed = fed
+	}
+}
+
+// pass reads the list until the reloads are older than what earlier passes read, and than every reload that is new. It
+// takes at most as many requests as single polls of all n tracked reloads would.
+func (f *feed) pass(ctx context.Context, n int) error {
 	t := f.tracker
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.fed != fed && f.options.Log {
-		t.fed = fed
-		t.wake()
-	}
-}
-
-// pass reads the list until the reloads are older than what earlier passes read, and no newer than the oldest
-// new reload. It takes at most as many requests as single polls of all n tracked reloads would.
-func (f *feed) pass(ctx context.Context, n int, oldest time.Time) error {
-	until := f.latest.Add(-feedOverlap)
-	if !oldest.IsZero() && oldest.Before(until) || f.latest.IsZero() {
-		until = oldest
+	until := f.reach
+	if !f.latest.IsZero() {
+		until = earlier(until, f.latest.Add(-feedOverlap))
 	}
 	opts := f.options
 	opts.PageSize = min(max(feedPage, 2*f.recent), maxPageSize)
 	query, err := opts.query()
+	if err != nil {
+		return err
+	}
 	w := walk{query: query, mark: query, untilMark: 1}
 	latest, read := f.latest, 0
 	for range n {
-		if err == nil {
-			err = f.tracker.budget.Wait(ctx)
+		if err := t.budget.Wait(ctx); err != nil {
+			return err
 		}
+		page, date, invalid, err := t.client.listValid(ctx, w.query)
 		if err != nil {
 			return err
 		}
-		page, date, invalid, err := f.tracker.client.listValid(ctx, w.query)
-		if err != nil {
-			return err
-		}
+		t.outage.succeeded()
 		for _, err := range invalid {
-			f.tracker.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: skipping an invalid record of a list", slog.String("error", withoutBody(err)))
+			t.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: skipping an invalid record of a list", slog.String("error", withoutBody(err)))
 		}
-		f.tracker.outage.succeeded()
 		done, newest := f.read(page, until, date.now())
-		read += len(page.Reloads)
-		if newest.After(latest) {
+		if read += len(page.Reloads); newest.After(latest) {
 			latest = newest
 		}
 		more, err := w.advance(page)
@@ -150,11 +150,11 @@ func (f *feed) pass(ctx context.Context, n int, oldest time.Time) error {
 		case !f.sorted(page):
 			return errNotSorted
 		case done || !more:
-			f.latest, f.recent = latest, read
+			f.latest, f.reach, f.recent = latest, time.Time{}, read
 			return nil
 		}
 	}
-	f.latest = latest
+	f.latest, f.reach = latest, time.Time{}
 	return errTooLong
 }
 

@@ -97,24 +97,11 @@ func (l *WindowLimiter) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil || l.bucket == nil {
 		return err
 	}
-	l.mu.Lock()
-	now := time.Now()
-	if l.queue.Len() == 0 && l.take(now) {
-		l.mu.Unlock()
-		return nil
-	}
-	if err := l.hopeless(ctx, now, l.queue.Len()); err != nil {
-		l.mu.Unlock()
+	place, front, err := l.enter(ctx)
+	if place == nil {
 		return err
 	}
-	front := make(chan struct{})
-	place := l.queue.PushBack(front)
-	if l.queue.Front() == place {
-		close(front)
-	}
-	l.mu.Unlock()
 	defer l.leave(place)
-
 	select {
 	case <-front:
 	case <-ctx.Done():
@@ -137,6 +124,26 @@ func (l *WindowLimiter) Wait(ctx context.Context) error {
 			return limitError(ctx)
 		}
 	}
+}
+
+// enter puts a request at the end of the queue; front is closed when it has reached the front. place is nil if the
+// request may start at once, or cannot start before its deadline.
+func (l *WindowLimiter) enter(ctx context.Context) (place *list.Element, front chan struct{}, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if l.queue.Len() == 0 && l.take(now) {
+		return nil, nil, nil
+	}
+	if err := l.hopeless(ctx, now, l.queue.Len()); err != nil {
+		return nil, nil, err
+	}
+	front = make(chan struct{})
+	place = l.queue.PushBack(front)
+	if l.queue.Front() == place {
+		close(front)
+	}
+	return place, front, nil
 }
 
 // Pause lets no request start before until. It does not shorten an earlier pause.

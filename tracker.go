@@ -2,7 +2,6 @@ package reloads
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"time"
 )
@@ -103,9 +102,7 @@ func (t *tracker) add(req Request, r *Reload, own bool) {
 	tr.health = pollHealth{named: t.client.named.first(r.ID), worked: own}
 	tr.due = now.Add(t.client.polling.interval(0))
 	t.tracked[r.ID] = tr
-	if t.oldest.IsZero() || r.CreationTime.Before(t.oldest) {
-		t.oldest = r.CreationTime
-	}
+	t.oldest = earlier(t.oldest, r.CreationTime)
 	t.events.push(event{tracked: tr})
 	switch {
 	case r.Ended():
@@ -135,7 +132,7 @@ func (t *tracker) poll(ctx context.Context) {
 	var polls sync.WaitGroup
 	defer polls.Wait()
 	slots := make(chan struct{}, concurrentPolls)
-	for ; ctx.Err() == nil; _ = sleep(ctx, pollCost) { // in an even stream
+	for ctx.Err() == nil {
 		tr, wait, changed := t.next(time.Now())
 		if changed == nil {
 			return
@@ -156,35 +153,35 @@ func (t *tracker) poll(ctx context.Context) {
 			t.pollOne(ctx, tr)
 			<-slots
 		})
+		_ = sleep(ctx, wait) // so that polls are spread evenly
 	}
 }
 
-// next returns the reload to poll now, or nil and the wait until there is one. changed is nil if there is nothing left
-// to track.
+// next returns the reload to poll now, the least recently polled one of those that are due, and the wait until the next
+// poll. It returns nil and the wait until one is due if there is none. changed is nil if there is nothing left to track.
 func (t *tracker) next(now time.Time) (next *trackedReload, wait time.Duration, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.tracked) == 0 && t.closed {
 		return nil, 0, nil
 	}
-	var spacing time.Duration // between two polls of the same reload
-	if t.fed {
-		spacing = time.Duration(len(t.tracked)) * netSpacing
-	}
 	wait = time.Hour
 	for _, tr := range t.tracked {
-		if tr.polling {
-			continue
-		}
-		if w := max(tr.due.Sub(now), tr.polled.Add(spacing).Sub(now)); w < wait {
-			next, wait = tr, w
+		switch w := tr.due.Sub(now); {
+		case tr.polling:
+		case w > 0:
+			wait = min(wait, w)
+		case next == nil || tr.polled.Before(next.polled):
+			next = tr
 		}
 	}
-	if wait > 0 {
-		return nil, wait, t.changed
+	if next != nil {
+		next.polling = true
+		if wait = pollCost; t.fed {
+			wait = netSpacing
+		}
 	}
-	next.polling = true
-	return next, 0, t.changed
+	return next, wait, t.changed
 }
 
 // pause waits for d, until something has changed, or until ctx has ended.
@@ -259,7 +256,9 @@ func (t *tracker) finish(tr *trackedReload, err error) {
 		t.events.push(event{tracked: tr, result: &Result{Request: tr.request, Reload: tr.reload, Err: err}})
 	}
 	t.done(tr.request.AppID)
-	t.wake()
+	if len(t.tracked) == 0 {
+		t.wake()
+	}
 }
 
 // report adds the result of a request without a tracked reload.
@@ -283,9 +282,4 @@ func (t *tracker) abandonAll(f func(*trackedReload)) {
 	for _, tr := range t.tracked {
 		f(tr)
 	}
-}
-
-func (t *tracker) logFailedList(ctx context.Context, err error) {
-	t.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: listing the tenant failed, continuing with single polls",
-		slog.String("error", withoutBody(err)))
 }
