@@ -164,7 +164,7 @@ func (c *Client) listValid(ctx context.Context, query string) (page *Page, date 
 	if err != nil {
 		return nil, serverDate{}, nil, err
 	}
-	page, invalid, err = decodeList(k.attempt)
+	page, invalid, err = decodeList(&k.attempt)
 	return page, k.attempt.serverDate(), invalid, err
 }
 

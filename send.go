@@ -32,7 +32,7 @@ type call struct {
 	loop   retryablehttp.Client
 	req    *retryablehttp.Request
 
-	attempt   *attempt      // the most recent one
+	attempt   attempt       // the most recent one
 	retries   int           // after failures
 	retrying  bool          // another attempt follows …
 	wait      time.Duration // … after this wait
@@ -55,7 +55,7 @@ func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
 	if !ok {
 		buffer = new(bytes.Buffer)
 	}
-	k := &call{apiRequest: r, client: c, ctx: ctx, attempt: &attempt{op: r.op, body: buffer}}
+	k := &call{apiRequest: r, client: c, ctx: ctx, attempt: attempt{op: r.op, body: buffer}}
 	if ctx == nil {
 		return k, errNilContext
 	}
@@ -98,13 +98,16 @@ func (c *call) begin(req *http.Request) error {
 	if err != nil {
 		return err
 	}
-	req.Header = c.header(token)
+	previous := c.attempt
+	if previous.number > 0 {
+		req.Header = make(http.Header, len(req.Header))
+	}
+	c.setHeader(req.Header, token)
 	if c.inFlight != nil {
 		*req = *req.WithContext(c.inFlight)
 	}
-	previous := c.attempt
 	previous.body.Reset()
-	c.attempt = &attempt{
+	c.attempt = attempt{
 		op: c.op, path: c.path, number: previous.number + 1, token: token,
 		waited: waited, began: time.Now(), body: previous.body,
 	}
@@ -156,8 +159,7 @@ func isExpired(ctx context.Context, err error) bool {
 		hasDeadline && strings.HasPrefix(err.Error(), "rate: Wait(n=1) would exceed") // of golang.org/x/time/rate
 }
 
-func (c *call) header(token string) http.Header {
-	h := make(http.Header, 5)
+func (c *call) setHeader(h http.Header, token string) {
 	maps.Copy(h, c.client.header)
 	if c.body != nil {
 		h["Content-Type"] = []string{"application/json"}
@@ -166,12 +168,11 @@ func (c *call) header(token string) http.Header {
 		h["Accept"] = []string{"text/plain, application/json;q=0.5"} // errors are JSON
 	}
 	h["Authorization"] = []string{"Bearer " + token}
-	return h
 }
 
 // finish stores the outcome of an attempt, including its body, and reports whether another one follows.
 func (c *call) finish(ctx context.Context, resp *http.Response, err error) (bool, error) {
-	a := c.attempt
+	a := &c.attempt
 	a.receive(resp, err)
 	if c.inFlight != nil {
 		ctx = c.ctx
@@ -184,7 +185,7 @@ func (c *call) finish(ctx context.Context, resp *http.Response, err error) (bool
 
 // prepareRetry reports whether another attempt follows a failed one, and sets the wait before.
 func (c *call) prepareRetry(ctx context.Context) bool {
-	a, policy := c.attempt, c.client.retry
+	a, policy := &c.attempt, c.client.retry
 	c.mayHaveTakenEffect = c.mayHaveTakenEffect || mayHaveTakenEffect(a.err)
 	if ctx.Err() != nil {
 		c.expired = true
@@ -216,7 +217,7 @@ func (c *call) renewToken(ctx context.Context) bool {
 		return false
 	}
 	c.renewed = true
-	a := c.attempt
+	a := &c.attempt
 	token, err := c.client.tokens.get(ctx, a.token)
 	if err != nil {
 		a.err = fmt.Errorf("%w; renewing the token: %w", a.err, err)
@@ -262,7 +263,7 @@ func (c *call) log(ctx context.Context, level slog.Level, message string, more .
 	if !c.client.logger.Enabled(ctx, level) {
 		return
 	}
-	a := c.attempt
+	a := &c.attempt
 	attrs := append([]slog.Attr{
 		slog.String("operation", string(c.op)), slog.String("path", c.path),
 		slog.Int("attempt", a.number), slog.Int("status", a.status),

@@ -77,7 +77,7 @@ func (c *Client) triggerOnce(ctx context.Context, grace *graceTime, req Request,
 func (c *Client) post(ctx context.Context, grace *graceTime, body []byte) (r *Reload, unknownSince time.Time, accepted bool, err error) {
 	k, err := c.send(ctx, apiRequest{op: opTrigger, path: reloadsPath, body: body, inFlight: grace.requests()})
 	defer k.release()
-	a := k.attempt
+	a := &k.attempt
 	if err == nil {
 		if r, err = a.reload(); err == nil {
 			c.records.observe(r.CreationTime, a.began, a.ended)
@@ -202,7 +202,7 @@ func (s *reconciliation) list(ctx context.Context) (l triggerList, err error) {
 		return l, err
 	}
 	l = triggerList{date: k.attempt.serverDate(), partial: decodePartial(k.attempt.body.Bytes())}
-	l.Page, l.invalid, err = decodeList(k.attempt)
+	l.Page, l.invalid, err = decodeList(&k.attempt)
 	return l, err
 }
 
