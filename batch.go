@@ -60,22 +60,25 @@ func (c *Client) start(ctx context.Context, grace *graceTime, req Request, o run
 		case listErr != nil:
 			return nil, false, fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr)
 		case r != nil:
-			c.named.add(r.ID)
+			c.named.add(r.ID, false)
 			return r, false, nil
 		}
 	}
 	return nil, false, err
 }
 
+// maxPending is the longest time that a reload can take: 6 hours in the queue, then 3 hours (vendor's documentation).
+const maxPending = 9 * time.Hour
+
 // pending returns the app's newest reload that has not finished, or nil. It does not filter by status, because the
 // status of a new reload may be empty or unknown.
 func (c *Client) pending(ctx context.Context, app string) (*Reload, error) {
-	page, _, _, err := c.listValid(ctx, newestQuery(app))
+	page, date, _, err := c.listValid(ctx, newestQuery(app))
 	if err != nil {
 		return nil, err
 	}
 	for i := range page.Reloads {
-		if r := &page.Reloads[i]; !r.Ended() {
+		if r := &page.Reloads[i]; !r.Ended() && between(r.CreationTime, date.now()) < maxPending {
 			return r, nil
 		}
 	}

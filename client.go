@@ -204,34 +204,37 @@ func WithPolling(p PollPolicy) Option {
 	}
 }
 
-// namedReloads remembers when a response first named a reload to the client.
+// namedReloads remembers the reloads that a trigger of the client has named.
 type namedReloads struct {
-	mu    sync.Mutex
-	times map[string]time.Time // by the ID of the reload
+	mu   sync.Mutex
+	byID map[string]namedReload
 }
 
-// rememberNamed is how long a time is kept at least.
+type namedReload struct {
+	at  time.Time // of the first response that named it; zero if there was none
+	own bool      // it was the response to a trigger, and so belongs to that call
+}
+
+// rememberNamed is how long a reload is remembered at least.
 const rememberNamed = 10 * time.Minute
 
-func (n *namedReloads) add(id string) {
+func (n *namedReloads) add(id string, own bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
-	if n.times == nil {
-		n.times = map[string]time.Time{}
+	if n.byID == nil {
+		n.byID = map[string]namedReload{}
 	}
-	if _, ok := n.times[id]; ok {
-		return
+	if len(n.byID)%1000 == 999 {
+		maps.DeleteFunc(n.byID, func(_ string, r namedReload) bool { return now.Sub(r.at) > rememberNamed })
 	}
-	if len(n.times)%1000 == 999 {
-		maps.DeleteFunc(n.times, func(_ string, t time.Time) bool { return now.Sub(t) > rememberNamed })
+	if _, ok := n.byID[id]; !ok || own {
+		n.byID[id] = namedReload{at: now, own: own}
 	}
-	n.times[id] = now
 }
 
-// first returns when the reload was named, or the zero time.
-func (n *namedReloads) first(id string) time.Time {
+func (n *namedReloads) get(id string) namedReload {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.times[id]
+	return n.byID[id]
 }

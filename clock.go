@@ -65,15 +65,20 @@ func (c *recordClock) observe(created, sent, received time.Time) {
 	if o := c.offset; o != nil {
 		if offset.min <= o.max && offset.max >= o.min {
 			offset = clockOffset{max(offset.min, o.min), min(offset.max, o.max)}
-		} else if both := (clockOffset{min(offset.min, o.min), max(offset.max, o.max)}); both.width() <= usableRecords {
-			offset = both // the clocks of several servers
+		} else { // the clocks of several servers, or a clock that was set
+			offset = clockOffset{min(offset.min, o.min), max(offset.max, o.max)}
 		}
 	}
-	c.offset = &offset
+	if c.offset = &offset; offset.width() > unusableRecords {
+		c.offset = nil
+	}
 }
 
-// usableRecords is the widest range of the offset with which creation times can be compared.
-const usableRecords = 2 * time.Second
+// The widest ranges of the offset with which creation times can be compared, and which later reloads may narrow.
+const (
+	usableRecords   = 2 * time.Second
+	unusableRecords = 10 * time.Second
+)
 
 // known returns the offset if it can be used.
 func (c *recordClock) known() (offset clockOffset, ok bool) {

@@ -99,7 +99,7 @@ func (t *tracker) add(req Request, r *Reload, own bool) {
 		return
 	}
 	tr := &trackedReload{request: req, reload: r, own: own, results: 1, added: now, polled: now}
-	tr.health = pollHealth{named: t.client.named.first(r.ID), worked: own}
+	tr.health = pollHealth{named: t.client.named.get(r.ID).at, worked: own}
 	tr.due = now.Add(t.client.polling.interval(0))
 	t.tracked[r.ID] = tr
 	t.oldest = earlier(t.oldest, r.CreationTime)
@@ -229,7 +229,7 @@ func (t *tracker) update(r *Reload) (tracked bool) {
 	tr.reload = &state
 	switch {
 	case r.Ended():
-		t.finish(tr, r.Err())
+		t.finish(tr, state.Err())
 	case changed:
 		t.events.push(event{tracked: tr})
 	}

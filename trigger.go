@@ -60,7 +60,7 @@ func (c *Client) triggerOnce(ctx context.Context, grace *graceTime, req Request,
 		found, listErr := s.findWithin(grace.lists(ctx), err)
 		switch {
 		case found != nil:
-			c.named.add(found.ID)
+			c.named.add(found.ID, false)
 			return found, nil
 		case listErr != nil:
 			return nil, s.unknown(fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr))
@@ -81,7 +81,7 @@ func (c *Client) post(ctx context.Context, grace *graceTime, body []byte) (r *Re
 	if err == nil {
 		if r, err = a.reload(); err == nil {
 			c.records.observe(r.CreationTime, a.began, a.ended)
-			c.named.add(r.ID)
+			c.named.add(r.ID, true)
 			return r, time.Time{}, true, nil
 		}
 	}
@@ -178,11 +178,11 @@ func (s *reconciliation) choose(list triggerList, offset clockOffset, span time.
 	return candidate, undecided
 }
 
-// contradicts reports whether a reload cannot be the triggered one, because it was known before, or because a field
-// that both the record and the request state is different.
+// contradicts reports whether a reload cannot be the triggered one, because it belongs to another call or was known
+// before, or because a field that both the record and the request state is different.
 func (s *reconciliation) contradicts(r *Reload, partial *bool) bool {
-	known := s.client.named.first(r.ID)
-	return !known.IsZero() && known.Before(s.since) ||
+	known := s.client.named.get(r.ID)
+	return known.own || !known.at.IsZero() && known.at.Before(s.since) ||
 		partial != nil && *partial != s.req.Partial ||
 		r.ResourceID != "" && s.req.ResourceID != "" && r.ResourceID != s.req.ResourceID
 }
