@@ -19,7 +19,7 @@ func (c *Client) Run(ctx context.Context, req Request, opts ...RunOption) (*Relo
 	o := newRunOptions(opts)
 	grace, release := o.grace(ctx)
 	defer release()
-	r, own, err := c.start(ctx, grace, req, o)
+	r, own, err := c.triggerOrAttach(ctx, grace, req, o)
 	if err != nil {
 		return nil, err
 	}
@@ -42,34 +42,34 @@ func (o runOptions) grace(ctx context.Context) (g *graceTime, release func()) {
 // attachWaits are the waits between two lists, after a trigger was refused because of a pending reload.
 var attachWaits = [...]time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
 
-// start triggers a reload or attaches to the pending one; own tells which. A pending reload may be listed late, or have
+// triggerOrAttach triggers a reload or attaches to the pending one; own tells which. A pending reload may be listed late, or have
 // finished before it is listed.
-func (c *Client) start(ctx context.Context, grace *graceTime, req Request, o runOptions) (r *Reload, own bool, err error) {
+func (c *Client) triggerOrAttach(ctx context.Context, grace *graceTime, req Request, o runOptions) (r *Reload, own bool, err error) {
 	for _, wait := range attachWaits {
 		r, err = c.trigger(ctx, grace, req)
 		if !o.attach || !errors.Is(err, ErrReloadPending) {
 			return r, true, err
 		}
-		r, listErr := c.pending(ctx, req.AppID)
+		r, listErr := c.findPending(ctx, req.AppID)
 		if r == nil && listErr == nil {
 			if listErr = sleep(ctx, wait); listErr == nil {
-				r, listErr = c.pending(ctx, req.AppID)
+				r, listErr = c.findPending(ctx, req.AppID)
 			}
 		}
 		switch {
 		case listErr != nil:
 			return nil, false, fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr)
 		case r != nil:
-			c.named.add(r.ID)
+			c.seen.add(r.ID)
 			return r, false, nil
 		}
 	}
 	return nil, false, err
 }
 
-// pending returns the app's newest reload that has not finished, or nil. It does not filter by status, because the
+// findPending returns the app's newest reload that has not finished, or nil. It does not filter by status, because the
 // status of a new reload may be empty or unknown.
-func (c *Client) pending(ctx context.Context, app string) (*Reload, error) {
+func (c *Client) findPending(ctx context.Context, app string) (*Reload, error) {
 	page, _, _, err := c.listValid(ctx, newestQuery(app))
 	if err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (c *Client) RunAll(ctx context.Context, reqs []Request, opts ...RunOption) 
 	reqs = slices.Clone(reqs)
 	return func(yield func(Result) bool) {
 		b := newBatch(c, newRunOptions(opts))
-		q := newQueue(reqs)
+		q := newRequestQueue(reqs)
 		b.done = q.done
 		b.run(ctx, yield, func(ctx context.Context) {
 			var workers sync.WaitGroup
@@ -181,7 +181,7 @@ func (b *batch) work(ctx context.Context, cancel context.CancelCauseFunc, start 
 		b.close()
 	})
 	running.Go(func() {
-		b.poll(ctx)
+		b.pollAll(ctx)
 		cancel(errStopped) // everything has finished, or ctx has ended
 	})
 	running.Go(func() { b.finishedFeed().run(ctx) })
@@ -210,7 +210,7 @@ func (b *batch) giveUp(ctx context.Context, tr *trackedReload) {
 	if b.grace != nil && tr.own && context.Cause(ctx) != errStopped {
 		r, err = b.client.abort(b.grace, r, err)
 	}
-	b.end(tr, r, err)
+	b.finishAs(tr, r, err)
 }
 
 // yieldAll reports the changes and yields the results so far. It returns false if the loop has ended.
@@ -230,7 +230,7 @@ func (b *batch) yieldAll(yield func(Result) bool) bool {
 }
 
 // startAll starts the reloads of the queue until that is closed.
-func (b *batch) startAll(ctx context.Context, q *queue) {
+func (b *batch) startAll(ctx context.Context, q *requestQueue) {
 	for i := range q.ready {
 		req := q.reqs[i]
 		r, own, err := b.startOne(ctx, req)
@@ -248,7 +248,7 @@ func (b *batch) startOne(ctx context.Context, req Request) (r *Reload, own bool,
 	}
 	var expired *expiredError
 	if err = ctx.Err(); err == nil {
-		r, own, err = b.client.start(ctx, b.grace, req, b.options)
+		r, own, err = b.client.triggerOrAttach(ctx, b.grace, req, b.options)
 		if !errors.As(err, &expired) || errors.Is(err, ErrOutcomeUnknown) {
 			return r, own, err
 		}
@@ -256,8 +256,8 @@ func (b *batch) startOne(ctx context.Context, req Request) (r *Reload, own bool,
 	return nil, false, fmt.Errorf("%w: %w", ErrNotStarted, err)
 }
 
-// queue hands out requests in order, one at a time for each app.
-type queue struct {
+// requestQueue hands out requests in order, one at a time for each app.
+type requestQueue struct {
 	reqs  []Request
 	ready chan int // requests whose app is free; closed when all have their result
 
@@ -266,8 +266,8 @@ type queue struct {
 	left    int              // without a result
 }
 
-func newQueue(reqs []Request) *queue {
-	q := &queue{reqs: reqs, ready: make(chan int, len(reqs)), waiting: map[string][]int{}, left: len(reqs)}
+func newRequestQueue(reqs []Request) *requestQueue {
+	q := &requestQueue{reqs: reqs, ready: make(chan int, len(reqs)), waiting: map[string][]int{}, left: len(reqs)}
 	for i, req := range reqs {
 		waiting, busy := q.waiting[req.AppID]
 		if !busy {
@@ -284,7 +284,7 @@ func newQueue(reqs []Request) *queue {
 }
 
 // done records that the active request of an app has its result.
-func (q *queue) done(app string) {
+func (q *requestQueue) done(app string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if waiting := q.waiting[app]; len(waiting) > 0 {

@@ -34,7 +34,7 @@ func (c *Client) trigger(ctx context.Context, grace *graceTime, req Request) (*R
 	if err != nil {
 		return nil, err
 	}
-	return c.triggerOnce(ctx, grace, req, body)
+	return c.triggerAndReconcile(ctx, grace, req, body)
 }
 
 // Get returns the reload with the given ID. It returns an error that matches [ErrNotFound] if there is none.

@@ -28,7 +28,7 @@ type Client struct {
 	polling        PollPolicy
 	buffers        sync.Pool // of *bytes.Buffer, for the bodies of responses
 	records        recordClock
-	named          namedReloads
+	seen           seenReloads
 }
 
 const version = "0.1.0"
@@ -204,16 +204,16 @@ func WithPolling(p PollPolicy) Option {
 	}
 }
 
-// namedReloads remembers when a response first named a reload to the client.
-type namedReloads struct {
+// seenReloads remembers when a response first named a reload to the client.
+type seenReloads struct {
 	mu    sync.Mutex
 	times map[string]time.Time // by the ID of the reload
 }
 
-// rememberNamed is how long a time is kept at least.
-const rememberNamed = 10 * time.Minute
+// rememberSeen is how long a time is kept at least.
+const rememberSeen = 10 * time.Minute
 
-func (n *namedReloads) add(id string) {
+func (n *seenReloads) add(id string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
@@ -224,13 +224,13 @@ func (n *namedReloads) add(id string) {
 		return
 	}
 	if len(n.times)%1000 == 999 {
-		maps.DeleteFunc(n.times, func(_ string, t time.Time) bool { return now.Sub(t) > rememberNamed })
+		maps.DeleteFunc(n.times, func(_ string, t time.Time) bool { return now.Sub(t) > rememberSeen })
 	}
 	n.times[id] = now
 }
 
-// first returns when the reload was named, or the zero time.
-func (n *namedReloads) first(id string) time.Time {
+// firstTime returns when the reload was named, or the zero time.
+func (n *seenReloads) firstTime(id string) time.Time {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.times[id]

@@ -65,21 +65,21 @@ func (c *recordClock) observe(created, sent, received time.Time) {
 	if o := c.offset; o != nil {
 		if offset.min <= o.max && offset.max >= o.min {
 			offset = clockOffset{max(offset.min, o.min), min(offset.max, o.max)}
-		} else if both := (clockOffset{min(offset.min, o.min), max(offset.max, o.max)}); both.width() <= usableRecords {
+		} else if both := (clockOffset{min(offset.min, o.min), max(offset.max, o.max)}); both.width() <= maxRecordClockWidth {
 			offset = both // the clocks of several servers
 		}
 	}
 	c.offset = &offset
 }
 
-// usableRecords is the widest range of the offset with which creation times can be compared.
-const usableRecords = 2 * time.Second
+// maxRecordClockWidth is the widest range of the offset with which creation times can be compared.
+const maxRecordClockWidth = 2 * time.Second
 
 // known returns the offset if it can be used.
 func (c *recordClock) known() (offset clockOffset, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.offset == nil || c.offset.width() > usableRecords {
+	if c.offset == nil || c.offset.width() > maxRecordClockWidth {
 		return clockOffset{}, false
 	}
 	return *c.offset, true
@@ -125,16 +125,16 @@ func newGraceTime(ctx context.Context) *graceTime {
 	return g
 }
 
-// requests returns the context of a request in flight, or nil for that of the call.
-func (g *graceTime) requests() context.Context {
+// inFlightContext returns the context of a request in flight, or nil for that of the call.
+func (g *graceTime) inFlightContext() context.Context {
 	if g == nil {
 		return nil
 	}
 	return g.inFlight
 }
 
-// lists returns the context of the lists that determine the outcome of a trigger.
-func (g *graceTime) lists(ctx context.Context) context.Context {
+// listContext returns the context of the lists that determine the outcome of a trigger.
+func (g *graceTime) listContext(ctx context.Context) context.Context {
 	if g == nil {
 		return ctx
 	}

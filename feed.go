@@ -56,12 +56,12 @@ func (t *tracker) startedFeed() *feed {
 func (f *feed) run(ctx context.Context) {
 	t := f.tracker
 	for failures := 0; ctx.Err() == nil; {
-		n, changed := f.begin()
+		n, changed := f.beginPass()
 		switch {
 		case changed == nil:
 			return
-		case n < minFed:
-			pause(ctx, time.Hour, changed)
+		case n < minForFeed:
+			waitForChange(ctx, time.Hour, changed)
 			continue
 		}
 		wait := f.interval
@@ -69,11 +69,11 @@ func (f *feed) run(ctx context.Context) {
 		err := f.pass(ctx, n)
 		if ok := err == nil || errors.Is(err, errTooLong); ok {
 			failures = 0
-			f.setFed(true)
+			f.setFeedWorks(true)
 		} else if ctx.Err() == nil {
 			t.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: listing the tenant failed, continuing with single polls",
 				slog.String("error", withoutBody(err)))
-			f.setFed(false)
+			f.setFeedWorks(false)
 			if endsLists(err) || errors.Is(err, errNotSorted) {
 				return
 			}
@@ -84,8 +84,8 @@ func (f *feed) run(ctx context.Context) {
 	}
 }
 
-// begin returns how many reloads are tracked. changed is nil if there is nothing left to track.
-func (f *feed) begin() (n int, changed <-chan struct{}) {
+// beginPass returns how many reloads are tracked. changed is nil if there is nothing left to track.
+func (f *feed) beginPass() (n int, changed <-chan struct{}) {
 	t := f.tracker
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -93,21 +93,21 @@ func (f *feed) begin() (n int, changed <-chan struct{}) {
 	if n == 0 && t.closed {
 		return 0, nil
 	}
-	if f.main && n >= minFed {
+	if f.main && n >= minForFeed {
 		f.reach, t.oldest = earlier(f.reach, t.oldest), time.Time{}
 	}
-	if f.main && n < minFed {
-		t.fed = false
+	if f.main && n < minForFeed {
+		t.feedWorks = false
 	}
 	return n, t.changed
 }
 
-// setFed tells the net whether it may poll less.
-func (f *feed) setFed(fed bool) {
+// setFeedWorks tells the net whether it may poll less.
+func (f *feed) setFeedWorks(feedWorks bool) {
 	if f.main {
 		f.tracker.mu.Lock()
 		defer f.tracker.mu.Unlock()
-		f.tracker.fed = fed
+		f.tracker.feedWorks = feedWorks
 	}
 }
 
@@ -139,7 +139,7 @@ func (f *feed) pass(ctx context.Context, n int) error {
 		for _, err := range invalid {
 			t.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: skipping an invalid record of a list", slog.String("error", withoutBody(err)))
 		}
-		done, newest := f.read(page, until, date.now())
+		done, newest := f.apply(page, until, date.now())
 		if read += len(page.Reloads); newest.After(latest) {
 			latest = newest
 		}
@@ -158,9 +158,9 @@ func (f *feed) pass(ctx context.Context, n int) error {
 	return errTooLong
 }
 
-// read updates the tracked reloads of a page. done means that the page reaches back to until. newest is the latest time
+// apply updates the tracked reloads of a page. done means that the page reaches back to until. newest is the latest time
 // in the page. A time in the future of the server clock does not count.
-func (f *feed) read(page *Page, until, now time.Time) (done bool, newest time.Time) {
+func (f *feed) apply(page *Page, until, now time.Time) (done bool, newest time.Time) {
 	for i := range page.Reloads {
 		r := &page.Reloads[i]
 		f.tracker.update(r)

@@ -178,10 +178,10 @@ func decodeList(a *attempt) (page *Page, invalid []error, err error) {
 		err = errors.New("the page has no data")
 	}
 	if err != nil {
-		return nil, nil, a.invalid(err)
+		return nil, nil, a.invalidBody(err)
 	}
 	for i, err := range invalid {
-		invalid[i] = a.invalid(err)
+		invalid[i] = a.invalidBody(err)
 	}
 	return &Page{
 		Reloads: body.Data,

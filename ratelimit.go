@@ -110,9 +110,9 @@ func (l *WindowLimiter) Wait(ctx context.Context) error {
 	for {
 		l.mu.Lock()
 		now := time.Now()
-		ok := l.take(now)
+		ok := l.tryStart(now)
 		wait := l.earliest(now, 0)
-		err := l.hopeless(ctx, now, 0)
+		err := l.deadlineError(ctx, now, 0)
 		l.mu.Unlock()
 		if ok {
 			return nil
@@ -132,10 +132,10 @@ func (l *WindowLimiter) enter(ctx context.Context) (place *list.Element, front c
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	if l.queue.Len() == 0 && l.take(now) {
+	if l.queue.Len() == 0 && l.tryStart(now) {
 		return nil, nil, nil
 	}
-	if err := l.hopeless(ctx, now, l.queue.Len()); err != nil {
+	if err := l.deadlineError(ctx, now, l.queue.Len()); err != nil {
 		return nil, nil, err
 	}
 	front = make(chan struct{})
@@ -153,8 +153,8 @@ func (l *WindowLimiter) Pause(until time.Time) {
 	l.paused = max(l.paused, until.Sub(l.base))
 }
 
-// take counts a request that starts now, if it may.
-func (l *WindowLimiter) take(now time.Time) bool {
+// tryStart counts a request that starts now, if it may.
+func (l *WindowLimiter) tryStart(now time.Time) bool {
 	t := now.Sub(l.base)
 	left := 0 // how many have left the window
 	for left < len(l.starts) && t >= l.starts[left]+l.window {
@@ -186,8 +186,8 @@ func (l *WindowLimiter) earliest(now time.Time, ahead int) time.Duration {
 	return max(rounds, bucket, max(guard, l.paused)+rounds-t)
 }
 
-// hopeless returns an error if the deadline comes before the request may start.
-func (l *WindowLimiter) hopeless(ctx context.Context, now time.Time, ahead int) error {
+// deadlineError returns an error if the deadline comes before the request may start.
+func (l *WindowLimiter) deadlineError(ctx context.Context, now time.Time, ahead int) error {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return nil

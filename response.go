@@ -83,11 +83,11 @@ func (a *attempt) read(resp *http.Response) error {
 		}
 		return e
 	case errors.Is(err, ErrBodyTooLong):
-		return a.invalid(err)
+		return a.invalidBody(err)
 	case err != nil:
 		return a.transportError(fmt.Errorf("reading the response body: %w", err))
 	case a.op == opLog:
-		return a.invalid(errHTML)
+		return a.invalidBody(errHTML)
 	}
 	return nil
 }
@@ -119,7 +119,7 @@ func (a *attempt) reload() (*Reload, error) {
 		err = errNoID
 	}
 	if err != nil {
-		return nil, a.invalid(err)
+		return nil, a.invalidBody(err)
 	}
 	return r, nil
 }
@@ -143,8 +143,8 @@ func (a *attempt) responseError() *Error {
 	return e
 }
 
-// invalid returns the error of a 2xx whose body is not what the API promises.
-func (a *attempt) invalid(err error) *Error {
+// invalidBody returns the error of a 2xx whose body is not what the API promises.
+func (a *attempt) invalidBody(err error) *Error {
 	e := a.newError()
 	e.Body = a.snippet()
 	e.Err = err

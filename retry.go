@@ -127,8 +127,8 @@ const (
 
 // pollHealth decides when failed polls of a reload end the wait for it.
 type pollHealth struct {
-	worked bool      // the service has responded to this client before
-	named  time.Time // when a response first named the reload to this client; zero if none did
+	worked    bool      // the service has responded to this client before
+	firstSeen time.Time // when a response first named the reload to this client; zero if none did
 
 	invalid      int // invalid responses in a row
 	invalidSince time.Time
@@ -144,7 +144,7 @@ func (h *pollHealth) endsWait(err error, now time.Time) bool {
 	case noToken, noHost:
 		return !h.worked // what has worked may work again
 	case notFound:
-		return h.named.IsZero() || now.Sub(h.named) >= notFoundGrace
+		return h.firstSeen.IsZero() || now.Sub(h.firstSeen) >= notFoundGrace
 	case invalidResponse:
 		if h.invalid++; h.invalid == 1 {
 			h.invalidSince = now
@@ -158,8 +158,8 @@ func (h *pollHealth) endsWait(err error, now time.Time) bool {
 
 // succeeded records a poll that succeeded.
 func (h *pollHealth) succeeded(now time.Time) {
-	if h.named.IsZero() {
-		h.named = now
+	if h.firstSeen.IsZero() {
+		h.firstSeen = now
 	}
 	h.worked, h.invalid = true, 0
 }

@@ -68,14 +68,14 @@ func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
 		return k, fmt.Errorf("reloads: %w", err)
 	}
 	k.req, k.path = req, req.URL.EscapedPath()
-	err = k.begin(req.Request)
+	err = k.beginAttempt(req.Request)
 	if err == nil {
 		k.loop = retryablehttp.Client{
 			HTTPClient:   c.http,
 			RetryMax:     math.MaxInt, // shouldRetry counts
-			CheckRetry:   k.finish,
+			CheckRetry:   k.finishAttempt,
 			Backoff:      func(_, _ time.Duration, _ int, _ *http.Response) time.Duration { return k.wait },
-			PrepareRetry: k.begin,
+			PrepareRetry: k.beginAttempt,
 			ErrorHandler: retryablehttp.PassthroughErrorHandler,
 		}
 		_, stopped := k.loop.Do(req)
@@ -91,9 +91,9 @@ func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
 	return k, err
 }
 
-// begin prepares the request for an attempt. Each attempt has headers of its own, because the previous one may still
+// beginAttempt prepares the request for an attempt. Each attempt has headers of its own, because the previous one may still
 // read them, and http.Client adds cookies to them.
-func (c *call) begin(req *http.Request) error {
+func (c *call) beginAttempt(req *http.Request) error {
 	token, waited, err := c.admit()
 	if err != nil {
 		return err
@@ -170,8 +170,8 @@ func (c *call) setHeader(h http.Header, token string) {
 	h["Authorization"] = []string{"Bearer " + token}
 }
 
-// finish stores the outcome of an attempt, including its body, and reports whether another one follows.
-func (c *call) finish(ctx context.Context, resp *http.Response, err error) (bool, error) {
+// finishAttempt stores the outcome of an attempt, including its body, and reports whether another one follows.
+func (c *call) finishAttempt(ctx context.Context, resp *http.Response, err error) (bool, error) {
 	a := &c.attempt
 	a.receive(resp, err)
 	if c.inFlight != nil {

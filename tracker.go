@@ -19,13 +19,13 @@ type tracker struct {
 	outage outage
 	done   func(app string) // called when the request of an app has its result
 
-	mu      sync.Mutex
-	tracked map[string]*trackedReload // by the ID of the reload
-	closed  bool                      // no more are added
-	abandon func(*trackedReload)      // ends a reload because ctx has ended; nil until then
-	changed chan struct{}             // closed and replaced when something has changed
-	fed     bool                      // the most recent pass of the feed succeeded
-	oldest  time.Time                 // creation of the oldest reload added since the most recent pass
+	mu        sync.Mutex
+	tracked   map[string]*trackedReload // by the ID of the reload
+	closed    bool                      // no more are added
+	abandon   func(*trackedReload)      // ends a reload because ctx has ended; nil until then
+	changed   chan struct{}             // closed and replaced when something has changed
+	feedWorks bool                      // the most recent pass of the feed succeeded
+	oldest    time.Time                 // creation of the oldest reload added since the most recent pass
 }
 
 type trackedReload struct {
@@ -75,11 +75,11 @@ func (q *eventQueue) take() []event {
 }
 
 const (
-	budgetPerMinute = Tier1PerMinute * 8 / 10
-	pollCost        = time.Minute / budgetPerMinute
-	concurrentPolls = 8
-	minFed          = 4           // fewer reloads are polled singly only
-	netSpacing      = time.Second // between single polls while the feed works
+	budgetPerMinute   = Tier1PerMinute * 8 / 10
+	pollCost          = time.Minute / budgetPerMinute
+	concurrentPolls   = 8
+	minForFeed        = 4           // fewer reloads are polled singly only
+	singlePollSpacing = time.Second // between single polls while the feed works
 )
 
 func newTracker(c *Client) tracker {
@@ -99,7 +99,7 @@ func (t *tracker) add(req Request, r *Reload, own bool) {
 		return
 	}
 	tr := &trackedReload{request: req, reload: r, own: own, results: 1, added: now, polled: now}
-	tr.health = pollHealth{named: t.client.named.first(r.ID), worked: own}
+	tr.health = pollHealth{firstSeen: t.client.seen.firstTime(r.ID), worked: own}
 	tr.due = now.Add(t.client.polling.interval(0))
 	t.tracked[r.ID] = tr
 	t.oldest = earlier(t.oldest, r.CreationTime)
@@ -127,8 +127,8 @@ func (t *tracker) wake() {
 	t.changed = make(chan struct{})
 }
 
-// poll runs the net until every reload has finished or ctx has ended.
-func (t *tracker) poll(ctx context.Context) {
+// pollAll polls single reloads until every reload has finished or ctx has ended.
+func (t *tracker) pollAll(ctx context.Context) {
 	var polls sync.WaitGroup
 	defer polls.Wait()
 	slots := make(chan struct{}, concurrentPolls)
@@ -138,7 +138,7 @@ func (t *tracker) poll(ctx context.Context) {
 			return
 		}
 		if tr == nil {
-			pause(ctx, wait, changed)
+			waitForChange(ctx, wait, changed)
 			continue
 		}
 		select {
@@ -177,15 +177,15 @@ func (t *tracker) next(now time.Time) (next *trackedReload, wait time.Duration, 
 	}
 	if next != nil {
 		next.polling = true
-		if wait = pollCost; t.fed {
-			wait = netSpacing
+		if wait = pollCost; t.feedWorks {
+			wait = singlePollSpacing
 		}
 	}
 	return next, wait, t.changed
 }
 
-// pause waits for d, until something has changed, or until ctx has ended.
-func pause(ctx context.Context, d time.Duration, changed <-chan struct{}) {
+// waitForChange waits for d, until something has changed, or until ctx has ended.
+func waitForChange(ctx context.Context, d time.Duration, changed <-chan struct{}) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -206,7 +206,7 @@ func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 		t.update(r)
 	case ctx.Err() == nil:
 		if err = t.client.pollError(ctx, last.ID, last, err, &tr.health, &t.outage); err != nil {
-			t.end(tr, last, err)
+			t.finishAs(tr, last, err)
 		}
 	}
 	t.mu.Lock()
@@ -236,8 +236,8 @@ func (t *tracker) update(r *Reload) (tracked bool) {
 	return true
 }
 
-// end finishes a reload in the given state.
-func (t *tracker) end(tr *trackedReload, r *Reload, err error) {
+// finishAs finishes a reload in the given state.
+func (t *tracker) finishAs(tr *trackedReload, r *Reload, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.tracked[tr.reload.ID] == tr {

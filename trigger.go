@@ -20,8 +20,8 @@ const (
 	usableOffset  = time.Second           // with a wider range, the times cannot be compared
 	unknownOffset = 5 * time.Minute       // the largest offset, if the service does not send its time
 
-	unknownRecords = 2 * time.Second        // how far the clock of the records may be behind the one of the Date header
-	knownRecords   = 100 * time.Millisecond // how far the clocks of the service's servers may be apart
+	recordClockLag    = 2 * time.Second        // how far the clock of the records may be behind the one of the Date header
+	serverClockSpread = 100 * time.Millisecond // how far the clocks of the service's servers may be apart
 )
 
 // reconciliation determines the outcome of a trigger.
@@ -34,9 +34,9 @@ type reconciliation struct {
 	probes   int // lists that were to narrow dates
 }
 
-// triggerOnce sends a trigger until it has taken effect. It never retries one that may have taken effect. It sends
+// triggerAndReconcile sends a trigger until it has taken effect. It never retries one that may have taken effect. It sends
 // nothing but lists after ctx has ended, and those only in the grace time.
-func (c *Client) triggerOnce(ctx context.Context, grace *graceTime, req Request, body []byte) (*Reload, error) {
+func (c *Client) triggerAndReconcile(ctx context.Context, grace *graceTime, req Request, body []byte) (*Reload, error) {
 	s := reconciliation{client: c, req: req, dates: clockOffset{-unknownOffset, unknownOffset}}
 	for posts := 0; ; posts++ {
 		r, unknownSince, accepted, err := c.post(ctx, grace, body)
@@ -57,10 +57,10 @@ func (c *Client) triggerOnce(ctx context.Context, grace *graceTime, req Request,
 		case unknownSince.IsZero() && !pending: // a refusal says nothing about the previous POST
 			return nil, s.unknown(err)
 		}
-		found, listErr := s.findWithin(grace.lists(ctx), err)
+		found, listErr := s.findRepeatedly(grace.listContext(ctx), err)
 		switch {
 		case found != nil:
-			c.named.add(found.ID)
+			c.seen.add(found.ID)
 			return found, nil
 		case listErr != nil:
 			return nil, s.unknown(fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr))
@@ -75,13 +75,13 @@ func (c *Client) triggerOnce(ctx context.Context, grace *graceTime, req Request,
 // unknown outcome was sent; zero if the outcome is known. accepted means that the service responded with a 2xx, even if
 // the rest of the response is missing or invalid.
 func (c *Client) post(ctx context.Context, grace *graceTime, body []byte) (r *Reload, unknownSince time.Time, accepted bool, err error) {
-	k, err := c.send(ctx, apiRequest{op: opTrigger, path: reloadsPath, body: body, inFlight: grace.requests()})
+	k, err := c.send(ctx, apiRequest{op: opTrigger, path: reloadsPath, body: body, inFlight: grace.inFlightContext()})
 	defer k.release()
 	a := &k.attempt
 	if err == nil {
 		if r, err = a.reload(); err == nil {
 			c.records.observe(r.CreationTime, a.began, a.ended)
-			c.named.add(r.ID)
+			c.seen.add(r.ID)
 			return r, time.Time{}, true, nil
 		}
 	}
@@ -92,8 +92,8 @@ func (c *Client) post(ctx context.Context, grace *graceTime, body []byte) (r *Re
 	return nil, unknownSince, accepted, err
 }
 
-// findWithin lists the reloads after each of the waits. It returns nil without an error if the trigger made none.
-func (s *reconciliation) findWithin(ctx context.Context, cause error) (*Reload, error) {
+// findRepeatedly lists the reloads after each of the waits. It returns nil without an error if the trigger made none.
+func (s *reconciliation) findRepeatedly(ctx context.Context, cause error) (*Reload, error) {
 	s.log(ctx, "reloads: the outcome of the trigger is unknown, listing the reloads of the app", slog.String("error", withoutBody(cause)))
 	var err error
 	for _, wait := range listWaits {
@@ -122,9 +122,9 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 		}
 		s.dates.update(list.date)
 		offset, known := s.client.records.known()
-		span := knownRecords
+		span := serverClockSpread
 		if !known {
-			offset, span = s.dates, unknownRecords
+			offset, span = s.dates, recordClockLag
 		}
 		candidate, undecided := s.choose(list, offset, span)
 		width := offset.width()
@@ -157,7 +157,7 @@ var errUndecided = errors.New("a reload of the app may be the triggered one, or 
 func (s *reconciliation) choose(list triggerList, offset clockOffset, span time.Duration) (candidate, undecided *Reload) {
 	earliest := s.since.Add(offset.min)
 	tied := false
-	named := func(r *Reload) bool { return s.req.ResourceID != "" && r.ResourceID == s.req.ResourceID }
+	sameResource := func(r *Reload) bool { return s.req.ResourceID != "" && r.ResourceID == s.req.ResourceID }
 	for i := range list.Reloads {
 		r := &list.Reloads[i]
 		end := r.CreationTime.Add(precision(r.CreationTime)) // it was created before
@@ -165,10 +165,10 @@ func (s *reconciliation) choose(list triggerList, offset clockOffset, span time.
 		case s.contradicts(r, list.partial[r.ID]), !end.After(earliest.Add(-span)):
 		case !end.After(earliest):
 			undecided = r
-		case candidate == nil, named(r) && !named(candidate),
-			named(r) == named(candidate) && r.CreationTime.Before(candidate.CreationTime):
+		case candidate == nil, sameResource(r) && !sameResource(candidate),
+			sameResource(r) == sameResource(candidate) && r.CreationTime.Before(candidate.CreationTime):
 			candidate, tied = r, false
-		case named(r) == named(candidate) && r.CreationTime.Equal(candidate.CreationTime):
+		case sameResource(r) == sameResource(candidate) && r.CreationTime.Equal(candidate.CreationTime):
 			tied = true
 		}
 	}
@@ -181,7 +181,7 @@ func (s *reconciliation) choose(list triggerList, offset clockOffset, span time.
 // contradicts reports whether a reload cannot be the triggered one, because it was known before, or because a field
 // that both the record and the request state is different.
 func (s *reconciliation) contradicts(r *Reload, partial *bool) bool {
-	known := s.client.named.first(r.ID)
+	known := s.client.seen.firstTime(r.ID)
 	return !known.IsZero() && known.Before(s.since) ||
 		partial != nil && *partial != s.req.Partial ||
 		r.ResourceID != "" && s.req.ResourceID != "" && r.ResourceID != s.req.ResourceID

@@ -58,7 +58,7 @@ func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[
 		if known != nil && (!yield(known, nil) || known.Ended()) {
 			return
 		}
-		health := pollHealth{named: c.named.first(id), worked: known != nil}
+		health := pollHealth{firstSeen: c.seen.firstTime(id), worked: known != nil}
 		var out outage
 		var failed error // the error of the most recent poll
 		for first := known == nil; ; first = false {
