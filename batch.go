@@ -11,7 +11,7 @@ import (
 )
 
 // Run triggers a reload and waits until it has finished, like [Client.Trigger] and [Client.Wait]. If the reload is nil,
-// the error is that of the trigger.
+// the error is that of the trigger. Otherwise it is an error of [Client.Wait].
 func (c *Client) Run(ctx context.Context, req Request, opts ...RunOption) (*Reload, error) {
 	if ctx == nil {
 		return nil, errNilContext
@@ -83,7 +83,7 @@ func (c *Client) findPending(ctx context.Context, app string) (*Reload, error) {
 }
 
 // concurrentTriggers is how many triggers of a batch are in progress at once: enough to reach the rate limit at any
-// latency, even if some of them wait to learn their outcome.
+// latency, even while the outcome of some of them is being determined.
 const concurrentTriggers = 16
 
 // RunAll runs many reloads. It triggers them as fast as the rate limit allows, in the order of reqs, tracks all of them,
@@ -93,10 +93,10 @@ const concurrentTriggers = 16
 // When ctx ends, nothing more is triggered, and every request without a result gets one, which matches [ErrNotStarted]
 // if the request had no effect. Breaking out of the loop stops all work. No goroutine remains after the loop. A reload
 // goes on in the service, unless [CancelOnAbort] is given and ctx ended. A slow loop body delays nothing but the
-// results. Nothing is sent until the iterator is ranged over. Ranging again triggers again.
+// results. Nothing is sent until the iterator is ranged over. Ranging again triggers all requests again.
 //
 // Tracking many reloads takes few requests if the token may list the tenant's reloads, like that of a TenantAdmin. With
-// another token, each reload is polled by itself, and less often the more there are.
+// another token, each reload is polled individually, and the intervals grow with the number of reloads.
 func (c *Client) RunAll(ctx context.Context, reqs []Request, opts ...RunOption) iter.Seq[Result] {
 	reqs = slices.Clone(reqs)
 	return func(yield func(Result) bool) {
@@ -203,7 +203,7 @@ func (b *batch) work(ctx context.Context, cancel context.CancelCauseFunc, start 
 	return finished
 }
 
-// giveUp ends a tracked reload because ctx has ended.
+// giveUp finishes a tracked reload because ctx has ended.
 func (b *batch) giveUp(ctx context.Context, tr *trackedReload) {
 	r := b.state(tr)
 	err := waitError(ctx, r.ID, r, nil)
@@ -213,7 +213,7 @@ func (b *batch) giveUp(ctx context.Context, tr *trackedReload) {
 	b.finishAs(tr, r, err)
 }
 
-// yieldAll reports the changes and yields the results so far. It returns false if the loop has ended.
+// yieldAll reports the changes and yields the results so far. It returns false if the caller left the loop.
 func (b *batch) yieldAll(yield func(Result) bool) bool {
 	for _, e := range b.events.take() {
 		if tr := e.tracked; tr != nil {
@@ -229,7 +229,7 @@ func (b *batch) yieldAll(yield func(Result) bool) bool {
 	return true
 }
 
-// startAll starts the reloads of the queue until that is closed.
+// startAll starts the requests of the queue until the queue is closed.
 func (b *batch) startAll(ctx context.Context, q *requestQueue) {
 	for i := range q.ready {
 		req := q.reqs[i]
@@ -259,11 +259,11 @@ func (b *batch) startOne(ctx context.Context, req Request) (r *Reload, own bool,
 // requestQueue hands out requests in order, one at a time for each app.
 type requestQueue struct {
 	reqs  []Request
-	ready chan int // requests whose app is free; closed when all have their result
+	ready chan int // indexes of requests whose app is free; closed when all requests have a result
 
 	mu      sync.Mutex
-	waiting map[string][]int // the next requests of each app that is not free
-	left    int              // without a result
+	waiting map[string][]int // indexes of the next requests, by each app that is not free
+	left    int              // number of requests without a result
 }
 
 func newRequestQueue(reqs []Request) *requestQueue {

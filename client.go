@@ -14,7 +14,8 @@ import (
 )
 
 // Client calls the Reloads API of one tenant. It is safe for concurrent use and meant to be shared: its rate limits
-// apply to all its callers together. It does not need to be closed.
+// apply to all its callers together. It does not need to be closed. Create one with [NewClient]; the zero value cannot
+// be used. An invalid argument of a method, such as an empty ID, is an error that matches [ErrBadRequest].
 type Client struct {
 	endpoint       string // of the API, without a trailing slash: https://tenant/api/v1
 	tokens         tokens
@@ -74,7 +75,7 @@ func NewClient(tenantURL string, source TokenSource, opts ...Option) (*Client, e
 	return c, nil
 }
 
-// parseTenantURL returns the endpoint: the address in front of the paths of the API.
+// parseTenantURL returns the endpoint: the address that the paths of the API are appended to.
 func parseTenantURL(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil {
@@ -120,8 +121,8 @@ func isLoopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// Option configures a client. The order of options does not matter. If an option is given twice, the later one
-// counts. Each option documents which values it refuses; NewClient returns the error.
+// Option configures a client. The order of options does not matter. If an option is given twice, the later one applies.
+// Each option documents which values it refuses; NewClient returns the error.
 type Option func(*Client) error
 
 // WithHTTPClient sends requests with a copy of hc. hc itself is not modified. Its Transport and Jar are used. Its
@@ -186,8 +187,8 @@ func WithAttemptTimeout(d time.Duration) Option {
 	}
 }
 
-// WithLimiters replaces the client's limiters. A nil limiter means the default. Give several clients the same limiters
-// to share them.
+// WithLimiters replaces the client's limiters. A nil limiter means the default, see [Limiters]. Give several clients
+// the same limiters to share them.
 func WithLimiters(l Limiters) Option {
 	return func(c *Client) error {
 		c.limiters = l
@@ -204,13 +205,13 @@ func WithPolling(p PollPolicy) Option {
 	}
 }
 
-// seenReloads remembers when a response first named a reload to the client.
+// seenReloads remembers when a response to a trigger, or to the lists after it, first contained a reload.
 type seenReloads struct {
 	mu    sync.Mutex
 	times map[string]time.Time // by the ID of the reload
 }
 
-// rememberSeen is how long a time is kept at least.
+// rememberSeen is the minimum time for which a reload is remembered.
 const rememberSeen = 10 * time.Minute
 
 func (n *seenReloads) add(id string) {
@@ -229,7 +230,7 @@ func (n *seenReloads) add(id string) {
 	n.times[id] = now
 }
 
-// firstTime returns when the reload was named, or the zero time.
+// firstTime returns when a response first contained the reload, or the zero time if it is not remembered.
 func (n *seenReloads) firstTime(id string) time.Time {
 	n.mu.Lock()
 	defer n.mu.Unlock()

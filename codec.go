@@ -17,8 +17,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// lenient accepts what most decoders accept: duplicate names, and invalid UTF-8. Neither may make a whole page
-// unreadable.
+// lenient accepts duplicate names and invalid UTF-8, as most decoders do. A whole page must not become unreadable
+// because of them.
 var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
 // decoding is lenient, and has the decoders of the types that need their own.
@@ -118,7 +118,8 @@ func decodeValid(data []byte) (page pageBody, invalid []error, err error) {
 	return page, invalid, nil
 }
 
-// decodePartial returns the member "partial" of each record of a page, by ID. It is nil if the record has none.
+// decodePartial returns the member "partial" of each record of a page, by ID. The value is nil if the record does not
+// have the member.
 func decodePartial(data []byte) map[string]*bool {
 	var page struct {
 		Data []struct {
@@ -178,7 +179,8 @@ func decodeWeight(value []byte, weight *int) error {
 	return nil
 }
 
-// decodeErrorBody decodes the body of an error, in all known spellings. ok is false if data is not such a body.
+// decodeErrorBody decodes the body of an error, with all known spellings of its members. ok is false if data is not
+// such a body.
 func decodeErrorBody(data []byte) (details []ErrorDetail, traceID string, ok bool) {
 	var body struct {
 		Errors  []struct{ Code, Title, Detail, Details, TraceID anyText }

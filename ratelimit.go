@@ -19,9 +19,9 @@ const (
 	SpecialPerMinute = 50
 )
 
-// Limiter decides when a request may start. Wait blocks until it may, and then returns nil. It returns an error as
-// soon as ctx has ended, or is certain to end before the request may start. A Limiter must be safe for concurrent use.
-// A [*WindowLimiter] is one; a *rate.Limiter of golang.org/x/time/rate is another.
+// Limiter decides when a request may start. Wait blocks until it may, and then returns nil. It returns an error as soon
+// as ctx has ended, or is certain to end before the request may start. A Limiter must be safe for concurrent use.
+// [*WindowLimiter] and the *rate.Limiter of golang.org/x/time/rate implement Limiter.
 //
 // If a Limiter also has the method
 //
@@ -29,6 +29,7 @@ const (
 //
 // the client calls it after every 429 of its tier. The limiter should let no request start before until.
 type Limiter interface {
+	// Wait blocks until a request may start. The client calls it once before each attempt.
 	Wait(ctx context.Context) error
 }
 
@@ -52,10 +53,10 @@ type Limiters struct {
 // idle client may start N requests at once. A busy client reaches 98 % of the rate; the rest is a margin for network
 // jitter.
 //
-// Requests start in order of their calls. One that gives up has used nothing. Create a WindowLimiter with
+// Requests start in order of their calls. A request that gives up is not counted. Create a WindowLimiter with
 // [NewLimiter]; the zero value limits nothing. It is safe for concurrent use and may be shared between clients.
 type WindowLimiter struct {
-	window time.Duration // longer than the service's by guardMargin
+	window time.Duration // the period times guardMargin
 	base   time.Time     // all times below are durations since base
 
 	limit int // of requests in a window
@@ -63,7 +64,7 @@ type WindowLimiter struct {
 	mu     sync.Mutex
 	bucket *rate.Limiter
 	starts []time.Duration // of the requests in the window, oldest first; at most limit
-	paused time.Duration   // no request starts before
+	paused time.Duration   // no request starts before this time
 	queue  list.List       // of chan struct{}, each closed when its waiter has reached the front
 }
 
@@ -153,7 +154,7 @@ func (l *WindowLimiter) Pause(until time.Time) {
 	l.paused = max(l.paused, until.Sub(l.base))
 }
 
-// tryStart counts a request that starts now, if it may.
+// tryStart reports whether a request may start now, and counts it if so.
 func (l *WindowLimiter) tryStart(now time.Time) bool {
 	t := now.Sub(l.base)
 	left := 0 // how many have left the window
@@ -186,7 +187,7 @@ func (l *WindowLimiter) earliest(now time.Time, ahead int) time.Duration {
 	return max(rounds, bucket, max(guard, l.paused)+rounds-t)
 }
 
-// deadlineError returns an error if the deadline comes before the request may start.
+// deadlineError returns an error if the deadline of ctx comes before the request may start.
 func (l *WindowLimiter) deadlineError(ctx context.Context, now time.Time, ahead int) error {
 	deadline, ok := ctx.Deadline()
 	if !ok {

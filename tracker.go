@@ -7,11 +7,11 @@ import (
 )
 
 // tracker polls the reloads of a batch until they have finished. Two loops share one budget, 80 % of Tier 1, so that
-// other callers are not held up:
+// other callers of the client are not delayed:
 //
-//   - The feed lists what has changed in the tenant, latest first, 100 reloads per request.
-//   - The net polls single reloads, least recently polled first. It finds what the feed does not: a reload that the
-//     list does not contain, and everything if the token may not list the tenant or the list fails.
+//   - The feed lists the tenant's reloads that changed last, up to 100 per request.
+//   - Single polls get one reload each, least recently polled first. They find the reloads that the feed does not
+//     contain, and all reloads if the token may not list the tenant or the list fails.
 type tracker struct {
 	client *Client
 	budget *WindowLimiter
@@ -21,8 +21,8 @@ type tracker struct {
 
 	mu        sync.Mutex
 	tracked   map[string]*trackedReload // by the ID of the reload
-	closed    bool                      // no more are added
-	abandon   func(*trackedReload)      // ends a reload because ctx has ended; nil until then
+	closed    bool                      // no more reloads are added
+	abandon   func(*trackedReload)      // finishes a reload after ctx has ended; nil until then
 	changed   chan struct{}             // closed and replaced when something has changed
 	feedWorks bool                      // the most recent pass of the feed succeeded
 	oldest    time.Time                 // creation of the oldest reload added since the most recent pass
@@ -32,14 +32,14 @@ type trackedReload struct {
 	request Request
 	reload  *Reload // the most recent state
 	own     bool    // the batch triggered it
-	results int     // how many results it has
+	results int     // how many results to yield: one per occurrence in the batch
 	polling bool    // a poll is in flight
 	due     time.Time
 	polled  time.Time
 	added   time.Time
 	health  pollHealth
 
-	reported *Reload // the state that OnChange saw; used by the loop only
+	reported *Reload // the state that OnChange received last; used only by the goroutine that ranges
 }
 
 // event is a change of a tracked reload, a result, or both.
@@ -48,11 +48,12 @@ type event struct {
 	result  *Result
 }
 
-// eventQueue passes events to the loop over the results. It is not limited, so that a slow loop delays nothing.
+// eventQueue passes events to the loop over the results. Its length is not limited, so that a slow loop body does not
+// delay polls and triggers.
 type eventQueue struct {
 	mu     sync.Mutex
 	events []event
-	ready  chan struct{} // of size 1: there are events
+	ready  chan struct{} // has a value if there are events; capacity 1
 }
 
 func (q *eventQueue) push(e event) {
@@ -78,7 +79,7 @@ const (
 	budgetPerMinute   = Tier1PerMinute * 8 / 10
 	pollCost          = time.Minute / budgetPerMinute
 	concurrentPolls   = 8
-	minForFeed        = 4           // fewer reloads are polled singly only
+	minForFeed        = 4           // with fewer tracked reloads, the feed is not read
 	singlePollSpacing = time.Second // between single polls while the feed works
 )
 
@@ -89,7 +90,7 @@ func newTracker(c *Client) tracker {
 	}
 }
 
-// add tracks a reload, which may have finished. A batch may contain the same one several times.
+// add tracks a reload, which may have finished. A batch may contain the same reload several times.
 func (t *tracker) add(req Request, r *Reload, own bool) {
 	now := time.Now()
 	t.mu.Lock()
@@ -113,7 +114,7 @@ func (t *tracker) add(req Request, r *Reload, own bool) {
 	t.wake()
 }
 
-// close declares that no more reloads are added.
+// close records that no more reloads are added.
 func (t *tracker) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -121,7 +122,7 @@ func (t *tracker) close() {
 	t.wake()
 }
 
-// wake makes the loops check what to do. The caller holds t.mu.
+// wake makes the waiting goroutines of the tracker check its state again. The caller holds t.mu.
 func (t *tracker) wake() {
 	close(t.changed)
 	t.changed = make(chan struct{})
@@ -145,7 +146,7 @@ func (t *tracker) pollAll(ctx context.Context) {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
 		}
-		if t.budget.Wait(ctx) != nil { // also if its turn would come after the deadline
+		if t.budget.Wait(ctx) != nil { // also if the next poll would start after the deadline
 			<-ctx.Done()
 			return
 		}
@@ -157,8 +158,9 @@ func (t *tracker) pollAll(ctx context.Context) {
 	}
 }
 
-// next returns the reload to poll now, the least recently polled one of those that are due, and the wait until the next
-// poll. It returns nil and the wait until one is due if there is none. changed is nil if there is nothing left to track.
+// next returns the reload to poll now: of those that are due, the least recently polled one. wait is the time until the
+// next call of next. If none is due, it returns nil and the time until one is due. changed is nil if nothing is left to
+// track.
 func (t *tracker) next(now time.Time) (next *trackedReload, wait time.Duration, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -236,7 +238,7 @@ func (t *tracker) update(r *Reload) (tracked bool) {
 	return true
 }
 
-// finishAs finishes a reload in the given state.
+// finishAs finishes a reload with the given state and error, unless it has already finished.
 func (t *tracker) finishAs(tr *trackedReload, r *Reload, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -274,7 +276,7 @@ func (t *tracker) state(tr *trackedReload) *Reload {
 	return tr.reload
 }
 
-// abandonAll calls f, in a goroutine, for each reload that is tracked now or added later.
+// abandonAll calls f for each reload that is tracked now or added later. It holds t.mu, so f must not block.
 func (t *tracker) abandonAll(f func(*trackedReload)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

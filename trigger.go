@@ -11,16 +11,16 @@ import (
 // A POST whose response was lost may have taken effect, and retrying it may trigger a second reload. Therefore the
 // client first lists the app's newest reloads, and adopts one that was created no earlier than the POST.
 
-// listWaits are the waits before each list. A reload that is listed late is found for half a minute.
+// listWaits are the waits before each list. Together they give a new reload half a minute to appear in the list.
 var listWaits = [...]time.Duration{0, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
 
 const (
-	exactOffset   = 50 * time.Millisecond // the offset of the Date header is determined to this width, if …
-	maxProbes     = 8                     // … this many lists are sufficient
-	usableOffset  = time.Second           // with a wider range, the times cannot be compared
-	unknownOffset = 5 * time.Minute       // the largest offset, if the service does not send its time
+	exactOffset   = 50 * time.Millisecond // the offset of the Date header is narrowed to this width
+	maxProbes     = 8                     // maximum number of additional lists for that
+	usableOffset  = time.Second           // with a wider offset, times cannot be compared
+	unknownOffset = 5 * time.Minute       // the assumed limit of the offset if the service sends no Date header
 
-	recordClockLag    = 2 * time.Second        // how far the clock of the records may be behind the one of the Date header
+	recordClockLag    = 2 * time.Second        // how far the record clock may be behind the clock of the Date header
 	serverClockSpread = 100 * time.Millisecond // how far the clocks of the service's servers may be apart
 )
 
@@ -31,11 +31,11 @@ type reconciliation struct {
 	since    time.Time // when the first POST with an unknown outcome was sent; zero if there was none
 	accepted bool      // a POST was accepted, but its response is invalid
 	dates    clockOffset
-	probes   int // lists that were to narrow dates
+	probes   int // additional lists that were requested to narrow dates
 }
 
-// triggerAndReconcile sends a trigger until it has taken effect. It never retries one that may have taken effect. It sends
-// nothing but lists after ctx has ended, and those only in the grace time.
+// triggerAndReconcile sends a trigger until it has taken effect. If an attempt may have taken effect, it retries only
+// after the lists show that it did not. After ctx has ended, it only lists reloads, and only in the grace time.
 func (c *Client) triggerAndReconcile(ctx context.Context, grace *graceTime, req Request, body []byte) (*Reload, error) {
 	s := reconciliation{client: c, req: req, dates: clockOffset{-unknownOffset, unknownOffset}}
 	for posts := 0; ; posts++ {
@@ -54,7 +54,7 @@ func (c *Client) triggerAndReconcile(ctx context.Context, grace *graceTime, req 
 		switch {
 		case s.since.IsZero():
 			return nil, err
-		case unknownSince.IsZero() && !pending: // a refusal says nothing about the previous POST
+		case unknownSince.IsZero() && !pending: // the outcome of the previous POST is still unknown
 			return nil, s.unknown(err)
 		}
 		found, listErr := s.findRepeatedly(grace.listContext(ctx), err)
@@ -71,9 +71,9 @@ func (c *Client) triggerAndReconcile(ctx context.Context, grace *graceTime, req 
 	}
 }
 
-// post sends a trigger until its outcome is known, or may not be retried. unknownSince is when an attempt with an
-// unknown outcome was sent; zero if the outcome is known. accepted means that the service responded with a 2xx, even if
-// the rest of the response is missing or invalid.
+// post sends a trigger until its outcome is known or the trigger may not be retried. unknownSince is when an attempt
+// with an unknown outcome was sent; zero if the outcome is known. accepted means that the service responded with a 2xx,
+// even if the rest of the response is missing or invalid.
 func (c *Client) post(ctx context.Context, grace *graceTime, body []byte) (r *Reload, unknownSince time.Time, accepted bool, err error) {
 	k, err := c.send(ctx, apiRequest{op: opTrigger, path: reloadsPath, body: body, inFlight: grace.inFlightContext()})
 	defer k.release()
@@ -92,7 +92,8 @@ func (c *Client) post(ctx context.Context, grace *graceTime, body []byte) (r *Re
 	return nil, unknownSince, accepted, err
 }
 
-// findRepeatedly lists the reloads after each of the waits. It returns nil without an error if the trigger made none.
+// findRepeatedly lists the reloads after each of the waits. It returns nil without an error if the trigger had no
+// effect.
 func (s *reconciliation) findRepeatedly(ctx context.Context, cause error) (*Reload, error) {
 	s.log(ctx, "reloads: the outcome of the trigger is unknown, listing the reloads of the app", slog.String("error", withoutBody(cause)))
 	var err error
@@ -109,11 +110,11 @@ func (s *reconciliation) findRepeatedly(ctx context.Context, cause error) (*Relo
 			return nil, err
 		}
 	}
-	return nil, err // of the last list, because an earlier one may have been too early
+	return nil, err // only the last list counts, because a new reload may not be in an earlier one
 }
 
-// find lists the app's newest reloads and returns the one that the trigger made. It lists again while the clock
-// offset is not exact enough to distinguish it from an earlier one.
+// find lists the app's newest reloads and returns the one that the trigger created. It lists again while the clock
+// offset is too wide to distinguish that reload from an earlier one.
 func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 	for {
 		list, err := s.list(ctx)
@@ -151,9 +152,9 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 
 var errUndecided = errors.New("a reload of the app may be the triggered one, or an earlier one")
 
-// choose returns the oldest candidate: a reload that was created no earlier than the POST, as far as the clocks tell,
-// and does not contradict the request. Among candidates, those with the ResourceID of the request come first. undecided
-// is a reload that was created up to span earlier, or at the same time as the candidate.
+// choose returns the oldest candidate: a reload that was created no earlier than the POST, as far as the clock offset
+// tells, and does not contradict the request. Among candidates, those with the ResourceID of the request come first.
+// undecided is a reload that was created up to span earlier, or at the same time as the candidate.
 func (s *reconciliation) choose(list triggerList, offset clockOffset, span time.Duration) (candidate, undecided *Reload) {
 	earliest := s.since.Add(offset.min)
 	tied := false
