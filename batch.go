@@ -92,8 +92,8 @@ const concurrentTriggers = 16
 //
 // When ctx ends, nothing more is triggered, and every request without a result gets one, which matches [ErrNotStarted]
 // if the request had no effect. Breaking out of the loop stops all work. No goroutine remains after the loop. A reload
-// goes on in the service, unless [CancelOnAbort] is given and ctx ended. A slow loop body delays nothing but the
-// results. Nothing is sent until the iterator is ranged over. Ranging again triggers all requests again.
+// goes on in the service, unless [CancelOnAbort] is given and ctx ended. A slow loop body delays only the results.
+// Nothing is sent until the iterator is ranged over. Ranging again triggers all requests again.
 //
 // Tracking many reloads takes few requests if the token may list the tenant's reloads, like that of a TenantAdmin. With
 // another token, each reload is polled individually, and the intervals grow with the number of reloads.

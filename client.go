@@ -15,7 +15,7 @@ import (
 
 // Client calls the Reloads API of one tenant. It is safe for concurrent use and meant to be shared: its rate limits
 // apply to all its callers together. It does not need to be closed. Create one with [NewClient]; the zero value cannot
-// be used. An invalid argument of a method, such as an empty ID, is an error that matches [ErrBadRequest].
+// be used. For an invalid argument, such as an empty ID, a method returns an error that matches [ErrBadRequest].
 type Client struct {
 	endpoint       string // of the API, without a trailing slash: https://tenant/api/v1
 	tokens         tokens

@@ -90,7 +90,8 @@ func NewLimiter(requests int, per time.Duration) *WindowLimiter {
 
 // Wait blocks until a request may start, counts it, and returns nil. If the deadline of ctx is too early for that, it
 // returns at once with an error that matches [ErrRateLimited] and [context.DeadlineExceeded]. If ctx ends first, it
-// returns the error of ctx. A request that got an error is not counted. A nil ctx is an error that matches [ErrBadRequest].
+// returns the error of ctx. A request that got an error is not counted. If ctx is nil, the error matches
+// [ErrBadRequest].
 func (l *WindowLimiter) Wait(ctx context.Context) error {
 	if ctx == nil {
 		return errNilContext
@@ -215,7 +216,7 @@ func (l *WindowLimiter) leave(place *list.Element) {
 // limitError returns the error of a waiter whose ctx has ended.
 func limitError(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("%w: the deadline came before the request's turn: %w", ErrRateLimited, ctx.Err())
+		return fmt.Errorf("%w: the deadline came before the request could start: %w", ErrRateLimited, ctx.Err())
 	}
 	return ctx.Err()
 }

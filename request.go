@@ -106,7 +106,7 @@ type Result struct {
 	// Reload is the most recent state of the reload. It is nil if none was triggered.
 	Reload *Reload
 	// Err is nil if the reload SUCCEEDED, and a [*ReloadError] if it finished with another status. It matches
-	// [ErrNotStarted] if the request had no effect because ctx had ended, or would have ended before its turn.
+	// [ErrNotStarted] if the request had no effect because ctx had ended, or would have ended before it could start.
 	// Otherwise it is an error of [Client.Run].
 	Err error
 }

@@ -43,7 +43,7 @@ type call struct {
 	expired            bool // no attempt follows because ctx has ended, or would end before it starts
 }
 
-// expiredError is the error of a call that had no effect because ctx ended, or would have ended, before its turn.
+// expiredError is the error of a call that had no effect because ctx ended, or would have ended, before it could start.
 type expiredError struct{ error }
 
 func (e *expiredError) Unwrap() error { return e.error }
@@ -152,7 +152,7 @@ func (c *call) checkContext() error {
 	return nil
 }
 
-// isExpired reports whether a limiter failed because ctx has ended, or would have ended before the request's turn.
+// isExpired reports whether a limiter failed because ctx has ended, or would have ended before the request could start.
 func isExpired(ctx context.Context, err error) bool {
 	_, hasDeadline := ctx.Deadline()
 	return ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) ||

@@ -219,12 +219,12 @@ func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 }
 
 // update stores the state of a reload, if it is tracked.
-func (t *tracker) update(r *Reload) (tracked bool) {
+func (t *tracker) update(r *Reload) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	tr := t.tracked[r.ID]
 	if tr == nil {
-		return false
+		return
 	}
 	changed := tr.reload.Status != r.Status
 	state := *r // a copy, because r would keep its page in memory
@@ -235,7 +235,6 @@ func (t *tracker) update(r *Reload) (tracked bool) {
 	case changed:
 		t.events.push(event{tracked: tr})
 	}
-	return true
 }
 
 // finishAs finishes a reload with the given state and error, unless it has already finished.
