@@ -42,8 +42,8 @@ func (o runOptions) grace(ctx context.Context) (g *graceTime, release func()) {
 // attachWaits are the waits between two lists, after a trigger was refused because of a pending reload.
 var attachWaits = [...]time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
 
-// triggerOrAttach triggers a reload or attaches to the pending one; own tells which. A pending reload may be listed late, or have
-// finished before it is listed.
+// triggerOrAttach triggers a reload or attaches to the pending one. own is true if it triggered. A pending reload may
+// be listed late, or have finished before it is listed.
 func (c *Client) triggerOrAttach(ctx context.Context, grace *graceTime, req Request, o runOptions) (r *Reload, own bool, err error) {
 	for _, wait := range attachWaits {
 		r, err = c.trigger(ctx, grace, req)

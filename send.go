@@ -91,8 +91,8 @@ func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
 	return k, err
 }
 
-// beginAttempt prepares the request for an attempt. Each attempt has headers of its own, because the previous one may still
-// read them, and http.Client adds cookies to them.
+// beginAttempt prepares the request for an attempt. Each attempt has its own headers, because the previous one may
+// still read them, and http.Client adds cookies to them.
 func (c *call) beginAttempt(req *http.Request) error {
 	token, waited, err := c.admit()
 	if err != nil {

@@ -19,7 +19,7 @@ type Summary struct {
 	// RowsStored is the number of rows that the app stored.
 	RowsStored *int64
 	// LastLines are the last lines of the log, at most three of at most 200 bytes each. Lines that every log has are
-	// left out. Nil if there are no others.
+	// left out. Nil if none remain.
 	LastLines []string
 }
 
