@@ -36,17 +36,17 @@ var (
 	ErrRateLimited = errors.New("reloads: rate limited")
 	// ErrServer means that the service, or a gateway in front of it, failed (5xx).
 	ErrServer = errors.New("reloads: server error")
-	// ErrCursorLoop means that the links of a list lead back to an earlier page, or over a thousand empty pages in
-	// a row. It is not an [*Error].
+	// ErrCursorLoop means that the links of a list lead back to an earlier page, or that 1000 pages in a row are empty.
+	// It is not an [*Error].
 	ErrCursorLoop = errors.New("reloads: the cursors of the list form a loop")
 	// ErrBodyTooLong means that the body of a response exceeds 64 MiB, or 1 MiB outside 2xx.
 	ErrBodyTooLong = errors.New("the body is too long")
-	// ErrOutcomeUnknown means that a trigger was sent whose outcome could not be determined: the connection was lost
-	// or the service failed, and listing the app's reloads did not tell either. It wraps the failure. The reload
-	// may exist.
+	// ErrOutcomeUnknown means that a trigger was sent whose outcome could not be determined: the connection was lost or
+	// the service failed, and listing the app's reloads did not determine it either. The error wraps the failure. The
+	// reload may exist.
 	ErrOutcomeUnknown = errors.New("reloads: it is unknown whether the reload was triggered")
-	// ErrNotStarted means that a request of a batch was not sent because the context had ended, or would have
-	// ended before its turn.
+	// ErrNotStarted means that a request of a batch had no effect because the context had ended, or would have ended
+	// before the request could start.
 	ErrNotStarted = errors.New("reloads: not started")
 )
 
@@ -93,7 +93,7 @@ type Error struct {
 	Details []ErrorDetail
 	// TraceID identifies the call to the vendor's support. It is empty if the service sent none.
 	TraceID string
-	// RetryAfter is the wait that the Retry-After header asks for. It is 0 if there is none.
+	// RetryAfter is the wait that the Retry-After header asks for. It is 0 if there is none, or if it is invalid.
 	RetryAfter time.Duration
 	// Attempts is how many times the request was sent, including this one.
 	Attempts int
@@ -179,7 +179,7 @@ func (e *Error) has(code Code) bool {
 	return slices.ContainsFunc(e.Details, func(d ErrorDetail) bool { return d.Code == code })
 }
 
-// class returns the sentinel that e matches, or nil if there is none for its status.
+// class returns the class of the status, or nil if the status does not have one.
 func (e *Error) class() error {
 	switch {
 	case e.StatusCode == http.StatusBadRequest:
@@ -204,9 +204,9 @@ func (e *Error) class() error {
 	return nil
 }
 
-// pending distinguishes the two meanings of a 429. The rate limit sends Retry-After and HTTP-429. A trigger of an app
-// with a pending reload is refused without either. A 429 without the API's body comes from a gateway, and means
-// a rate limit.
+// pending distinguishes the two meanings of a 429. The response of the rate limit has Retry-After and HTTP-429. The
+// refusal of a trigger because of a pending reload has neither. A 429 without the API's body comes from a gateway, and
+// means a rate limit.
 func (e *Error) pending() bool {
 	if e.has(CodeReloadPending) {
 		return true

@@ -8,32 +8,32 @@ import (
 	"time"
 )
 
-// feed reads a list of the tenant's reloads again and again, each time until it reaches what it has read before. The
-// list is sorted by a time of the reload, latest first.
+// feed reads a list of the tenant's reloads in passes. Each pass stops at the reloads that an earlier pass has read.
+// The list is sorted by one of the times of a reload, latest first.
 type feed struct {
 	tracker  *tracker
 	options  ListOptions
-	time     func(*Reload) time.Time // that the list is sorted by
-	interval time.Duration           // between passes
-	main     bool                    // it replaces most of the single polls
+	time     func(*Reload) time.Time // the time that the list is sorted by
+	interval time.Duration           // between the starts of two passes
+	main     bool                    // it is the feed of finished reloads, which replaces most single polls
 
-	latest time.Time // of the reloads that were read
-	reach  time.Time // creation of the oldest reload that was not tracked yet when they were read; zero if there is none
-	recent int       // reloads that the most recent pass read
+	latest time.Time // the latest time of the reloads that were read
+	reach  time.Time // creation of the oldest reload added since the most recent pass; zero if none was
+	recent int       // how many reloads the most recent pass read
 }
 
 const (
-	feedOverlap  = 10 * time.Second // a reload may be listed so much later than others
-	feedPage     = 10               // reloads of the first page, while little happens
-	maxFeedRetry = time.Minute      // between passes that fail
+	feedOverlap  = 10 * time.Second // how much later than others a reload may appear in the list
+	feedPage     = 10               // minimum page size, used while few reloads finish
+	maxFeedRetry = time.Minute      // maximum time between failed passes
 )
 
 var (
 	errNotSorted = errors.New("the list is not sorted as requested")
-	errTooLong   = errors.New("the list has more pages than single polls would take requests")
+	errTooLong   = errors.New("reading the list takes more requests than polling each reload")
 )
 
-// finishedFeed lists the reloads that finished last. One request sees up to a hundred ends.
+// finishedFeed lists the reloads that finished last. One request returns up to 100 of them.
 func (t *tracker) finishedFeed() *feed {
 	finished := StatusIs(StatusSucceeded, StatusFailed, StatusCanceled, StatusExceededLimit)
 	return &feed{
@@ -52,16 +52,17 @@ func (t *tracker) startedFeed() *feed {
 	}
 }
 
-// run reads the feed until every reload has finished, ctx has ended, or the token cannot list the tenant.
+// run reads the feed until every reload has finished, ctx has ended, or the list cannot be used because it is refused
+// or not sorted.
 func (f *feed) run(ctx context.Context) {
 	t := f.tracker
 	for failures := 0; ctx.Err() == nil; {
-		n, changed := f.begin()
+		n, changed := f.beginPass()
 		switch {
 		case changed == nil:
 			return
-		case n < minFed:
-			pause(ctx, time.Hour, changed)
+		case n < minForFeed:
+			waitForChange(ctx, time.Hour, changed)
 			continue
 		}
 		wait := f.interval
@@ -69,11 +70,11 @@ func (f *feed) run(ctx context.Context) {
 		err := f.pass(ctx, n)
 		if ok := err == nil || errors.Is(err, errTooLong); ok {
 			failures = 0
-			f.setFed(true)
+			f.setFeedWorks(true)
 		} else if ctx.Err() == nil {
 			t.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: listing the tenant failed, continuing with single polls",
 				slog.String("error", withoutBody(err)))
-			f.setFed(false)
+			f.setFeedWorks(false)
 			if endsLists(err) || errors.Is(err, errNotSorted) {
 				return
 			}
@@ -84,8 +85,9 @@ func (f *feed) run(ctx context.Context) {
 	}
 }
 
-// begin returns how many reloads are tracked. changed is nil if there is nothing left to track.
-func (f *feed) begin() (n int, changed <-chan struct{}) {
+// beginPass prepares a pass and returns how many reloads are tracked. changed is closed at the next change of the
+// tracker. It is nil if nothing is left to track.
+func (f *feed) beginPass() (n int, changed <-chan struct{}) {
 	t := f.tracker
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -93,26 +95,26 @@ func (f *feed) begin() (n int, changed <-chan struct{}) {
 	if n == 0 && t.closed {
 		return 0, nil
 	}
-	if f.main && n >= minFed {
+	if f.main && n >= minForFeed {
 		f.reach, t.oldest = earlier(f.reach, t.oldest), time.Time{}
 	}
-	if f.main && n < minFed {
-		t.fed = false
+	if f.main && n < minForFeed {
+		t.feedWorks = false
 	}
 	return n, t.changed
 }
 
-// setFed tells the net whether it may poll less.
-func (f *feed) setFed(fed bool) {
+// setFeedWorks tells the tracker whether single polls may be less frequent.
+func (f *feed) setFeedWorks(feedWorks bool) {
 	if f.main {
 		f.tracker.mu.Lock()
 		defer f.tracker.mu.Unlock()
-		f.tracker.fed = fed
+		f.tracker.feedWorks = feedWorks
 	}
 }
 
-// pass reads the list until the reloads are older than what earlier passes read, and than every reload that is new. It
-// takes at most as many requests as single polls of all n tracked reloads would.
+// pass reads the list until it reaches the reloads that earlier passes read and the creation of each newly added
+// reload. It reads at most n pages, because polling each of the n tracked reloads takes n requests.
 func (f *feed) pass(ctx context.Context, n int) error {
 	t := f.tracker
 	until := f.reach
@@ -139,7 +141,7 @@ func (f *feed) pass(ctx context.Context, n int) error {
 		for _, err := range invalid {
 			t.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: skipping an invalid record of a list", slog.String("error", withoutBody(err)))
 		}
-		done, newest := f.read(page, until, date.now())
+		done, newest := f.apply(page, until, date.now())
 		if read += len(page.Reloads); newest.After(latest) {
 			latest = newest
 		}
@@ -158,9 +160,9 @@ func (f *feed) pass(ctx context.Context, n int) error {
 	return errTooLong
 }
 
-// read updates the tracked reloads of a page. done means that the page reaches back to until. newest is the latest time
-// in the page. A time in the future of the server clock does not count.
-func (f *feed) read(page *Page, until, now time.Time) (done bool, newest time.Time) {
+// apply updates the tracked reloads that the page contains. done means that the page reaches back to until. newest is
+// the latest time in the page. A time that is in the future by the server clock is ignored.
+func (f *feed) apply(page *Page, until, now time.Time) (done bool, newest time.Time) {
 	for i := range page.Reloads {
 		r := &page.Reloads[i]
 		f.tracker.update(r)

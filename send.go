@@ -20,7 +20,7 @@ type apiRequest struct {
 	op          operation
 	path, query string
 	body        any
-	// inFlight replaces ctx for an attempt that was sent, so that it may outlive ctx. Nil means ctx.
+	// inFlight replaces ctx while an attempt is in flight, so that the attempt may outlive ctx. Nil means ctx.
 	inFlight context.Context
 }
 
@@ -33,17 +33,17 @@ type call struct {
 	req    *retryablehttp.Request
 
 	attempt   attempt       // the most recent one
-	retries   int           // after failures
-	retrying  bool          // another attempt follows …
-	wait      time.Duration // … after this wait
+	retries   int           // after failures, without the retry after a 401
+	retrying  bool          // another attempt follows
+	wait      time.Duration // before that attempt
 	renewed   bool          // the token was renewed after a 401
 	nextToken string        // the renewed token
 
 	mayHaveTakenEffect bool // an attempt failed whose outcome is unknown
-	expired            bool // no attempt follows because ctx has ended, or would have ended before
+	expired            bool // no attempt follows because ctx has ended, or would end before it starts
 }
 
-// expiredError is the error of a call that had no effect because ctx ended, or would have ended, before its turn.
+// expiredError is the error of a call that had no effect because ctx ended, or would have ended, before it could start.
 type expiredError struct{ error }
 
 func (e *expiredError) Unwrap() error { return e.error }
@@ -68,14 +68,14 @@ func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
 		return k, fmt.Errorf("reloads: %w", err)
 	}
 	k.req, k.path = req, req.URL.EscapedPath()
-	err = k.begin(req.Request)
+	err = k.beginAttempt(req.Request)
 	if err == nil {
 		k.loop = retryablehttp.Client{
 			HTTPClient:   c.http,
-			RetryMax:     math.MaxInt, // shouldRetry counts
-			CheckRetry:   k.finish,
+			RetryMax:     math.MaxInt, // shouldRetry limits the retries
+			CheckRetry:   k.finishAttempt,
 			Backoff:      func(_, _ time.Duration, _ int, _ *http.Response) time.Duration { return k.wait },
-			PrepareRetry: k.begin,
+			PrepareRetry: k.beginAttempt,
 			ErrorHandler: retryablehttp.PassthroughErrorHandler,
 		}
 		_, stopped := k.loop.Do(req)
@@ -91,9 +91,9 @@ func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
 	return k, err
 }
 
-// begin prepares the request for an attempt. Each attempt has headers of its own, because the previous one may still
-// read them, and http.Client adds cookies to them.
-func (c *call) begin(req *http.Request) error {
+// beginAttempt prepares the request for an attempt. Each attempt has its own headers, because the previous one may
+// still read them, and http.Client adds cookies to them.
+func (c *call) beginAttempt(req *http.Request) error {
 	token, waited, err := c.admit()
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func (c *call) begin(req *http.Request) error {
 const freshToken = 30 * time.Second
 
 // admit returns a token when the request may start. It gets the token before it waits for the rate limit: a slow token
-// source must not hold back requests whose turn has come, because they would then start together.
+// source must not delay requests that the limiter has admitted, because they would then start together.
 func (c *call) admit() (token string, waited time.Duration, err error) {
 	for {
 		fetched := time.Now()
@@ -131,7 +131,7 @@ func (c *call) admit() (token string, waited time.Duration, err error) {
 		c.nextToken = ""
 		turn := time.Now()
 		if waited > 0 && turn.Sub(fetched) < time.Second {
-			return token, waited, c.checkContext() // the source had a token at hand
+			return token, waited, c.checkContext() // the source returned a cached token
 		}
 		if err := c.client.limiter(c.op).Wait(c.ctx); err != nil {
 			c.expired = isExpired(c.ctx, err)
@@ -152,7 +152,7 @@ func (c *call) checkContext() error {
 	return nil
 }
 
-// isExpired reports whether a limiter failed because ctx has ended, or would have ended before the request's turn.
+// isExpired reports whether a limiter failed because ctx has ended, or would have ended before the request could start.
 func isExpired(ctx context.Context, err error) bool {
 	_, hasDeadline := ctx.Deadline()
 	return ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) ||
@@ -170,8 +170,8 @@ func (c *call) setHeader(h http.Header, token string) {
 	h["Authorization"] = []string{"Bearer " + token}
 }
 
-// finish stores the outcome of an attempt, including its body, and reports whether another one follows.
-func (c *call) finish(ctx context.Context, resp *http.Response, err error) (bool, error) {
+// finishAttempt stores the outcome of an attempt, including its body, and reports whether another one follows.
+func (c *call) finishAttempt(ctx context.Context, resp *http.Response, err error) (bool, error) {
 	a := &c.attempt
 	a.receive(resp, err)
 	if c.inFlight != nil {
@@ -183,7 +183,7 @@ func (c *call) finish(ctx context.Context, resp *http.Response, err error) (bool
 	return c.retrying, nil
 }
 
-// prepareRetry reports whether another attempt follows a failed one, and sets the wait before.
+// prepareRetry reports whether another attempt follows a failed one, and sets the wait before it.
 func (c *call) prepareRetry(ctx context.Context) bool {
 	a, policy := &c.attempt, c.client.retry
 	c.mayHaveTakenEffect = c.mayHaveTakenEffect || mayHaveTakenEffect(a.err)
@@ -211,7 +211,7 @@ func (c *call) prepareRetry(ctx context.Context) bool {
 	return true
 }
 
-// renewToken requests another token after a 401, once a call. Without another token the 401 is final.
+// renewToken requests another token after a 401, at most once per call. If the token is the same, the 401 is final.
 func (c *call) renewToken(ctx context.Context) bool {
 	if c.renewed {
 		return false

@@ -11,15 +11,15 @@ import (
 	"unicode/utf8"
 )
 
-// Summary is what [Reload.Summary] reads from the log of a record. A figure is nil if the log does not contain it, or
-// not in the known form.
+// Summary is what [Reload.Summary] reads from the log of a record. A figure is nil if the log does not contain it in
+// the known form.
 type Summary struct {
 	// RowsRead is the number of rows that were read from the sources.
 	RowsRead *int64
 	// RowsStored is the number of rows that the app stored.
 	RowsStored *int64
-	// LastLines are the last lines of the log, at most three of at most 200 bytes each. Lines that every log has
-	// are left out.
+	// LastLines are the last lines of the log, at most three of at most 200 bytes each. Lines that every log has are
+	// left out. Nil if none remain.
 	LastLines []string
 }
 
