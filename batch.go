@@ -17,8 +17,8 @@ func (c *Client) Run(ctx context.Context, req Request, opts ...RunOption) (*Relo
 		return nil, errNilContext
 	}
 	o := newRunOptions(opts)
-	grace, release := o.grace(ctx)
-	defer release()
+	grace := o.grace(ctx)
+	defer grace.release()
 	r, own, err := c.triggerOrAttach(ctx, grace, req, o)
 	if err != nil {
 		return nil, err
@@ -28,15 +28,6 @@ func (c *Client) Run(ctx context.Context, req Request, opts ...RunOption) (*Relo
 		return c.abort(grace, last, err)
 	}
 	return last, err
-}
-
-// grace returns the time in which the reloads are canceled after ctx has ended, or nil if they are not.
-func (o runOptions) grace(ctx context.Context) (g *graceTime, release func()) {
-	if !o.cancel {
-		return nil, func() {}
-	}
-	g = newGraceTime(ctx)
-	return g, g.release
 }
 
 // attachWaits are the waits between two lists, after a trigger was refused because of a pending reload.
@@ -155,12 +146,11 @@ func (b *batch) run(ctx context.Context, yield func(Result) bool, start func(con
 		return
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	var release func()
-	b.grace, release = b.options.grace(ctx)
+	b.grace = b.options.grace(ctx)
 	finished := b.work(ctx, cancel, start)
 	defer func() {
 		cancel(errStopped)
-		release()
+		b.grace.release()
 		<-finished
 	}()
 	for {

@@ -155,6 +155,9 @@ func (g *graceTime) deadline() time.Time {
 }
 
 func (g *graceTime) release() {
+	if g == nil {
+		return
+	}
 	g.stop()
 	g.cancelInFlight()
 	g.cancelAll()

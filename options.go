@@ -1,5 +1,7 @@
 package reloads
 
+import "context"
+
 // RunOption configures [Client.Run], [Client.RunAll] and [Client.WaitAll]. The order of options does not matter. A nil
 // RunOption is ignored.
 type RunOption func(*runOptions)
@@ -48,4 +50,12 @@ func (o runOptions) change(req Request, r *Reload) {
 	if o.onChange != nil {
 		o.onChange(req, r)
 	}
+}
+
+// grace returns the time in which the reloads are canceled after ctx has ended, or nil if they are not.
+func (o runOptions) grace(ctx context.Context) *graceTime {
+	if !o.cancel {
+		return nil
+	}
+	return newGraceTime(ctx)
 }

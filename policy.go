@@ -34,8 +34,7 @@ const (
 // The default is RetryPolicy{MaxRetries: 5}.
 type RetryPolicy struct {
 	// MaxRetries is the maximum number of retries of a request. 0 means none. The one retry with a renewed token after
-	// a 401 does not count. A trigger that is retried because its outcome was unknown is a new request; there are at
-	// most MaxRetries of those, too.
+	// a 401 does not count. A retry of a trigger whose outcome was unknown counts.
 	MaxRetries int
 	// MinBackoff is the backoff before the first retry. 0 means 500 ms.
 	MinBackoff time.Duration

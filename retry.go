@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -127,7 +128,6 @@ const (
 
 // pollHealth decides when failed polls of a reload end the wait for it.
 type pollHealth struct {
-	worked    bool      // an earlier call for this reload succeeded
 	firstSeen time.Time // when a response first contained the reload; zero if none did
 
 	invalid      int // invalid responses in a row
@@ -141,8 +141,6 @@ func (h *pollHealth) endsWait(err error, now time.Time) bool {
 		h.invalid = 0
 	}
 	switch failure {
-	case noToken, noHost:
-		return !h.worked // after an earlier success, the failure may be temporary
 	case notFound:
 		return h.firstSeen.IsZero() || now.Sub(h.firstSeen) >= notFoundGrace
 	case invalidResponse:
@@ -158,38 +156,45 @@ func (h *pollHealth) endsWait(err error, now time.Time) bool {
 
 // succeeded records a poll that succeeded.
 func (h *pollHealth) succeeded(now time.Time) {
+	h.invalid = 0
 	if h.firstSeen.IsZero() {
 		h.firstSeen = now
 	}
-	h.worked, h.invalid = true, 0
 }
 
-// outage counts polls that failed since the most recent one that succeeded. It is safe for concurrent use.
+// outage counts the polls that failed since the most recent success, of all reloads that are waited for together. It is
+// safe for concurrent use.
 type outage struct {
 	mu       sync.Mutex
+	worked   bool // a call succeeded before
 	failures int
 	since    time.Time
 }
 
-// failed records a failed poll, and reports whether the polls have failed for so long that the wait gives up. Waiting
-// for the rate limit is not a failure.
-func (o *outage) failed(err error, giveUpAfter time.Duration) bool {
-	if errors.Is(err, ErrRateLimited) {
-		return false
-	}
+// failed records a failed poll, and returns an error if the wait ends. Waiting for the rate limit is not a failure.
+func (o *outage) failed(err error, giveUpAfter time.Duration) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	switch failure := classify(err); {
+	case (failure == noToken || failure == noHost) && !o.worked:
+		return err // after an earlier success, the failure may be temporary
+	case errors.Is(err, ErrRateLimited):
+		return nil
+	}
 	now := time.Now()
 	if o.failures++; o.failures == 1 {
 		o.since = now
 	}
-	return giveUpAfter > 0 && o.failures >= minFailures && now.Sub(o.since) >= giveUpAfter
+	if giveUpAfter > 0 && o.failures >= minFailures && now.Sub(o.since) >= giveUpAfter {
+		return fmt.Errorf("reloads: all polls failed for %v: %w", giveUpAfter, err)
+	}
+	return nil
 }
 
 func (o *outage) succeeded() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.failures = 0
+	o.worked, o.failures = true, 0
 }
 
 // endsLists reports whether a list failed in a way that further lists would fail, too: the token may not list the

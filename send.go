@@ -22,6 +22,8 @@ type apiRequest struct {
 	body        any
 	// inFlight replaces ctx while an attempt is in flight, so that the attempt may outlive ctx. Nil means ctx.
 	inFlight context.Context
+	// retries counts the retries after failures, without the one after a 401.
+	retries int
 }
 
 // call is one call of an operation, with all its attempts. It is used by one goroutine.
@@ -33,7 +35,6 @@ type call struct {
 	req    *retryablehttp.Request
 
 	attempt   attempt       // the most recent one
-	retries   int           // after failures, without the retry after a 401
 	retrying  bool          // another attempt follows
 	wait      time.Duration // before that attempt
 	renewed   bool          // the token was renewed after a 401
@@ -171,54 +172,53 @@ func (c *call) setHeader(h http.Header, token string) {
 }
 
 // finishAttempt stores the outcome of an attempt, including its body, and reports whether another one follows.
-func (c *call) finishAttempt(ctx context.Context, resp *http.Response, err error) (bool, error) {
+func (c *call) finishAttempt(_ context.Context, resp *http.Response, err error) (bool, error) {
 	a := &c.attempt
 	a.receive(resp, err)
-	if c.inFlight != nil {
-		ctx = c.ctx
-		c.req.Request = c.req.WithContext(ctx).Request
+	if c.inFlight != nil { // the wait before a retry ends with ctx
+		c.req.Request = c.req.WithContext(c.ctx).Request
 	}
-	c.log(ctx, slog.LevelDebug, "reloads: attempt", slog.Duration("waited", a.waited), slog.Duration("duration", a.ended.Sub(a.began)))
-	c.retrying = a.err != nil && c.prepareRetry(ctx)
+	c.log(slog.LevelDebug, "reloads: attempt", slog.Duration("waited", a.waited), slog.Duration("duration", a.ended.Sub(a.began)))
+	c.retrying = a.err != nil && c.prepareRetry()
 	return c.retrying, nil
 }
 
 // prepareRetry reports whether another attempt follows a failed one, and sets the wait before it.
-func (c *call) prepareRetry(ctx context.Context) bool {
+func (c *call) prepareRetry() bool {
 	a, policy := &c.attempt, c.client.retry
 	c.mayHaveTakenEffect = c.mayHaveTakenEffect || mayHaveTakenEffect(a.err)
-	if ctx.Err() != nil {
+	if c.ctx.Err() != nil {
 		c.expired = true
 		return false
 	}
 	if a.status == http.StatusUnauthorized {
-		return c.renewToken(ctx)
+		return c.renewToken()
 	}
 	c.wait = policy.wait(a, c.retries)
 	if a.response != nil && a.response.Is(ErrRateLimited) {
-		c.pauseTier(ctx, min(c.wait, policy.MaxRetryAfter))
+		c.pauseTier(min(c.wait, policy.MaxRetryAfter))
 	}
 	if !policy.shouldRetry(a, c.retries) {
 		return false
 	}
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < c.wait {
+	if deadline, ok := c.ctx.Deadline(); ok && time.Until(deadline) < c.wait {
 		a.err = fmt.Errorf("%w; the next attempt would be in %v: %w", a.err, c.wait, context.DeadlineExceeded)
 		c.expired = true
 		return false
 	}
 	c.retries++
-	c.log(ctx, slog.LevelWarn, "reloads: retry", slog.Duration("wait", c.wait))
+	c.log(slog.LevelWarn, "reloads: retry", slog.Duration("wait", c.wait))
 	return true
 }
 
 // renewToken requests another token after a 401, at most once per call. If the token is the same, the 401 is final.
-func (c *call) renewToken(ctx context.Context) bool {
+func (c *call) renewToken() bool {
 	if c.renewed {
 		return false
 	}
 	c.renewed = true
 	a := &c.attempt
-	token, err := c.client.tokens.get(ctx, a.token)
+	token, err := c.client.tokens.get(c.ctx, a.token)
 	if err != nil {
 		a.err = fmt.Errorf("%w; renewing the token: %w", a.err, err)
 		return false
@@ -227,15 +227,15 @@ func (c *call) renewToken(ctx context.Context) bool {
 		return false
 	}
 	c.nextToken, c.wait = token, 0
-	c.log(ctx, slog.LevelWarn, "reloads: retry with a renewed token")
+	c.log(slog.LevelWarn, "reloads: retry with a renewed token")
 	return true
 }
 
 // pauseTier tells the tier's limiter about a 429, so that all callers wait.
-func (c *call) pauseTier(ctx context.Context, d time.Duration) {
+func (c *call) pauseTier(d time.Duration) {
 	if limiter, ok := c.client.limiter(c.op).(interface{ Pause(until time.Time) }); ok {
 		limiter.Pause(time.Now().Add(d))
-		c.log(ctx, slog.LevelWarn, "reloads: rate limit reached, the tier pauses", slog.Duration("pause", d))
+		c.log(slog.LevelWarn, "reloads: rate limit reached, the tier pauses", slog.Duration("pause", d))
 	}
 }
 
@@ -259,8 +259,8 @@ func (c *call) release() {
 }
 
 // log logs the most recent attempt.
-func (c *call) log(ctx context.Context, level slog.Level, message string, more ...slog.Attr) {
-	if !c.client.logger.Enabled(ctx, level) {
+func (c *call) log(level slog.Level, message string, more ...slog.Attr) {
+	if !c.client.logger.Enabled(c.ctx, level) {
 		return
 	}
 	a := &c.attempt
@@ -274,7 +274,7 @@ func (c *call) log(ctx context.Context, level slog.Level, message string, more .
 	if a.response != nil && a.response.TraceID != "" {
 		attrs = append(attrs, slog.String("trace_id", a.response.TraceID))
 	}
-	c.client.logger.LogAttrs(ctx, level, message, attrs...)
+	c.client.logger.LogAttrs(c.ctx, level, message, attrs...)
 }
 
 // withoutBody returns the text of err without the beginning of a body.

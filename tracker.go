@@ -100,7 +100,10 @@ func (t *tracker) add(req Request, r *Reload, own bool) {
 		return
 	}
 	tr := &trackedReload{request: req, reload: r, own: own, results: 1, added: now, polled: now}
-	tr.health = pollHealth{firstSeen: t.client.seen.get(r.ID).at, worked: own}
+	tr.health.firstSeen = t.client.seen.get(r.ID).at
+	if own {
+		t.outage.succeeded()
+	}
 	tr.due = now.Add(t.client.polling.interval(0))
 	t.tracked[r.ID] = tr
 	t.oldest = earlier(t.oldest, r.CreationTime)

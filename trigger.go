@@ -31,6 +31,7 @@ type reconciliation struct {
 	since    time.Time // when the first POST with an unknown outcome was sent; zero if there was none
 	accepted bool      // a POST was accepted, but its response is invalid
 	dates    clockOffset
+	retries  int // of the POST
 	probes   int // additional lists that were requested to narrow dates
 }
 
@@ -38,23 +39,19 @@ type reconciliation struct {
 // after the lists show that it did not. After ctx has ended, it only lists reloads, and only in the grace time.
 func (c *Client) triggerAndReconcile(ctx context.Context, grace *graceTime, req Request, body []byte) (*Reload, error) {
 	s := reconciliation{client: c, req: req, dates: clockOffset{-unknownOffset, unknownOffset}}
-	for posts := 0; ; posts++ {
-		r, unknownSince, accepted, err := c.post(ctx, grace, body)
+	for ; ; s.retries++ {
+		r, refused, err := s.post(ctx, grace, body)
 		if err == nil {
 			return r, nil
 		}
 		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 			err = fmt.Errorf("%w: %w", ctx.Err(), err)
 		}
-		if s.since.IsZero() {
-			s.since = unknownSince
-		}
-		s.accepted = s.accepted || accepted
 		pending := errors.Is(err, ErrReloadPending) // the pending reload may be ours
 		switch {
 		case s.since.IsZero():
 			return nil, err
-		case unknownSince.IsZero() && !pending: // the outcome of the previous POST is still unknown
+		case refused && !pending: // the outcome of the previous POST is still unknown
 			return nil, s.unknown(err)
 		}
 		found, listErr := s.findRepeatedly(grace.listContext(ctx), err)
@@ -64,32 +61,36 @@ func (c *Client) triggerAndReconcile(ctx context.Context, grace *graceTime, req 
 			return found, nil
 		case listErr != nil:
 			return nil, s.unknown(fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr))
-		case pending, s.accepted, posts >= c.retry.MaxRetries, ctx.Err() != nil:
+		case pending, s.accepted, s.retries >= c.retry.MaxRetries, ctx.Err() != nil:
 			return nil, s.unknown(err)
 		}
 		s.log(ctx, "reloads: the trigger had no effect, retrying it")
 	}
 }
 
-// post sends a trigger until its outcome is known or the trigger may not be retried. unknownSince is when an attempt
-// with an unknown outcome was sent; zero if the outcome is known. accepted means that the service responded with a 2xx,
-// even if the rest of the response is missing or invalid.
-func (c *Client) post(ctx context.Context, grace *graceTime, body []byte) (r *Reload, unknownSince time.Time, accepted bool, err error) {
-	k, err := c.send(ctx, apiRequest{op: opTrigger, path: reloadsPath, body: body, inFlight: grace.inFlightContext()})
+// post sends a trigger until its outcome is known or the trigger may not be retried. refused means that the last
+// attempt had no effect.
+func (s *reconciliation) post(ctx context.Context, grace *graceTime, body []byte) (r *Reload, refused bool, err error) {
+	c := s.client
+	k, err := c.send(ctx, apiRequest{
+		op: opTrigger, path: reloadsPath, body: body, inFlight: grace.inFlightContext(), retries: s.retries,
+	})
 	defer k.release()
 	a := &k.attempt
 	if err == nil {
 		if r, err = a.reload(); err == nil {
 			c.records.observe(r.CreationTime, a.began, a.ended)
 			c.seen.add(r.ID, true)
-			return r, time.Time{}, true, nil
+			return r, false, nil
 		}
 	}
-	accepted = isSuccess(a.status)
-	if accepted || k.mayHaveTakenEffect {
-		unknownSince = a.began
+	accepted := isSuccess(a.status) // even if the rest of the response is missing or invalid
+	if (accepted || k.mayHaveTakenEffect) && s.since.IsZero() {
+		s.since = a.began
 	}
-	return nil, unknownSince, accepted, err
+	s.accepted = s.accepted || accepted
+	s.retries = k.retries
+	return nil, !accepted && !k.mayHaveTakenEffect, err
 }
 
 // findRepeatedly lists the reloads after each of the waits. It returns nil without an error if the trigger had no

@@ -451,6 +451,29 @@ func TestTriggerIgnoresReloadOfAnotherCall(t *testing.T) {
 	})
 }
 
+// MaxRetries limits all POSTs of a call: those after a rate limit, and those after an unknown outcome.
+func TestTriggerRetriesAreLimitedTogether(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		limited := respond(429, `{"errors":[{"code":"HTTP-429","title":"API rate limit reached."}]}`, "Retry-After", "1")
+		n := 0
+		wire := scripted(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodGet {
+				return respond(200, emptyPage)(r)
+			}
+			if n++; n%2 == 1 {
+				return limited(r)
+			}
+			return nil, errReset
+		})
+		client := scriptedClient(t, wire, reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 3}))
+		_, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"})
+		if posts := wire.count(http.MethodPost); posts != 4 || !errors.Is(err, reloads.ErrOutcomeUnknown) {
+			t.Errorf("%d POSTs and %v, want 4 and ErrOutcomeUnknown", posts, err)
+		}
+	})
+}
+
 // invalidBodies are the ways in which the body of a 2xx may be invalid.
 var invalidBodies = map[string]postPlan{
 	"HTML":           {corrupt: func(string) string { return "<html>Sign in</html>" }},

@@ -58,8 +58,8 @@ func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[
 		if known != nil && (!yield(known, nil) || known.Ended()) {
 			return
 		}
-		health := pollHealth{firstSeen: c.seen.get(id).at, worked: known != nil}
-		var out outage
+		health := pollHealth{firstSeen: c.seen.get(id).at}
+		out := outage{worked: known != nil}
 		var failed error // the error of the most recent poll
 		for first := known == nil; ; first = false {
 			if !first && sleep(ctx, c.polling.interval(age+time.Since(began))) != nil {
@@ -90,13 +90,14 @@ func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[
 
 // pollError returns the error of a wait that a failed poll ends, or nil if the wait continues.
 func (c *Client) pollError(ctx context.Context, id string, last *Reload, err error, health *pollHealth, out *outage) error {
-	switch giveUpAfter := c.polling.GiveUpAfter; {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return waitError(ctx, id, last, nil)
-	case health.endsWait(err, time.Now()):
+	}
+	if health.endsWait(err, time.Now()) {
 		return err
-	case out.failed(err, giveUpAfter):
-		return fmt.Errorf("reloads: waiting for reload %s: all polls failed for %v: %w", id, giveUpAfter, err)
+	}
+	if err := out.failed(err, c.polling.GiveUpAfter); err != nil {
+		return err
 	}
 	c.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: poll failed, continuing",
 		slog.String("reload", id), slog.String("error", withoutBody(err)))
