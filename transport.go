@@ -118,19 +118,23 @@ func (b *attemptBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// attemptError returns the error of an attempt: the timeout if that ended it, whatever the base transport returned.
+// attemptError returns the error of an attempt, whatever the base transport returned: the timeout if that ended the
+// attempt, and otherwise an error that matches that of ctx. net/http may return the cause of ctx, which can be any error.
 func (t *transport) attemptError(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() == nil {
+	ended := ctx.Err()
+	if err == nil || ended == nil {
 		return err
 	}
-	cause := context.Cause(ctx)
 	var timeout attemptTimeout
-	timedOut := errors.As(cause, &timeout)
-	if timedOut || errors.Is(cause, context.DeadlineExceeded) { // a canceled attempt says nothing about its connection
+	timedOut := errors.As(context.Cause(ctx), &timeout)
+	if timedOut || errors.Is(ended, context.DeadlineExceeded) { // a canceled attempt says nothing about its connection
 		t.suspect.Store(true)
 	}
-	if timedOut {
+	switch {
+	case timedOut:
 		return timeout
+	case !errors.Is(err, ended):
+		return fmt.Errorf("%w: %w", ended, err)
 	}
 	return err
 }
