@@ -54,7 +54,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		r = conn.trace(r)
 	}
 	resp, err := base.RoundTrip(r)
-	if err != nil || resp == nil || resp.Body == nil {
+	if err != nil || resp == nil {
 		defer body.end()
 		if err = t.attemptError(ctx, err); err != nil && conn.unsent(err) {
 			err = &unsentError{err}
@@ -66,6 +66,10 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		// Without Location, http.Client returns a redirect instead of following it with the token.
 		own.Header = own.Header.Clone()
 		own.Header.Del("Location")
+	}
+	if own.Body == nil { // http.Client sets one
+		body.end()
+		return &own, nil
 	}
 	body.ReadCloser = own.Body
 	own.Body = body
