@@ -10,6 +10,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -541,5 +542,69 @@ func TestDeadConnectionIsLeft(t *testing.T) {
 				t.Errorf("all calls used the dead connection: %v", err)
 			})
 		}
+	}
+}
+
+// sharedResponse is a transport that returns one response to all requests, as simple stubs do.
+type sharedResponse struct {
+	t        *testing.T
+	response *http.Response
+}
+
+func (s sharedResponse) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Path == "/elsewhere" {
+		s.t.Error("the redirect was followed")
+	}
+	return s.response, nil
+}
+
+// shortBody is a body that many requests can read at once.
+type shortBody string
+
+func (b shortBody) Read(p []byte) (int, error) { return copy(p, b), io.EOF }
+func (b shortBody) Close() error               { return nil }
+
+// A transport may return the same response to concurrent requests. Neither the response nor its header is written to.
+func TestSharedResponseIsNotModified(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		body   io.ReadCloser
+	}{
+		"record": {http.StatusOK, shortBody(queued)}, "created": {http.StatusCreated, shortBody(queued)}, "page": {http.StatusOK, shortBody(emptyPage)},
+		"no content": {http.StatusNoContent, http.NoBody}, "redirect": {http.StatusFound, shortBody("moved")}, "permanent redirect": {http.StatusPermanentRedirect, shortBody("")},
+		"refusal": {http.StatusForbidden, shortBody(`{"errors":[{"code":"RELOADS-003"}]}`)}, "HTML": {http.StatusNotFound, shortBody("<html>")},
+		"without a body": {http.StatusNoContent, nil}, "refusal without a body": {http.StatusForbidden, nil}, "redirect without a body": {http.StatusFound, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			jar, err := cookiejar.New(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			shared := &http.Response{StatusCode: c.status, Body: c.body, ContentLength: -1, Header: http.Header{
+				"Location": {"/elsewhere"}, "Content-Type": {"text/plain"}, "Set-Cookie": {"sticky=node7"}, "Date": {"Wed, 04 Nov 2026 03:00:00 GMT"},
+			}}
+			before, header := *shared, shared.Header.Clone()
+			client := scriptedClient(t, nil, unmetered, noRetries, reloads.WithHTTPClient(&http.Client{Transport: sharedResponse{t, shared}, Jar: jar, Timeout: time.Hour}))
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(100*time.Millisecond, cancel) // ends the reconciliation of a trigger
+			var calling sync.WaitGroup
+			for range 20 {
+				for _, e := range endpoints {
+					calling.Go(func() {
+						if err := e.call(ctx, client); err == nil && c.status >= 300 {
+							t.Errorf("%s, status %d: no error", e.name, c.status)
+						}
+					})
+				}
+			}
+			calling.Wait()
+			if diff := cmp.Diff(header, shared.Header); diff != "" {
+				t.Errorf("the header (-want +got):\n%s", diff)
+			}
+			if shared.StatusCode != before.StatusCode || shared.Body != before.Body || shared.Request != before.Request || shared.ContentLength != before.ContentLength {
+				t.Errorf("the response is now %+v, want %+v", *shared, before)
+			}
+		})
 	}
 }
