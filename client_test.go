@@ -9,12 +9,14 @@ import (
 	"iter"
 	"log/slog"
 	"net/http"
+	"net/http/cookiejar"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/time/rate"
 
 	"github.com/reloads-go/reloads"
@@ -149,6 +151,78 @@ func TestClientIsSafeForConcurrentUse(t *testing.T) {
 		})
 	}
 	calling.Wait()
+}
+
+// finishedReloads is a service whose reloads succeed at once. It refuses the app "bad".
+func finishedReloads(r *http.Request) (*http.Response, error) {
+	var body struct{ AppID string }
+	if r.Method == http.MethodPost {
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body.AppID == "bad" {
+			return respond(403, "")(r)
+		}
+		return respond(201, fmt.Sprintf(`{"id":"r-%s","appId":%q,"status":"QUEUED"}`, body.AppID, body.AppID))(r)
+	}
+	id := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
+	if id == "reloads" {
+		return respond(200, emptyPage)(r)
+	}
+	return respond(200, fmt.Sprintf(`{"id":%q,"status":"SUCCEEDED"}`, id))(r)
+}
+
+// No argument is modified, and none is read after the call if that would matter.
+func TestArgumentsAreNotModified(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		jar, err := cookiejar.New(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		transport := unrecorded{scripted(finishedReloads)}
+		hc := &http.Client{Transport: transport, Jar: jar, Timeout: time.Hour}
+		partial := true
+		list := reloads.ListOptions{AppID: "a", Filter: "status eq \"FAILED\"", PageSize: 7, Partial: &partial, Sort: reloads.SortOldestFirst}
+		newRequests := func() []reloads.Request {
+			return []reloads.Request{{AppID: "b", Variables: map[string]string{"v": "1", "u": "2"}}, {AppID: "a"}, {AppID: "b"}, {AppID: ""}, {AppID: "bad"}, {AppID: "spare"}}
+		}
+		newReloads := func() []*reloads.Reload {
+			return []*reloads.Reload{{ID: "2", AppID: "x", Status: "QUEUED"}, {ID: "1"}, nil, {ID: "2"}, {ID: "3", Status: "FAILED", Extra: map[string]json.RawMessage{"x": []byte("1")}}, {ID: "spare"}}
+		}
+		reqs, rs, opts := newRequests(), newReloads(), []reloads.RunOption{nil, reloads.CancelOnAbort(), reloads.OnChange(func(reloads.Request, *reloads.Reload) {})}
+		client := scriptedClient(t, nil, reloads.WithHTTPClient(hc))
+		apps := map[string]int{}
+		for result := range client.RunAll(t.Context(), reqs[:5], opts[:2]...) { // the arrays have room for more
+			apps[result.Request.AppID]++
+		}
+		ids := 0
+		for range client.WaitAll(t.Context(), rs[:5], opts[:2]...) {
+			ids++
+		}
+		if _, err := client.Run(t.Context(), reqs[0], opts[:2]...); err != nil {
+			t.Error(err)
+		}
+		if _, err := client.List(t.Context(), list); err != nil {
+			t.Error(err)
+		}
+		_, _, _ = collect(client.All(t.Context(), list))
+		if diff := cmp.Diff(map[string]int{"a": 1, "b": 2, "": 1, "bad": 1}, apps); diff != "" || ids != 5 {
+			t.Errorf("%d results of WaitAll; those of RunAll (-want +got):\n%s", ids, diff)
+		}
+		if diff := cmp.Diff(newRequests(), reqs); diff != "" {
+			t.Errorf("the requests (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(newReloads(), rs); diff != "" {
+			t.Errorf("the reloads (-want +got):\n%s", diff)
+		}
+		if list.Partial != &partial || !partial || list.PageSize != 7 || list.Next != "" || list.Prev != "" {
+			t.Errorf("the ListOptions are now %+v", list)
+		}
+		if opts[0] != nil || opts[2] == nil {
+			t.Error("the options were modified")
+		}
+		if hc.Transport != transport || hc.Jar != jar || hc.Timeout != time.Hour || hc.CheckRedirect != nil {
+			t.Errorf("the http.Client is now %+v", hc)
+		}
+	})
 }
 
 func TestClientDoesNotPrintToken(t *testing.T) {
