@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/cookiejar"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,6 +19,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/reloads-go/reloads"
 )
@@ -345,6 +348,50 @@ type slotCounter struct {
 func (s *slotCounter) Wait(ctx context.Context) error {
 	s.count.Add(1)
 	return s.Limiter.Wait(ctx)
+}
+
+// Each attempt has the cookies of the jar once, with their most recent values.
+func TestRetriesDoNotPileUpCookies(t *testing.T) {
+	t.Parallel()
+	for _, e := range endpoints {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			jar, err := cookiejar.New(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var sent []http.Header
+			client, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				sent = append(sent, r.Header.Clone())
+				w.Header().Add("Set-Cookie", fmt.Sprintf("sticky=node%d; Path=/", len(sent)))
+				w.Header().Add("Set-Cookie", "region=eu; Path=/")
+				if len(sent) <= 5 {
+					w.Header().Set("Retry-After", "0")
+					w.WriteHeader(http.StatusServiceUnavailable)
+					return
+				}
+				r.URL.Path = strings.TrimPrefix(r.URL.Path, prefix)
+				respondOK(w, r)
+			}, reloads.WithHTTPClient(&http.Client{Jar: jar}), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 5, MinBackoff: time.Millisecond}))
+			if err := e.call(t.Context(), client); err != nil {
+				t.Fatal(err)
+			}
+			for i, header := range sent {
+				var want []string
+				if i > 0 {
+					want = []string{"region=eu", fmt.Sprintf("sticky=node%d", i)}
+				}
+				cookies := strings.FieldsFunc(strings.Join(header["Cookie"], ";"), func(r rune) bool { return r == ';' || r == ' ' })
+				slices.Sort(cookies)
+				if diff := cmp.Diff(want, cookies, cmpopts.EquateEmpty()); diff != "" {
+					t.Errorf("the cookies of attempt %d (-want +got):\n%s", i+1, diff)
+				}
+			}
+			if len(sent) != 6 {
+				t.Errorf("%d attempts, want 6", len(sent))
+			}
+		})
+	}
 }
 
 // A panic of a transport or a body is not recovered. Its stack trace does not contain the token.
