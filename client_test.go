@@ -225,6 +225,107 @@ func TestArgumentsAreNotModified(t *testing.T) {
 	})
 }
 
+// A nil context is refused by every call, before anything is sent.
+func TestNilContextIsRefused(t *testing.T) {
+	t.Parallel()
+	var none context.Context
+	wire := scripted(respond(200, queued))
+	client := scriptedClient(t, wire)
+	opts := []reloads.RunOption{reloads.CancelOnAbort(), reloads.AttachToPending(), reloads.OnChange(func(reloads.Request, *reloads.Reload) { t.Error("OnChange was called") })}
+	all := func(results iter.Seq[reloads.Result], want int) error {
+		var errs []error
+		for r := range results {
+			refusedBeforeSending(t, r.Err, "ctx")
+			errs = append(errs, r.Err)
+		}
+		if len(errs) != want {
+			t.Errorf("%d results, want %d", len(errs), want)
+		}
+		return errs[0]
+	}
+	calls := map[string]func() error{
+		"Watch": func() error {
+			_, errs, err := collect(client.Watch(none, reloadID))
+			if errs != 1 {
+				t.Errorf("Watch: %d errors, want 1", errs)
+			}
+			return err
+		},
+		"Wait": func() error { _, err := client.Wait(none, reloadID); return err },
+		"Run":  func() error { _, err := client.Run(none, reloads.Request{AppID: "app"}, opts...); return err },
+		"RunAll": func() error {
+			return all(client.RunAll(none, requestsFor("a", "b", "a"), opts...), 3)
+		},
+		"WaitAll": func() error {
+			return all(client.WaitAll(none, []*reloads.Reload{{ID: "1"}, {ID: "2", Status: "FAILED"}, {ID: "1"}}, opts...), 3)
+		},
+		"WindowLimiter.Wait":               func() error { return reloads.NewLimiter(1, time.Minute).Wait(none) },
+		"WindowLimiter.Wait without limit": func() error { return new(reloads.WindowLimiter).Wait(none) },
+		"Pages": func() error {
+			for _, err := range client.Pages(none, reloads.ListOptions{}) {
+				return err
+			}
+			return nil
+		},
+		"All": func() error { _, _, err := collect(client.All(none, reloads.ListOptions{})); return err },
+	}
+	for _, e := range endpoints {
+		calls[e.name] = func() error { return e.call(none, client) }
+	}
+	for name, call := range calls {
+		err := call()
+		if err == nil {
+			t.Errorf("%s: no error", name)
+			continue
+		}
+		refusedBeforeSending(t, err, "ctx")
+	}
+	for range client.RunAll(none, nil, opts...) {
+		t.Error("a result without a request")
+	}
+	if n := len(wire.requests()); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
+
+// With several invalid values, the error is always about the same one.
+func TestValidationErrorsAreDeterministic(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 257)
+	client := scriptedClient(t, scripted(respond(200, queued)))
+	newClient := func(tenantURL string, source reloads.TokenSource, opts ...reloads.Option) func() error {
+		return func() error {
+			_, err := reloads.NewClient(tenantURL, source, opts...)
+			return err
+		}
+	}
+	for name, call := range map[string]func() error{
+		"RetryPolicy": newClient("https://t.example.com", reloads.APIKey(testToken), reloads.WithRetry(reloads.RetryPolicy{MinBackoff: -1, MaxBackoff: -2, MaxRetryAfter: -3})),
+		"PollPolicy":  newClient("https://t.example.com", reloads.APIKey(testToken), reloads.WithPolling(reloads.PollPolicy{MinInterval: -1, MaxInterval: -2})),
+		"NewClient":   newClient("ftp://t.example.com/?a#b", reloads.APIKey("a b"), nil, reloads.WithUserAgent("")),
+		"variables": func() error {
+			_, err := client.Trigger(t.Context(), reloads.Request{AppID: "app", Variables: map[string]string{"c": long, "b": long, "a": long, long: "", "": "1", long + "y": "2"}})
+			return err
+		},
+		"UTF-8": func() error {
+			_, err := client.Trigger(t.Context(), reloads.Request{AppID: "app", Variables: map[string]string{"b": "\xff", "a": "\xfe", "\xfd": "1"}})
+			return err
+		},
+		"ListOptions": func() error {
+			_, err := client.List(t.Context(), reloads.ListOptions{PageSize: -1, Next: "?appId=a&appId=b", Prev: "?x", AppID: "c"})
+			return err
+		},
+	} {
+		first := call()
+		refusedBeforeSending(t, first)
+		for range 100 {
+			if err := call(); err.Error() != first.Error() {
+				t.Errorf("%s: got %q, and before %q", name, err, first)
+			}
+		}
+	}
+}
+
 func TestClientDoesNotPrintToken(t *testing.T) {
 	t.Parallel()
 	opts := []reloads.Option{noRetries, reloads.WithUserAgent("x")}

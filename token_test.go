@@ -251,6 +251,23 @@ func TestInvalidTokens(t *testing.T) {
 	}
 }
 
+// The text of a refused key has the prefix of the package once, says what is wrong, and does not contain the key.
+func TestRefusedKeyNamesPackageOnce(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"", " ", "test-bad\n", "Bearer test-bad", "test-b\u00e4d"} {
+		_, err := reloads.NewClient("https://t.example.com", reloads.APIKey(key))
+		refusedBeforeSending(t, err, "API key", "token")
+		checkNoSecrets(t, "the error", err.Error(), "test-b")
+		if n := strings.Count(err.Error(), "reloads:"); n != 1 || !strings.HasPrefix(err.Error(), "reloads: ") {
+			t.Errorf("the prefix is there %d times: %v", n, err)
+		}
+		_, err = clientWithTokens(t, reloads.TokenFunc(func(context.Context) (string, error) { return key, nil }), scripted(respond(200, queued))).Get(t.Context(), reloadID)
+		if n := strings.Count(fmt.Sprint(err), "reloads:"); n != 1 {
+			t.Errorf("the prefix is there %d times: %v", n, err)
+		}
+	}
+}
+
 // If the context ends while the token is fetched, nothing is sent and the outcome is known.
 func TestContextEndsDuringTokenFetch(t *testing.T) {
 	t.Parallel()
