@@ -9,12 +9,14 @@ import (
 	"iter"
 	"log/slog"
 	"net/http"
+	"net/http/cookiejar"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/time/rate"
 
 	"github.com/reloads-go/reloads"
@@ -149,6 +151,179 @@ func TestClientIsSafeForConcurrentUse(t *testing.T) {
 		})
 	}
 	calling.Wait()
+}
+
+// finishedReloads is a service whose reloads succeed at once. It refuses the app "bad".
+func finishedReloads(r *http.Request) (*http.Response, error) {
+	var body struct{ AppID string }
+	if r.Method == http.MethodPost {
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body.AppID == "bad" {
+			return respond(403, "")(r)
+		}
+		return respond(201, fmt.Sprintf(`{"id":"r-%s","appId":%q,"status":"QUEUED"}`, body.AppID, body.AppID))(r)
+	}
+	id := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
+	if id == "reloads" {
+		return respond(200, emptyPage)(r)
+	}
+	return respond(200, fmt.Sprintf(`{"id":%q,"status":"SUCCEEDED"}`, id))(r)
+}
+
+// No argument is modified, and none is read after the call if that would matter.
+func TestArgumentsAreNotModified(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		jar, err := cookiejar.New(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		transport := unrecorded{scripted(finishedReloads)}
+		hc := &http.Client{Transport: transport, Jar: jar, Timeout: time.Hour}
+		partial := true
+		list := reloads.ListOptions{AppID: "a", Filter: "status eq \"FAILED\"", PageSize: 7, Partial: &partial, Sort: reloads.SortOldestFirst}
+		newRequests := func() []reloads.Request {
+			return []reloads.Request{{AppID: "b", Variables: map[string]string{"v": "1", "u": "2"}}, {AppID: "a"}, {AppID: "b"}, {AppID: ""}, {AppID: "bad"}, {AppID: "spare"}}
+		}
+		newReloads := func() []*reloads.Reload {
+			return []*reloads.Reload{{ID: "2", AppID: "x", Status: "QUEUED"}, {ID: "1"}, nil, {ID: "2"}, {ID: "3", Status: "FAILED", Extra: map[string]json.RawMessage{"x": []byte("1")}}, {ID: "spare"}}
+		}
+		reqs, rs, opts := newRequests(), newReloads(), []reloads.RunOption{nil, reloads.CancelOnAbort(), reloads.OnChange(func(reloads.Request, *reloads.Reload) {})}
+		client := scriptedClient(t, nil, reloads.WithHTTPClient(hc))
+		apps := map[string]int{}
+		for result := range client.RunAll(t.Context(), reqs[:5], opts[:2]...) { // the arrays have room for more
+			apps[result.Request.AppID]++
+		}
+		ids := 0
+		for range client.WaitAll(t.Context(), rs[:5], opts[:2]...) {
+			ids++
+		}
+		if _, err := client.Run(t.Context(), reqs[0], opts[:2]...); err != nil {
+			t.Error(err)
+		}
+		if _, err := client.List(t.Context(), list); err != nil {
+			t.Error(err)
+		}
+		_, _, _ = collect(client.All(t.Context(), list))
+		if diff := cmp.Diff(map[string]int{"a": 1, "b": 2, "": 1, "bad": 1}, apps); diff != "" || ids != 5 {
+			t.Errorf("%d results of WaitAll; those of RunAll (-want +got):\n%s", ids, diff)
+		}
+		if diff := cmp.Diff(newRequests(), reqs); diff != "" {
+			t.Errorf("the requests (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(newReloads(), rs); diff != "" {
+			t.Errorf("the reloads (-want +got):\n%s", diff)
+		}
+		if list.Partial != &partial || !partial || list.PageSize != 7 || list.Next != "" || list.Prev != "" {
+			t.Errorf("the ListOptions are now %+v", list)
+		}
+		if opts[0] != nil || opts[2] == nil {
+			t.Error("the options were modified")
+		}
+		if hc.Transport != transport || hc.Jar != jar || hc.Timeout != time.Hour || hc.CheckRedirect != nil {
+			t.Errorf("the http.Client is now %+v", hc)
+		}
+	})
+}
+
+// A nil context is refused by every call, before anything is sent.
+func TestNilContextIsRefused(t *testing.T) {
+	t.Parallel()
+	var none context.Context
+	wire := scripted(respond(200, queued))
+	client := scriptedClient(t, wire)
+	opts := []reloads.RunOption{reloads.CancelOnAbort(), reloads.AttachToPending(), reloads.OnChange(func(reloads.Request, *reloads.Reload) { t.Error("OnChange was called") })}
+	all := func(results iter.Seq[reloads.Result], want int) error {
+		var errs []error
+		for r := range results {
+			refusedBeforeSending(t, r.Err, "ctx")
+			errs = append(errs, r.Err)
+		}
+		if len(errs) != want {
+			t.Errorf("%d results, want %d", len(errs), want)
+		}
+		return errs[0]
+	}
+	calls := map[string]func() error{
+		"Watch": func() error {
+			_, errs, err := collect(client.Watch(none, reloadID))
+			if errs != 1 {
+				t.Errorf("Watch: %d errors, want 1", errs)
+			}
+			return err
+		},
+		"Wait": func() error { _, err := client.Wait(none, reloadID); return err },
+		"Run":  func() error { _, err := client.Run(none, reloads.Request{AppID: "app"}, opts...); return err },
+		"RunAll": func() error {
+			return all(client.RunAll(none, requestsFor("a", "b", "a"), opts...), 3)
+		},
+		"WaitAll": func() error {
+			return all(client.WaitAll(none, []*reloads.Reload{{ID: "1"}, {ID: "2", Status: "FAILED"}, {ID: "1"}}, opts...), 3)
+		},
+		"WindowLimiter.Wait":               func() error { return reloads.NewLimiter(1, time.Minute).Wait(none) },
+		"WindowLimiter.Wait without limit": func() error { return new(reloads.WindowLimiter).Wait(none) },
+		"Pages": func() error {
+			for _, err := range client.Pages(none, reloads.ListOptions{}) {
+				return err
+			}
+			return nil
+		},
+		"All": func() error { _, _, err := collect(client.All(none, reloads.ListOptions{})); return err },
+	}
+	for _, e := range endpoints {
+		calls[e.name] = func() error { return e.call(none, client) }
+	}
+	for name, call := range calls {
+		err := call()
+		if err == nil {
+			t.Errorf("%s: no error", name)
+			continue
+		}
+		refusedBeforeSending(t, err, "ctx")
+	}
+	for range client.RunAll(none, nil, opts...) {
+		t.Error("a result without a request")
+	}
+	if n := len(wire.requests()); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
+
+// With several invalid values, the error is always about the same one.
+func TestValidationErrorsAreDeterministic(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 257)
+	client := scriptedClient(t, scripted(respond(200, queued)))
+	newClient := func(tenantURL string, source reloads.TokenSource, opts ...reloads.Option) func() error {
+		return func() error {
+			_, err := reloads.NewClient(tenantURL, source, opts...)
+			return err
+		}
+	}
+	for name, call := range map[string]func() error{
+		"RetryPolicy": newClient("https://t.example.com", reloads.APIKey(testToken), reloads.WithRetry(reloads.RetryPolicy{MinBackoff: -1, MaxBackoff: -2, MaxRetryAfter: -3})),
+		"PollPolicy":  newClient("https://t.example.com", reloads.APIKey(testToken), reloads.WithPolling(reloads.PollPolicy{MinInterval: -1, MaxInterval: -2})),
+		"NewClient":   newClient("ftp://t.example.com/?a#b", reloads.APIKey("a b"), nil, reloads.WithUserAgent("")),
+		"variables": func() error {
+			_, err := client.Trigger(t.Context(), reloads.Request{AppID: "app", Variables: map[string]string{"c": long, "b": long, "a": long, long: "", "": "1", long + "y": "2"}})
+			return err
+		},
+		"UTF-8": func() error {
+			_, err := client.Trigger(t.Context(), reloads.Request{AppID: "app", Variables: map[string]string{"b": "\xff", "a": "\xfe", "\xfd": "1"}})
+			return err
+		},
+		"ListOptions": func() error {
+			_, err := client.List(t.Context(), reloads.ListOptions{PageSize: -1, Next: "?appId=a&appId=b", Prev: "?x", AppID: "c"})
+			return err
+		},
+	} {
+		first := call()
+		refusedBeforeSending(t, first)
+		for range 100 {
+			if err := call(); err.Error() != first.Error() {
+				t.Errorf("%s: got %q, and before %q", name, err, first)
+			}
+		}
+	}
 }
 
 func TestClientDoesNotPrintToken(t *testing.T) {

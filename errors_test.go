@@ -253,6 +253,49 @@ func TestErrorMessages(t *testing.T) {
 	}
 }
 
+// The zero values of the errors can be printed, logged and compared.
+func TestZeroErrors(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{&reloads.ReloadError{}, &reloads.ReloadError{Reload: &reloads.Reload{}}, &reloads.Error{}, reloads.Code("")} {
+		if err.Error() == "" && err != reloads.Code("") {
+			t.Errorf("%T has no text", err)
+		}
+		for _, class := range append([]error{nil, reloads.Code("RELOADS-001"), err}, errorClasses...) {
+			if got := errors.Is(err, class); got != (class == err) {
+				t.Errorf("%T: errors.Is(err, %v) is %v", err, class, got)
+			}
+		}
+		_ = printAll(err)
+		_ = printAll(reloads.Result{Err: err})
+		_ = loggedValue(t, err)
+	}
+	if got, want := (&reloads.ReloadError{}).Error(), "reloads: reload did not succeed"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A response may have a body and no Content-Type.
+func TestErrorWithoutContentType(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ header, text string }{
+		{"Content-Type: text/html\r\n", `: text/html body "<html>"`},
+		{"", `: body "<html>"`},
+		{"Content-Type:\r\n", `: body "<html>"`},
+		{"Content-Type:  \t \r\n", `: body "<html>"`},
+	} {
+		for status, want := range map[string]string{
+			"404 Not Found": "404 Not Found" + c.text, "200 OK": "200 OK: ",
+		} {
+			url := rawServer(t, writeText("HTTP/1.1 "+status+"\r\n"+c.header+"Content-Length: 6\r\n\r\n<html>"))
+			_, err := rawClient(t, url).Get(t.Context(), reloadID)
+			text := fmt.Sprint(err)
+			if !strings.Contains(text, want) || !strings.HasSuffix(text, c.text) || strings.Contains(text, ": :") || strings.Contains(text, "  ") {
+				t.Errorf("%s with %q: %s", status, c.header, text)
+			}
+		}
+	}
+}
+
 // reloadFailure returns the error of a failed reload.
 func reloadFailure(code, message, log string) error {
 	return &reloads.ReloadError{Reload: &reloads.Reload{ID: "1", AppID: "2", Status: "FAILED", ErrorCode: code, ErrorMessage: message, Log: log}}

@@ -162,6 +162,38 @@ func TestContextEndsIteration(t *testing.T) {
 	})
 }
 
+// A cursor contains the app of its list. It is refused together with another AppID, before anything is sent.
+func TestCursorOfAnotherApp(t *testing.T) {
+	t.Parallel()
+	for cursor, ok := range map[string]bool{
+		"?next=2": true, "?appId=a": true, "?appId=a&next=2": true, "?next=2&appId=%61": true, "https://t.example.com/api/v1/reloads?appId=a&next=2#x": true,
+		"appId=b": true, "?appid=b": true, // a bare value, and another parameter
+		"?appId=b": false, "?next=2&appId=b": false, "?app%49d=b&next=2": false, "?appId=a&appId=b": false, "?appId=b&appId=a": false, "?appId=": false, "?appId": false,
+		"https://t.example.com/api/v1/reloads?appId=b": false, "?appId=A": false, "?appId=a+": false,
+	} {
+		for _, opts := range []reloads.ListOptions{{AppID: "a", Next: cursor}, {AppID: "a", Prev: cursor}} {
+			client, requests := serve(t, always(http.StatusOK, emptyPage), noRetries)
+			_, listErr := client.List(t.Context(), opts)
+			_, errs, allErr := collect(client.All(t.Context(), opts))
+			for _, err := range []error{listErr, allErr} {
+				if (err == nil) != ok {
+					t.Errorf("%q: %v", cursor, err)
+				}
+				if err != nil {
+					refusedBeforeSending(t, err, "AppID", `"a"`)
+				}
+			}
+			if n := len(requests.requests()); (n == 0) == ok || ok != (errs == 0) || errs > 1 {
+				t.Errorf("%q: %d requests, %d errors", cursor, n, errs)
+			}
+			opts.AppID = "" // then the cursor alone counts
+			if _, err := client.List(t.Context(), opts); err != nil {
+				t.Errorf("%q without AppID: %v", cursor, err)
+			}
+		}
+	}
+}
+
 // Many goroutines range over the same iterator at once. Each starts at the beginning.
 func TestConcurrentIteration(t *testing.T) {
 	t.Parallel()

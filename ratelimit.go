@@ -71,6 +71,8 @@ type WindowLimiter struct {
 const (
 	guardMargin  = 1.01  // of the window: a margin for network jitter
 	bucketMargin = 1.015 // of the period: the sustained rate is 1/1.015 of the limit
+
+	longest = 1 << 61 * time.Nanosecond // of a period or a wait: 73 years, so that sums do not overflow
 )
 
 // NewLimiter returns a limiter that lets at most the given number of requests start in any period of length per. A
@@ -79,7 +81,7 @@ func NewLimiter(requests int, per time.Duration) *WindowLimiter {
 	if per <= 0 {
 		return &WindowLimiter{}
 	}
-	requests = max(1, requests)
+	requests, per = max(1, requests), min(per, longest)
 	return &WindowLimiter{
 		window: time.Duration(float64(per) * guardMargin),
 		base:   time.Now(),
@@ -177,15 +179,15 @@ func (l *WindowLimiter) tryStart(now time.Time) bool {
 // earliest returns the minimum wait of a request with the given number of waiters ahead of it.
 func (l *WindowLimiter) earliest(now time.Time, ahead int) time.Duration {
 	t := now.Sub(l.base)
-	rounds := time.Duration(ahead/l.limit) * l.window // until the waiters ahead have left the window
+	rounds := float64(ahead/l.limit) * float64(l.window) // until the waiters ahead have left the window
 	guard := t
 	if i := ahead%l.limit - (l.limit - len(l.starts)); i >= 0 {
 		guard = l.starts[i] + l.window
 	}
 	missing := float64(ahead+1) - l.bucket.TokensAt(now)
 	// Rounded up, because a timer may fire a nanosecond early.
-	bucket := time.Duration(missing/float64(l.bucket.Limit())*float64(time.Second)) + time.Microsecond
-	return max(rounds, bucket, max(guard, l.paused)+rounds-t)
+	bucket := missing/float64(l.bucket.Limit())*float64(time.Second) + float64(time.Microsecond)
+	return time.Duration(min(max(rounds, bucket, float64(max(guard, l.paused)-t)+rounds), float64(longest)))
 }
 
 // deadlineError returns an error if the deadline of ctx comes before the request may start.

@@ -3,9 +3,11 @@ package reloads_test
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -290,6 +292,79 @@ func TestWindowLimiterWithoutLimit(t *testing.T) {
 		}
 		if got := startTimes(t, reloads.NewLimiter(-5, time.Minute), 2, 1); got[1] < time.Minute {
 			t.Errorf("less than one request counts as one, but two started within %v", got[1])
+		}
+	})
+}
+
+// The limits and the period may have any value. A limiter with a large limit lets requests start at once.
+func TestWindowLimiterWithExtremeArguments(t *testing.T) {
+	t.Parallel()
+	const forever = time.Duration(math.MaxInt64)
+	for _, c := range []struct {
+		requests int
+		per      time.Duration
+		free     bool // 10,000 requests do not wait
+	}{
+		{math.MaxInt, time.Minute, true}, {math.MaxInt, 1, true}, {math.MaxInt/2 + 1, 1, true}, {math.MaxInt, forever, true}, {math.MaxInt, math.MinInt64, true},
+		{1, -1, true}, {math.MinInt, 0, true}, {10_000, forever, true}, {math.MaxInt32, time.Hour, true},
+		{1, forever, false}, {1, forever / 2, false}, {1, 100 * 365 * 24 * time.Hour, false}, {9999, forever, false}, {math.MinInt, time.Hour, false}, {1, time.Minute, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := reloads.NewLimiter(c.requests, c.per)
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			var err error
+			for range 10_000 {
+				if err = l.Wait(ctx); err != nil {
+					break
+				}
+			}
+			if took := time.Since(began); took != 0 || (err == nil) != c.free || err != nil && !errors.Is(err, reloads.ErrRateLimited) {
+				t.Errorf("NewLimiter(%d, %d): 10,000 requests took %v, %v; at once: want %v", c.requests, c.per, took, err, c.free)
+			}
+			if c.free {
+				return
+			}
+			if strings.Contains(err.Error(), "in -") {
+				t.Errorf("NewLimiter(%d, %d): %v", c.requests, c.per, err)
+			}
+			failed := make(chan error)
+			canceled, cancelOne := context.WithCancel(t.Context())
+			go func() { failed <- l.Wait(canceled) }()
+			time.Sleep(10 * time.Second)
+			cancelOne()
+			if err := <-failed; !errors.Is(err, context.Canceled) {
+				t.Errorf("NewLimiter(%d, %d): a canceled waiter got %v", c.requests, c.per, err)
+			}
+		})
+	}
+}
+
+// The time of a pause may be far in the past or in the future, also when several callers wait.
+func TestWindowLimiterPauseAtExtremeTimes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for until, free := range map[time.Time]bool{
+			{}: true, time.Unix(0, 0): true, time.Unix(1<<40, 0): false, time.Now().Add(math.MaxInt64): false,
+		} {
+			l := reloads.NewLimiter(1, time.Minute)
+			l.Pause(until)
+			ctx, cancel := context.WithCancel(t.Context())
+			var waiting sync.WaitGroup
+			for range 3 {
+				waiting.Go(func() { _ = l.Wait(ctx) })
+				synctest.Wait()
+			}
+			limited, cancelLimited := context.WithTimeout(t.Context(), 10*time.Minute)
+			began := time.Now()
+			err := l.Wait(limited) // the fourth of its minute
+			if took := time.Since(began); (err == nil) != free || free != (took > 3*time.Minute) || !free && took != 0 {
+				t.Errorf("paused until %v: %v after %v", until, err, took)
+			}
+			cancel()
+			cancelLimited()
+			waiting.Wait()
 		}
 	})
 }

@@ -147,10 +147,7 @@ func (a *attempt) responseError() *Error {
 func (a *attempt) invalidBody(err error) *Error {
 	e := a.newError()
 	e.Body = a.snippet()
-	e.Err = err
-	if text := err.Error(); a.redact(text) != text {
-		e.Err = errors.New(a.redact(text))
-	}
+	e.Err = a.redactError(err)
 	return e
 }
 
@@ -193,10 +190,15 @@ func (a *attempt) transportError(err error) error {
 	if errors.As(err, &u) {
 		err = u.Err
 	}
+	return fmt.Errorf("reloads: %s %s: %w", a.op.method(), a.path, a.redactError(err))
+}
+
+// redactError returns err, with a text that does not show the token. It still matches what err matches.
+func (a *attempt) redactError(err error) error {
 	if text := err.Error(); a.redact(text) != text {
-		err = &redactedError{a.redact(text), err}
+		return &redactedError{a.redact(text), err}
 	}
-	return fmt.Errorf("reloads: %s %s: %w", a.op.method(), a.path, err)
+	return err
 }
 
 // redactedError is err with a text that does not show the token.

@@ -372,3 +372,123 @@ func TestTokenInMalformedResponseIsRedacted(t *testing.T) {
 	}
 	checkNoSecrets(t, "the error", err.Error())
 }
+
+// classesOf returns the errors that err matches, of those that this package and its tests define.
+func classesOf(err error) (classes []string) {
+	known := append([]error{reloads.ErrBodyTooLong, reloads.ErrOutcomeUnknown, errReset}, errorClasses...)
+	for _, code := range []reloads.Code{reloads.CodeForbidden, reloads.CodeAppNotFound, reloads.CodeReloadPending, reloads.CodeQuotaExceeded, reloads.CodeUnauthorized, reloads.CodeRateLimited} {
+		known = append(known, code)
+	}
+	for _, class := range known {
+		if errors.Is(err, class) {
+			classes = append(classes, class.Error())
+		}
+	}
+	return classes
+}
+
+// A token of a few bytes can be part of any text, so it is not redacted. Otherwise codes and paths would be mangled.
+func TestShortTokenIsNotRedacted(t *testing.T) {
+	t.Parallel()
+	tokens := map[string]bool{"api/v1": true, "/gw/api": true, "refused": true, "Too": true, "html": true}
+	for _, text := range []string{"RELOADS-007", "reloads/", "HTTP-429"} {
+		for length := 3; length <= 7; length++ {
+			for i := range len(text) - length + 1 {
+				tokens[text[i:i+length]] = true
+			}
+		}
+	}
+	for name, o := range map[string]outcome{
+		"pending":          respond(429, testdata(t, "error_429_pending.json")),
+		"rate limit":       respond(429, testdata(t, "error_429_rate.json"), "Retry-After", "301"),
+		"quota":            respond(403, testdata(t, "error_403_quota.json")),
+		"HTML":             respond(404, testdata(t, "gateway_502.html"), "Content-Type", "text/html"),
+		"no connection":    fails(errDial),
+		"invalid response": respond(200, "<html>RELOADS-007"),
+	} {
+		for _, e := range endpoints {
+			call := func(token string) (err error) {
+				synctest.Test(t, func(t *testing.T) {
+					client, newErr := reloads.NewClient("https://tenant.example.com/gw", reloads.APIKey(token), noRetries, reloads.WithHTTPClient(&http.Client{Transport: scripted(o)}))
+					if newErr != nil {
+						t.Fatal(newErr)
+					}
+					err = e.call(t.Context(), client)
+				})
+				return err
+			}
+			want := call(testToken)
+			for token := range tokens {
+				err := call(token)
+				if diff := cmp.Diff(fmt.Sprint(want), fmt.Sprint(err)); diff != "" {
+					t.Errorf("%s, %s, token %q: the text (-want +got):\n%s", name, e.name, token, diff)
+				}
+				if diff := cmp.Diff(classesOf(want), classesOf(err)); diff != "" {
+					t.Errorf("%s, %s, token %q: the classes (-want +got):\n%s", name, e.name, token, diff)
+				}
+			}
+		}
+	}
+}
+
+// An error has the same classes whatever is redacted in its texts.
+func TestRedactionKeepsClasses(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		outcome outcome
+		tokens  []string
+	}{
+		"pending":    {respond(429, testdata(t, "error_429_pending.json")), []string{"RELOADS-", "RELOADS-007", "ELOADS-00", "requests"}},
+		"quota":      {respond(403, testdata(t, "error_403_quota.json")), []string{"RELOADS-", "RELOADS-013", "ELOADS-01", "Forbidden"}},
+		"forbidden":  {respond(403, testdata(t, "error_403_forbidden.json")), []string{"RELOADS-", "RELOADS-003", "LOADS-003", "Forbidden"}},
+		"not found":  {respond(404, testdata(t, "error_404.json")), []string{"RELOADS-", "RELOADS-004", "9a8b7c6d5e4f3a2b"}},
+		"rate limit": {respond(429, testdata(t, "error_429_rate.json"), "Retry-After", "301"), []string{"HTTP-429", "reached."}},
+		"401":        {respond(401, testdata(t, "error_401.json")), []string{"HTTP-401", "Unauthorized"}},
+		"too long":   {respondSpaces(200, 65<<20, 65<<20), []string{"67108864"}},
+		"lost":       {fails(errReset), []string{"connection"}},
+	} {
+		for _, e := range endpoints {
+			if name == "too long" && e.name != "get" {
+				continue // a large body takes time
+			}
+			call := func(token string) (err error) {
+				synctest.Test(t, func(t *testing.T) {
+					err = e.call(t.Context(), clientWithTokens(t, reloads.APIKey(token), scripted(c.outcome), noRetries))
+				})
+				return err
+			}
+			want := classesOf(call(testToken))
+			if len(want) == 0 {
+				t.Fatalf("%s, %s: the error has no class", name, e.name)
+			}
+			for _, token := range c.tokens {
+				if diff := cmp.Diff(want, classesOf(call(token))); diff != "" {
+					t.Errorf("%s, %s, token %q: (-want +got):\n%s", name, e.name, token, diff)
+				}
+			}
+		}
+	}
+}
+
+// A token of eight bytes is long enough to be redacted. It does not appear in part where a text is cut off either.
+func TestTokenIsRedactedAtCutOff(t *testing.T) {
+	t.Parallel()
+	for _, token := range []string{"s3cr3t-8", "s3cr3t-" + strings.Repeat("0123456789", 10)} {
+		for before := 400; before <= 520; before++ {
+			for name, o := range map[string]outcome{
+				"HTML":        respond(404, "<p>"+strings.Repeat("x", before)+token+strings.Repeat("y", 600), "Content-Type", "text/html"),
+				"a long code": respond(404, `{"errors":[{"code":"`+strings.Repeat("x", before)+token+`"}]}`),
+				"details":     respond(404, `{"errors":[{"title":"`+strings.Repeat("x", before)+token+`","detail":"`+token+`"}]}`),
+				"a 2xx":       respond(200, strings.Repeat("é", before/2)+token),
+				"not UTF-8":   respond(404, strings.Repeat("\xff", before/3)+token),
+			} {
+				_, err := clientWithTokens(t, reloads.APIKey(token), scripted(o), noRetries, unmetered).Get(t.Context(), reloadID)
+				e := asError(t, err)
+				checkNoSecrets(t, fmt.Sprint(name, ", ", before), printAll(err)+printAll(*e), token[:6])
+				if len(e.Body) > 512 {
+					t.Errorf("%s, %d: %d bytes of the body", name, before, len(e.Body))
+				}
+			}
+		}
+	}
+}

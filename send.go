@@ -115,14 +115,21 @@ func (c *call) beginAttempt(req *http.Request) error {
 	return nil
 }
 
-// freshToken is how long a token may wait for the rate limit before the source is asked again.
-const freshToken = 30 * time.Second
+const (
+	freshToken = 30 * time.Second // how long a token may wait for the rate limit before the source is asked again
+	maxSlots   = 2                // of the rate limit that an attempt may take
+
+	// quickFetch is the longest fetch of a token after which a request may still start. It is shorter than the margin
+	// of a WindowLimiter for a minute.
+	quickFetch = 500 * time.Millisecond
+)
 
 // admit returns a token when the request may start. It gets the token before it waits for the rate limit: a slow token
-// source must not delay requests that the limiter has admitted, because they would then start together.
+// source must not delay requests that the limiter has admitted, because they would then start together. A token that has
+// waited for a long time is fetched again. If that is slow, the request waits for the limiter once more.
 func (c *call) admit() (token string, waited time.Duration, err error) {
-	for {
-		fetched := time.Now()
+	for slots := 0; ; {
+		asked := time.Now()
 		if token = c.nextToken; token == "" {
 			if token, err = c.client.tokens.get(c.ctx, ""); err != nil {
 				c.expired = c.ctx.Err() != nil
@@ -130,16 +137,18 @@ func (c *call) admit() (token string, waited time.Duration, err error) {
 			}
 		}
 		c.nextToken = ""
-		turn := time.Now()
-		if waited > 0 && turn.Sub(fetched) < time.Second {
-			return token, waited, c.checkContext() // the source returned a cached token
+		fetched := time.Now()
+		if slots > 0 && fetched.Sub(asked) < quickFetch {
+			return token, waited, c.checkContext()
 		}
 		if err := c.client.limiter(c.op).Wait(c.ctx); err != nil {
 			c.expired = isExpired(c.ctx, err)
 			return "", 0, fmt.Errorf("reloads: %s %s: waiting for the rate limit: %w", c.op.method(), c.path, err)
 		}
+		slots++
 		now := time.Now()
-		if waited += now.Sub(turn); now.Sub(fetched) < freshToken {
+		waited += now.Sub(fetched)
+		if now.Sub(fetched) < freshToken || slots == maxSlots { // with a slow source, a token may get old in every queue
 			return token, waited, c.checkContext()
 		}
 	}

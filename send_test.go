@@ -7,13 +7,19 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/cookiejar"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/reloads-go/reloads"
 )
@@ -188,6 +194,205 @@ func (c *countingLimiter) Wait(context.Context) error {
 }
 
 var errLimiter = errors.New("the limiter failed")
+
+// signIn is a token source with a sign-in that takes a while. If it is shared, its callers wait for the same sign-in and
+// use the token until it expires. Otherwise every caller signs in.
+type signIn struct {
+	takes, lifetime time.Duration
+	shared          bool
+
+	lock    chan struct{} // a mutex would stop the time of a bubble
+	expires time.Time
+	count   int
+}
+
+// inBubble returns a new source that belongs to the bubble of the caller.
+func (s signIn) inBubble() *signIn {
+	s.lock = make(chan struct{}, 1)
+	return &s
+}
+
+func (s *signIn) Token(context.Context) (string, error) {
+	if !s.shared {
+		time.Sleep(s.takes)
+		return fmt.Sprint(testToken, time.Now().Add(s.lifetime).UnixNano()), nil
+	}
+	s.lock <- struct{}{}
+	defer func() { <-s.lock }()
+	if !time.Now().Before(s.expires) {
+		time.Sleep(s.takes)
+		s.expires = time.Now().Add(s.lifetime)
+		s.count++
+	}
+	return fmt.Sprint(testToken, s.expires.UnixNano()), nil
+}
+
+// refuseExpired is a transport that responds with 401 to a token of signIn that has expired.
+type refuseExpired struct{ *scriptedTransport }
+
+func (s refuseExpired) RoundTrip(r *http.Request) (*http.Response, error) {
+	expires, err := strconv.ParseInt(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "+testToken), 10, 64)
+	if err != nil || !time.Now().Before(time.Unix(0, expires)) {
+		s.record(r)
+		return respond(401, "")(r)
+	}
+	return s.scriptedTransport.RoundTrip(r)
+}
+
+// callAll makes n calls at once. The test fails if one of them does.
+func callAll(t *testing.T, n int, client *reloads.Client, e endpoint) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	var calling sync.WaitGroup
+	for range n {
+		calling.Go(func() {
+			if err := e.call(ctx, client); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	calling.Wait()
+}
+
+// A slow sign-in holds back many requests. They do not start together afterwards.
+func TestSlowSignInKeepsRateLimit(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		source signIn
+		calls  int           // as a multiple of the limit
+		pause  time.Duration // of the rate limit, after a 429
+		within time.Duration // until the last request starts
+	}{
+		"one sign-in":             {signIn{takes: 40 * time.Second, lifetime: time.Hour, shared: true}, 2, 0, 2 * time.Minute},
+		"renewed while queued":    {signIn{takes: 40 * time.Second, lifetime: time.Minute, shared: true}, 3, 0, 5 * time.Minute},
+		"a sign-in for each call": {signIn{takes: 40 * time.Second, lifetime: time.Minute}, 2, 0, 3 * time.Minute},
+		"the same, a long queue":  {signIn{takes: 40 * time.Second, lifetime: time.Hour}, 5, 0, 10 * time.Minute},
+		"renewed after a pause":   {signIn{takes: 900 * time.Millisecond, lifetime: 65 * time.Second, shared: true}, 2, 70 * time.Second, 5 * time.Minute},
+	} {
+		for _, e := range endpoints {
+			limit := reloads.Tier1PerMinute
+			switch e.name {
+			case "trigger", "cancel":
+				limit = reloads.SpecialPerMinute
+			case "list", "log":
+				continue // like get
+			}
+			t.Run(name+", "+e.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					source := c.source.inBubble()
+					wire := scripted(e.ok)
+					began := time.Now()
+					limiter := reloads.NewLimiter(limit, time.Minute)
+					limiter.Pause(began.Add(c.pause))
+					limiters := reloads.WithLimiters(reloads.Limiters{Read: limiter, Trigger: limiter, Cancel: limiter})
+					callAll(t, c.calls*limit, clientWithTokens(t, source, refuseExpired{wire}, limiters), e)
+					var starts []time.Duration
+					for _, r := range wire.requests() {
+						starts = append(starts, r.At.Sub(began))
+					}
+					if n := maxInWindow(starts, time.Minute); n > limit {
+						t.Errorf("%d requests started within a minute, want at most %d", n, limit)
+					}
+					if len(starts) == 0 {
+						t.Fatal("no request was sent")
+					}
+					if last := starts[len(starts)-1]; last > c.within {
+						t.Errorf("the last request started after %v, want at most %v", last, c.within)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A token can expire while its request waits for the rate limit. The request is sent with another one, without a 401. It
+// waits for the rate limit only once if the source is fast.
+func TestTokenThatExpiredInQueueIsReplaced(t *testing.T) {
+	t.Parallel()
+	for name, source := range map[string]signIn{
+		"cached":   {takes: 300 * time.Millisecond, lifetime: time.Minute, shared: true},
+		"uncached": {takes: 300 * time.Millisecond, lifetime: time.Minute},
+	} {
+		for _, e := range endpoints {
+			t.Run(name+", "+e.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					source := source.inBubble()
+					const calls = 60 // a queue of ten minutes
+					slots := &slotCounter{Limiter: reloads.NewLimiter(1, 10*time.Second)}
+					wire := scripted(e.ok)
+					began := time.Now()
+					callAll(t, calls, clientWithTokens(t, source, refuseExpired{wire},
+						reloads.WithLimiters(reloads.Limiters{Read: slots, Trigger: slots, Cancel: slots})), e)
+					if took := time.Since(began); took < 9*time.Minute || took > 11*time.Minute {
+						t.Errorf("the calls took %v, want 9m to 11m", took)
+					}
+					if sent := len(wire.requests()); sent != calls || slots.count.Load() != calls {
+						t.Errorf("%d requests, %d waits for the rate limit, want %d of both", sent, slots.count.Load(), calls)
+					}
+					if source.count > 20 {
+						t.Errorf("%d sign-ins in ten minutes, with tokens that are valid for a minute", source.count)
+					}
+				})
+			})
+		}
+	}
+}
+
+// slotCounter counts the waits for a limiter.
+type slotCounter struct {
+	reloads.Limiter
+	count atomic.Int32
+}
+
+func (s *slotCounter) Wait(ctx context.Context) error {
+	s.count.Add(1)
+	return s.Limiter.Wait(ctx)
+}
+
+// Each attempt has the cookies of the jar once, with their most recent values.
+func TestRetriesDoNotPileUpCookies(t *testing.T) {
+	t.Parallel()
+	for _, e := range endpoints {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			jar, err := cookiejar.New(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var sent []http.Header
+			client, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				sent = append(sent, r.Header.Clone())
+				w.Header().Add("Set-Cookie", fmt.Sprintf("sticky=node%d; Path=/", len(sent)))
+				w.Header().Add("Set-Cookie", "region=eu; Path=/")
+				if len(sent) <= 5 {
+					w.Header().Set("Retry-After", "0")
+					w.WriteHeader(http.StatusServiceUnavailable)
+					return
+				}
+				r.URL.Path = strings.TrimPrefix(r.URL.Path, prefix)
+				respondOK(w, r)
+			}, reloads.WithHTTPClient(&http.Client{Jar: jar}), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 5, MinBackoff: time.Millisecond}))
+			if err := e.call(t.Context(), client); err != nil {
+				t.Fatal(err)
+			}
+			for i, header := range sent {
+				var want []string
+				if i > 0 {
+					want = []string{"region=eu", fmt.Sprintf("sticky=node%d", i)}
+				}
+				cookies := strings.FieldsFunc(strings.Join(header["Cookie"], ";"), func(r rune) bool { return r == ';' || r == ' ' })
+				slices.Sort(cookies)
+				if diff := cmp.Diff(want, cookies, cmpopts.EquateEmpty()); diff != "" {
+					t.Errorf("the cookies of attempt %d (-want +got):\n%s", i+1, diff)
+				}
+			}
+			if len(sent) != 6 {
+				t.Errorf("%d attempts, want 6", len(sent))
+			}
+		})
+	}
+}
 
 // A panic of a transport or a body is not recovered. Its stack trace does not contain the token.
 func TestPanicShowsNoToken(t *testing.T) {

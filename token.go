@@ -2,8 +2,10 @@ package reloads
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"log/slog"
 )
@@ -24,8 +26,8 @@ type TokenSource interface {
 }
 
 // APIKey is a [TokenSource] with one fixed token: an API key of the tenant, or any other bearer token. It is printed,
-// logged and encoded as "REDACTED", except where its methods cannot be called: in an unexported field of a struct, and
-// as the key of a map.
+// logged and encoded as "REDACTED", except where its methods cannot be called: in an unexported field of a struct, as
+// the key of a map, and where go-cmp compares two values of type any.
 type APIKey string
 
 // Token returns the key.
@@ -36,8 +38,18 @@ const redacted = "REDACTED"
 // Format prints "REDACTED", whatever the verb.
 func (k APIKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
-// String returns "REDACTED".
-func (k APIKey) String() string { return redacted }
+// String returns "REDACTED" and a number, which identifies the key within this process only. If the texts of different
+// keys were equal, go-cmp would print the keys instead.
+func (k APIKey) String() string {
+	return fmt.Sprintf("%s-%08x", redacted, uint32(maphash.String(keySeed, string(k))))
+}
+
+var keySeed = maphash.MakeSeed()
+
+// Equal reports whether two keys are the same. Because of it, go-cmp compares keys as a whole and prints their String.
+func (k APIKey) Equal(other APIKey) bool {
+	return subtle.ConstantTimeCompare([]byte(k), []byte(other)) == 1
+}
 
 // LogValue returns "REDACTED".
 func (k APIKey) LogValue() slog.Value { return slog.StringValue(redacted) }

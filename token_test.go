@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,6 +44,67 @@ func TestAPIKeyDoesNotPrintItself(t *testing.T) {
 	}
 	if got, err := key.Token(t.Context()); got != testToken || err != nil {
 		t.Errorf("the key has another token, or %v", err)
+	}
+}
+
+// TestPanicDoesNotPrintKey runs itself in another process, which panics.
+func TestPanicDoesNotPrintKey(t *testing.T) {
+	t.Parallel()
+	const variable = "RELOADS_TEST_PANIC"
+	key := reloads.APIKey(testToken)
+	type config struct {
+		Key reloads.APIKey
+	}
+	values := map[string]any{
+		"key": key, "pointer": &key, "source": reloads.TokenSource(key), "struct": config{key}, "pointer to a struct": &config{key},
+		"error": fmt.Errorf("with %v and %s and %q", key, &key, []reloads.APIKey{key}), "slice": []reloads.APIKey{key}, "text": fmt.Sprintf("%+v", config{key}),
+	}
+	if value, ok := values[os.Getenv(variable)]; ok {
+		panic(value)
+	}
+	for name := range values {
+		command := exec.Command(os.Args[0], "-test.run=^TestPanicDoesNotPrintKey$")
+		command.Env = append(os.Environ(), variable+"="+name, "GOTRACEBACK=all")
+		output, err := command.CombinedOutput()
+		if err == nil || !strings.Contains(string(output), "panic: ") {
+			t.Errorf("%s: the process did not panic: %v\n%s", name, err, output)
+		}
+		checkNoSecrets(t, "a panic with a "+name, string(output), fmt.Sprintf("%x", testToken))
+	}
+}
+
+// go-cmp prints the values behind equal texts, so the texts of different keys differ.
+func TestDiffDoesNotPrintKey(t *testing.T) {
+	t.Parallel()
+	type config struct {
+		URL    string
+		Key    reloads.APIKey
+		Ptr    *reloads.APIKey
+		Source reloads.TokenSource
+		List   []reloads.APIKey
+		Map    map[string]reloads.APIKey
+	}
+	newConfig := func(text string) config {
+		key := reloads.APIKey(text)
+		return config{text[len(text)-1:], key, &key, key, slices.Repeat([]reloads.APIKey{"test-same-key", key}, 40), map[string]reloads.APIKey{"k": key}}
+	}
+	long := strings.Repeat(testToken, 10) // go-cmp has another format for texts of 32 bytes
+	one, two := newConfig(long+"1"), newConfig(long+"2")
+	for name, c := range map[string]struct{ x, y any }{
+		"keys": {one.Key, two.Key}, "structs": {one, two}, "a struct and none": {one, config{}}, "pointers": {&one, &two},
+		"lists": {one.List, two.List}, "lists of two lengths": {one.List[:3], two.List}, "short lists": {one.List[:3], two.List[1:4]}, "maps": {one.Map, two.Map},
+		"types": {one.Key, string("text")}, "sources": {[]reloads.TokenSource{one.Source, &one.Key}, []reloads.TokenSource{two.Source, &two.Key}}, "a list and none": {[]config{one}, []config{}},
+		"short keys": {reloads.APIKey(testToken + "1"), reloads.APIKey(testToken + "2")},
+		"lines":      {reloads.APIKey(strings.Repeat(testToken+"\n", 50) + "1"), reloads.APIKey(strings.Repeat(testToken+"\n", 50) + "2")},
+	} {
+		diff := cmp.Diff(c.x, c.y)
+		if diff == "" {
+			t.Errorf("%s: no difference", name)
+		}
+		checkNoSecrets(t, "the difference of "+name, diff, "test-same-key")
+	}
+	if diff := cmp.Diff(one, newConfig(long+"1")); diff != "" {
+		t.Errorf("the difference of equal structs: %s", diff)
 	}
 }
 
@@ -184,6 +248,23 @@ func TestInvalidTokens(t *testing.T) {
 	source := reloads.TokenFunc(func(context.Context) (string, error) { return testToken, down })
 	if _, err := clientWithTokens(t, source, wire).Get(t.Context(), reloadID); !errors.Is(err, down) || len(wire.requests()) != 0 {
 		t.Errorf("%d requests, %v", len(wire.requests()), err)
+	}
+}
+
+// The text of a refused key has the prefix of the package once, says what is wrong, and does not contain the key.
+func TestRefusedKeyNamesPackageOnce(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"", " ", "test-bad\n", "Bearer test-bad", "test-b\u00e4d"} {
+		_, err := reloads.NewClient("https://t.example.com", reloads.APIKey(key))
+		refusedBeforeSending(t, err, "API key", "token")
+		checkNoSecrets(t, "the error", err.Error(), "test-b")
+		if n := strings.Count(err.Error(), "reloads:"); n != 1 || !strings.HasPrefix(err.Error(), "reloads: ") {
+			t.Errorf("the prefix is there %d times: %v", n, err)
+		}
+		_, err = clientWithTokens(t, reloads.TokenFunc(func(context.Context) (string, error) { return key, nil }), scripted(respond(200, queued))).Get(t.Context(), reloadID)
+		if n := strings.Count(fmt.Sprint(err), "reloads:"); n != 1 {
+			t.Errorf("the prefix is there %d times: %v", n, err)
+		}
 	}
 }
 

@@ -54,7 +54,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		r = conn.trace(r)
 	}
 	resp, err := base.RoundTrip(r)
-	if err != nil || resp == nil || resp.Body == nil {
+	if err != nil || resp == nil {
 		defer body.end()
 		if err = t.attemptError(ctx, err); err != nil && conn.unsent(err) {
 			err = &unsentError{err}
@@ -66,6 +66,10 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		// Without Location, http.Client returns a redirect instead of following it with the token.
 		own.Header = own.Header.Clone()
 		own.Header.Del("Location")
+	}
+	if own.Body == nil { // http.Client sets one
+		body.end()
+		return &own, nil
 	}
 	body.ReadCloser = own.Body
 	own.Body = body
@@ -118,19 +122,23 @@ func (b *attemptBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// attemptError returns the error of an attempt: the timeout if that ended it, whatever the base transport returned.
+// attemptError returns the error of an attempt, whatever the base transport returned: the timeout if that ended the
+// attempt, and otherwise an error that matches that of ctx. net/http may return the cause of ctx, which can be any error.
 func (t *transport) attemptError(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() == nil {
+	ended := ctx.Err()
+	if err == nil || ended == nil {
 		return err
 	}
-	cause := context.Cause(ctx)
 	var timeout attemptTimeout
-	timedOut := errors.As(cause, &timeout)
-	if timedOut || errors.Is(cause, context.DeadlineExceeded) { // if the caller canceled, the connection may be fine
+	timedOut := errors.As(context.Cause(ctx), &timeout)
+	if timedOut || errors.Is(ended, context.DeadlineExceeded) { // if the caller canceled, the connection may be fine
 		t.suspect.Store(true)
 	}
-	if timedOut {
+	switch {
+	case timedOut:
 		return timeout
+	case !errors.Is(err, ended):
+		return fmt.Errorf("%w: %w", ended, err)
 	}
 	return err
 }

@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -297,5 +299,312 @@ func TestServerWithoutTLS(t *testing.T) {
 	}
 	if _, err := client.Get(t.Context(), reloadID); err == nil || dialed.Load() != 1 {
 		t.Errorf("%d connections, %v", dialed.Load(), err)
+	}
+}
+
+// countingListener counts the connections that it accepts. It can freeze them: they stay open, but nothing arrives any more.
+type countingListener struct {
+	net.Listener
+	accepted, frozen atomic.Int32
+}
+
+func (l *countingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &freezingConn{conn, l, l.accepted.Add(1)}, nil
+}
+
+// freeze freezes the connections that are open.
+func (l *countingListener) freeze() { l.frozen.Store(l.accepted.Load()) }
+
+// freezingConn is a connection of a countingListener.
+type freezingConn struct {
+	net.Conn
+	listener *countingListener
+	number   int32
+}
+
+func (c *freezingConn) isFrozen() bool { return c.number <= c.listener.frozen.Load() }
+
+func (c *freezingConn) Read(p []byte) (int, error) {
+	for {
+		if n, err := c.Conn.Read(p); err != nil || !c.isFrozen() {
+			return n, err
+		}
+	}
+}
+
+func (c *freezingConn) Write(p []byte) (int, error) {
+	if c.isFrozen() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// countConnections starts a server that runs handler under the prefix, over HTTP/1.1 or HTTP/2. It returns a client of it
+// with a pool of its own, and the counter of the server's connections.
+func countConnections(t *testing.T, http2 bool, handler http.HandlerFunc, source reloads.TokenSource, opts ...reloads.Option) (*reloads.Client, *countingListener) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(http.StripPrefix(prefix, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if (r.ProtoMajor == 2) != http2 {
+			t.Errorf("a request over %s", r.Proto)
+		}
+		handler(w, r)
+	})))
+	listener := &countingListener{Listener: server.Listener}
+	server.Listener = listener
+	transport := &http.Transport{}
+	if server.EnableHTTP2 = http2; http2 {
+		server.StartTLS()
+		transport.ForceAttemptHTTP2, transport.TLSClientConfig = true, server.Client().Transport.(*http.Transport).TLSClientConfig
+	} else {
+		server.Start()
+	}
+	t.Cleanup(server.Close)
+	t.Cleanup(transport.CloseIdleConnections)
+	opts = append([]reloads.Option{
+		unmetered, reloads.WithHTTPClient(&http.Client{Transport: transport}),
+		reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 5, MinBackoff: time.Millisecond}),
+	}, opts...)
+	client, err := reloads.NewClient(server.URL+prefix, source, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client, listener
+}
+
+// respondOK responds as the service does when nothing fails.
+func respondOK(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case strings.HasSuffix(r.URL.Path, "/actions/cancel"):
+		w.WriteHeader(http.StatusNoContent)
+	case r.Method == http.MethodPost:
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, queued)
+	case strings.HasPrefix(r.URL.Path, "/api/v1/apps/"):
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = io.WriteString(w, "line\r\n")
+	case r.URL.Path == "/api/v1/reloads":
+		_, _ = io.WriteString(w, emptyPage)
+	default:
+		_, _ = io.WriteString(w, queued)
+	}
+}
+
+// The response of a failed attempt is read to its end, so that the retry uses the same connection.
+func TestRetryReusesConnection(t *testing.T) {
+	t.Parallel()
+	page := "<html>" + strings.Repeat("The service is not available. ", 10_000) // longer than the buffers of net/http
+	for name, c := range map[string]struct {
+		status       int
+		header, body string
+	}{
+		"503":           {http.StatusServiceUnavailable, "Retry-After: 0", page},
+		"500":           {http.StatusInternalServerError, "", testdata(t, "error_500.json")},
+		"502, streamed": {http.StatusBadGateway, "Content-Type: text/html", page},
+		"401":           {http.StatusUnauthorized, "", testdata(t, "error_401.json")},
+		"429":           {http.StatusTooManyRequests, "Retry-After: 0", ""},
+	} {
+		for _, http2 := range []bool{false, true} {
+			for _, e := range endpoints {
+				if e.name == "trigger" && (c.status == 500 || c.status == 502) {
+					continue // it is not retried
+				}
+				t.Run(fmt.Sprintf("%s, %s, HTTP/2 %v", name, e.name, http2), func(t *testing.T) {
+					t.Parallel()
+					var requests, tokens atomic.Int32
+					source := reloads.TokenFunc(func(context.Context) (string, error) { return fmt.Sprint(testToken, tokens.Add(1)), nil })
+					client, listener := countConnections(t, http2, func(w http.ResponseWriter, r *http.Request) {
+						if requests.Add(1)%2 == 0 {
+							respondOK(w, r)
+							return
+						}
+						if name, value, ok := strings.Cut(c.header, ": "); ok {
+							w.Header().Set(name, value)
+						}
+						w.WriteHeader(c.status)
+						_, _ = io.WriteString(w, c.body)
+					}, source)
+					for range 10 {
+						if err := e.call(t.Context(), client); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if n := listener.accepted.Load(); n != 1 || requests.Load() != 20 {
+						t.Errorf("%d connections for %d requests, want 1 for 20", n, requests.Load())
+					}
+				})
+			}
+		}
+	}
+}
+
+// hangOr responds like respondOK, except that requests for the reload "hangs" have no response until the client gives up.
+func hangOr(entered chan<- struct{}) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/hangs") {
+			respondOK(w, r)
+			return
+		}
+		entered <- struct{}{}
+		<-r.Context().Done()
+	}
+}
+
+// A canceled call closes no connection of another call. Over HTTP/1.1 it closes its own one, over HTTP/2 none.
+func TestCanceledCallsKeepConnections(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(context.Context) (context.Context, context.CancelFunc){
+		"canceled": context.WithCancel,
+		"canceled with a cause": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancelCause(ctx)
+			return ctx, func() { cancel(errors.New("the user gave up")) }
+		},
+	} {
+		for _, http2 := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, HTTP/2 %v", name, http2), func(t *testing.T) {
+				t.Parallel()
+				const canceled, others = 10, 3
+				entered := make(chan struct{})
+				client, listener := countConnections(t, http2, hangOr(entered), reloads.APIKey(testToken))
+				get := func() {
+					if _, err := client.Get(t.Context(), reloadID); err != nil {
+						t.Error(err)
+					}
+				}
+				get()
+				for range canceled {
+					ctx, cancel := end(t.Context())
+					failed := make(chan error)
+					go func() {
+						_, err := client.Get(ctx, "hangs")
+						failed <- err
+					}()
+					<-entered
+					cancel()
+					if err := <-failed; !errors.Is(err, context.Canceled) {
+						t.Errorf("got %v, want Canceled", err)
+					}
+					for range others {
+						get()
+					}
+				}
+				want := int32(1)
+				if !http2 {
+					want += canceled
+				}
+				if n := listener.accepted.Load(); n != want {
+					t.Errorf("%d connections, want %d", n, want)
+				}
+			})
+		}
+	}
+}
+
+// A connection that no longer delivers anything is left, whatever limit ended the attempt.
+func TestDeadConnectionIsLeft(t *testing.T) {
+	t.Parallel()
+	const short = 250 * time.Millisecond
+	for name, c := range map[string]struct {
+		timeout time.Duration // of an attempt
+		limit   func(context.Context) (context.Context, context.CancelFunc)
+	}{
+		"attempt timeout": {short, context.WithCancel},
+		"deadline": {0, func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, short)
+		}},
+		"deadline with a cause": {0, func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeoutCause(ctx, short, errors.New("the batch took too long"))
+		}},
+	} {
+		for _, http2 := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, HTTP/2 %v", name, http2), func(t *testing.T) {
+				t.Parallel()
+				client, listener := countConnections(t, http2, respondOK, reloads.APIKey(testToken), noRetries, reloads.WithAttemptTimeout(c.timeout))
+				get := func() error {
+					ctx, cancel := c.limit(t.Context())
+					defer cancel()
+					_, err := client.Get(ctx, reloadID)
+					return err
+				}
+				if err := get(); err != nil {
+					t.Fatal(err)
+				}
+				listener.freeze()
+				var err error
+				for range 6 { // the second one tells net/http not to reuse the connection
+					if err = get(); err == nil {
+						return
+					}
+				}
+				t.Errorf("all calls used the dead connection: %v", err)
+			})
+		}
+	}
+}
+
+// sharedResponse is a transport that returns one response to all requests, as simple stubs do.
+type sharedResponse struct {
+	t        *testing.T
+	response *http.Response
+}
+
+func (s sharedResponse) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Path == "/elsewhere" {
+		s.t.Error("the redirect was followed")
+	}
+	return s.response, nil
+}
+
+// shortBody is a body that many requests can read at once.
+type shortBody string
+
+func (b shortBody) Read(p []byte) (int, error) { return copy(p, b), io.EOF }
+func (b shortBody) Close() error               { return nil }
+
+// A transport may return the same response to concurrent requests. Neither the response nor its header is written to.
+func TestSharedResponseIsNotModified(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		body   io.ReadCloser
+	}{
+		"record": {http.StatusOK, shortBody(queued)}, "created": {http.StatusCreated, shortBody(queued)}, "page": {http.StatusOK, shortBody(emptyPage)},
+		"no content": {http.StatusNoContent, http.NoBody}, "redirect": {http.StatusFound, shortBody("moved")}, "permanent redirect": {http.StatusPermanentRedirect, shortBody("")},
+		"refusal": {http.StatusForbidden, shortBody(`{"errors":[{"code":"RELOADS-003"}]}`)}, "HTML": {http.StatusNotFound, shortBody("<html>")},
+		"without a body": {http.StatusNoContent, nil}, "refusal without a body": {http.StatusForbidden, nil}, "redirect without a body": {http.StatusFound, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			jar, err := cookiejar.New(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			shared := &http.Response{StatusCode: c.status, Body: c.body, ContentLength: -1, Header: http.Header{
+				"Location": {"/elsewhere"}, "Content-Type": {"text/plain"}, "Set-Cookie": {"sticky=node7"}, "Date": {"Wed, 04 Nov 2026 03:00:00 GMT"},
+			}}
+			before, header := *shared, shared.Header.Clone()
+			client := scriptedClient(t, nil, unmetered, noRetries, reloads.WithHTTPClient(&http.Client{Transport: sharedResponse{t, shared}, Jar: jar, Timeout: time.Hour}))
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(100*time.Millisecond, cancel) // ends the reconciliation of a trigger
+			var calling sync.WaitGroup
+			for range 20 {
+				for _, e := range endpoints {
+					calling.Go(func() {
+						if err := e.call(ctx, client); err == nil && c.status >= 300 {
+							t.Errorf("%s, status %d: no error", e.name, c.status)
+						}
+					})
+				}
+			}
+			calling.Wait()
+			if diff := cmp.Diff(header, shared.Header); diff != "" {
+				t.Errorf("the header (-want +got):\n%s", diff)
+			}
+			if shared.StatusCode != before.StatusCode || shared.Body != before.Body || shared.Request != before.Request || shared.ContentLength != before.ContentLength {
+				t.Errorf("the response is now %+v, want %+v", *shared, before)
+			}
+		})
 	}
 }
