@@ -70,7 +70,7 @@ func (c *Client) start(ctx context.Context, grace *graceTime, req Request, o run
 // pending returns the app's newest reload that has not finished, or nil. It does not filter by status, because the
 // status of a new reload may be empty or unknown.
 func (c *Client) pending(ctx context.Context, app string) (*Reload, error) {
-	page, _, _, err := c.listValid(ctx, newestQuery(app))
+	page, _, _, err := c.listValid(ctx, apiRequest{query: newestQuery(app)})
 	if err != nil {
 		return nil, err
 	}

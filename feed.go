@@ -55,6 +55,10 @@ func (t *tracker) startedFeed() *feed {
 func (f *feed) run(ctx context.Context) {
 	failures := 0
 	for ctx.Err() == nil {
+		if wait := f.tracker.untilLists(); wait > 0 {
+			_ = sleep(ctx, wait)
+			continue
+		}
 		n, oldest, changed := f.begin()
 		if changed == nil {
 			return
@@ -68,20 +72,41 @@ func (f *feed) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		f.end(err == nil || errors.Is(err, errTooLong))
-		wait := f.interval
-		if err != nil && !errors.Is(err, errTooLong) {
-			f.tracker.logFailedList(ctx, err)
-			if endsLists(err) || errors.Is(err, errNotSorted) {
-				return
-			}
-			wait = min(f.interval<<min(failures, 10), maxFeedRetry)
-			failures++
-		} else {
+		f.end(err == nil)
+		if err == nil {
 			failures = 0
+			_ = sleep(ctx, time.Until(began.Add(f.interval)))
+			continue
 		}
-		_ = sleep(ctx, time.Until(began.Add(wait)))
+		if !errors.Is(err, errTooLong) {
+			f.tracker.logFailedList(ctx, err)
+		}
+		if endsLists(err) || errors.Is(err, errNotSorted) {
+			return
+		}
+		f.tracker.pauseLists(err)
+		_ = sleep(ctx, min(f.interval<<min(failures, 10), maxFeedRetry))
+		failures++
 	}
+}
+
+// pauseLists lets no feed list for twice the time for which the service refuses all requests, if it does. The second half
+// is left to single polls.
+func (t *tracker) pauseLists(err error) {
+	var response *Error
+	if !errors.As(err, &response) || !response.Is(ErrRateLimited) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.listsFrom = time.Now().Add(2 * min(response.RetryAfter, t.client.retry.MaxRetryAfter))
+}
+
+// untilLists returns the time until a feed may list.
+func (t *tracker) untilLists() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return time.Until(t.listsFrom)
 }
 
 // begin returns how many reloads are tracked, and the creation of the oldest one that is new. changed is nil if there
@@ -130,7 +155,7 @@ func (f *feed) pass(ctx context.Context, n int, oldest time.Time) error {
 		if err != nil {
 			return err
 		}
-		page, date, invalid, err := f.tracker.client.listValid(ctx, w.query)
+		page, date, invalid, err := f.tracker.client.listValid(ctx, apiRequest{query: w.query, yields: true})
 		if err != nil {
 			return err
 		}

@@ -150,16 +150,17 @@ func (c *Client) List(ctx context.Context, opts ListOptions) (*Page, error) {
 
 // list also returns the server date of the response.
 func (c *Client) list(ctx context.Context, query string) (*Page, serverDate, error) {
-	page, date, invalid, err := c.listValid(ctx, query)
+	page, date, invalid, err := c.listValid(ctx, apiRequest{query: query})
 	if err == nil && len(invalid) > 0 {
 		return nil, date, invalid[0]
 	}
 	return page, date, err
 }
 
-// listValid leaves out the invalid records of a page. It returns the error of each of them.
-func (c *Client) listValid(ctx context.Context, query string) (page *Page, date serverDate, invalid []error, err error) {
-	k, err := c.send(ctx, apiRequest{op: opList, path: reloadsPath, query: query})
+// listValid leaves out the invalid records of a page. It returns the error of each of them. Of r, it needs the query.
+func (c *Client) listValid(ctx context.Context, r apiRequest) (page *Page, date serverDate, invalid []error, err error) {
+	r.op, r.path = opList, reloadsPath
+	k, err := c.send(ctx, r)
 	defer k.release()
 	if err != nil {
 		return nil, serverDate{}, nil, err

@@ -22,6 +22,8 @@ type apiRequest struct {
 	body        any
 	// inFlight replaces ctx for an attempt that was sent, so that it may outlive ctx. Nil means ctx.
 	inFlight context.Context
+	// yields makes a 429 final, so that other calls of the tier have their turn before the next one of this kind.
+	yields bool
 }
 
 // call is one call of an operation, with all its attempts. It is used by one goroutine.
@@ -196,6 +198,9 @@ func (c *call) prepareRetry(ctx context.Context) bool {
 	c.wait = policy.wait(a, c.retries)
 	if a.response != nil && a.response.Is(ErrRateLimited) {
 		c.pauseTier(ctx, min(c.wait, policy.MaxRetryAfter))
+		if c.yields {
+			return false
+		}
 	}
 	if !policy.shouldRetry(a, c.retries) {
 		return false

@@ -27,6 +27,8 @@ type tracker struct {
 	changed chan struct{}             // closed and replaced when something has changed
 	fed     bool                      // the most recent pass of the feed succeeded
 	oldest  time.Time                 // creation of the oldest reload added since the most recent pass
+
+	listsFrom time.Time // no feed lists before
 }
 
 type trackedReload struct {
