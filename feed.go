@@ -79,7 +79,7 @@ func (f *feed) run(ctx context.Context) {
 			continue
 		}
 		if !errors.Is(err, errTooLong) {
-			f.tracker.logFailedList(ctx, err)
+			f.warn(ctx, "reloads: listing the tenant failed, continuing with single polls", err)
 		}
 		if endsLists(err) || errors.Is(err, errNotSorted) {
 			return
@@ -160,7 +160,7 @@ func (f *feed) pass(ctx context.Context, n int, oldest time.Time) error {
 			return err
 		}
 		for _, err := range invalid {
-			f.tracker.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: skipping an invalid record of a list", slog.String("error", withoutBody(err)))
+			f.warn(ctx, "reloads: skipping an invalid record of a list", err)
 		}
 		f.tracker.outage.succeeded()
 		done, newest := f.read(page, until, date.now())
@@ -210,4 +210,8 @@ func (f *feed) sorted(page *Page) bool {
 		}
 	}
 	return slices.IsSortedFunc(times, func(a, b time.Time) int { return b.Compare(a) })
+}
+
+func (f *feed) warn(ctx context.Context, message string, err error) {
+	f.tracker.client.logger.LogAttrs(ctx, slog.LevelWarn, message, slog.String("error", withoutBody(err)))
 }

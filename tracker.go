@@ -2,7 +2,7 @@ package reloads
 
 import (
 	"context"
-	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -229,6 +229,9 @@ func (t *tracker) update(r *Reload) (tracked bool) {
 	if tr == nil {
 		return false
 	}
+	if isEarlier(r, tr.reload) {
+		return true
+	}
 	changed := tr.reload.Status != r.Status
 	state := *r // a copy, because r would keep its page in memory
 	tr.reload = &state
@@ -239,6 +242,12 @@ func (t *tracker) update(r *Reload) (tracked bool) {
 		t.events.push(event{tracked: tr})
 	}
 	return true
+}
+
+// isEarlier reports whether r is an earlier state of a reload than known. A list may be behind a single poll.
+func isEarlier(r, known *Reload) bool {
+	active := []Status{StatusQueued, StatusReloading, StatusCanceling} // in this order
+	return !r.Ended() && slices.Index(active, r.Status) < slices.Index(active, known.Status)
 }
 
 // end finishes a reload in the given state.
@@ -285,9 +294,4 @@ func (t *tracker) abandonAll(f func(*trackedReload)) {
 	for _, tr := range t.tracked {
 		f(tr)
 	}
-}
-
-func (t *tracker) logFailedList(ctx context.Context, err error) {
-	t.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: listing the tenant failed, continuing with single polls",
-		slog.String("error", withoutBody(err)))
 }
