@@ -18,6 +18,8 @@ type feed struct {
 
 	latest time.Time // of the reloads that were read
 	recent int       // reloads that the most recent pass read
+
+	warned map[string]bool // the errors of invalid records that were logged
 }
 
 const (
@@ -159,9 +161,7 @@ func (f *feed) pass(ctx context.Context, n int, oldest time.Time) error {
 		if err != nil {
 			return err
 		}
-		for _, err := range invalid {
-			f.warn(ctx, "reloads: skipping an invalid record of a list", err)
-		}
+		f.warnOfInvalid(ctx, invalid)
 		f.tracker.outage.succeeded()
 		done, newest := f.read(page, until, date.now())
 		read += len(page.Reloads)
@@ -210,6 +210,23 @@ func (f *feed) sorted(page *Page) bool {
 		}
 	}
 	return slices.IsSortedFunc(times, func(a, b time.Time) int { return b.Compare(a) })
+}
+
+const maxWarned = 1000 // errors that are remembered
+
+// warnOfInvalid logs the errors of invalid records. Every pass may read the same ones, so it logs each error once.
+func (f *feed) warnOfInvalid(ctx context.Context, invalid []error) {
+	for _, err := range invalid {
+		text := withoutBody(err)
+		if f.warned[text] {
+			continue
+		}
+		if f.warned == nil || len(f.warned) == maxWarned {
+			f.warned = map[string]bool{}
+		}
+		f.warned[text] = true
+		f.warn(ctx, "reloads: skipping an invalid record of a list", err)
+	}
 }
 
 func (f *feed) warn(ctx context.Context, message string, err error) {
