@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -250,6 +252,43 @@ func TestBatchWithFailingList(t *testing.T) {
 	}
 }
 
+// A record that cannot be decoded does not hide the others of its page. The log names it, but not in every pass.
+func TestBatchSkipsInvalidRecordOfList(t *testing.T) {
+	t.Parallel()
+	for name, extra := range map[string]string{
+		"status of another kind": `{"id":"odd-1","status":{"of":"another kind"}}`,
+		"time of another kind":   `{"id":"odd-1","status":"FAILED","endTime":17}`,
+		"ID of another name":     `{"ID":"odd-1","status":"FAILED"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log logBuffer
+				w := &world{extra: extra, runFor: 2 * time.Minute, instead: func(r *http.Request) outcome {
+					if isGet(r) { // only the list shows the ends
+						return respond(500, "")
+					}
+					return nil
+				}}
+				var ends []time.Duration
+				began := time.Now()
+				client := scriptedClient(t, w, log.option(slog.LevelWarn))
+				for r := range client.WaitAll(t.Context(), w.foreignReloads([]string{"a", "b", "c", "d", "e", "f"})) {
+					if r.Err != nil || r.Reload.Status != reloads.StatusSucceeded {
+						t.Errorf("got %v with %v, want a reload that succeeded", r.Reload, r.Err)
+					}
+					ends = append(ends, time.Since(began))
+				}
+				if worst := percentile(ends, 100); len(ends) != 6 || worst > 2*time.Minute+5*time.Second {
+					t.Errorf("%d results, the last after %v, want 6 within 2m5s", len(ends), worst)
+				}
+				if n := strings.Count(log.String(), "odd-1"); n < 1 || n > 2 {
+					t.Errorf("the log names the record %d times, want once", n)
+				}
+			})
+		})
+	}
+}
+
 // A list that shows something else than it was asked for, or shows it late, hides no end.
 func TestBatchWithInaccurateList(t *testing.T) {
 	t.Parallel()
@@ -284,7 +323,7 @@ func TestBatchWithInaccurateList(t *testing.T) {
 		"filter and sort ignored":         {func() *world { return &world{ignoreFilter: true, ignoreSort: true} }, 15 * time.Second},
 		"no endTime":                      {func() *world { return &world{omitListed: []string{"endTime"}} }, feed},
 		"no endTime, filter ignored":      {func() *world { return &world{omitListed: []string{"endTime"}, ignoreFilter: true} }, feed},
-		"2 % are never listed":            {func() *world { return &world{unlisted: share(2)} }, feed},
+		"a tenth is never listed":         {func() *world { return &world{unlisted: share(10)} }, feed},
 		"all are listed after 10 s":       {func() *world { return &world{listLag: 10 * time.Second, behind: constant(10 * time.Second)} }, late},
 		"some are listed after 10 s":      {func() *world { return &world{behind: someLater(10 * time.Second)} }, late},
 		"all are late, filter ignored":    {func() *world { return &world{ignoreFilter: true, nullsFirst: true, behind: constant(10 * time.Second)} }, late},
