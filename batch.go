@@ -25,6 +25,11 @@ func (c *Client) Run(ctx context.Context, req Request, opts ...RunOption) (*Relo
 	}
 	last, err := waitFor(c.watch(ctx, r.ID, r), r, func(r *Reload) { o.change(req, r) })
 	if err != nil && ctx.Err() != nil && own && grace != nil && !last.Ended() {
+		if time.Now().After(grace.deadline()) { // OnChange took longer
+			grace.release()
+			grace = o.grace(ctx)
+			defer grace.release()
+		}
 		return c.abort(grace, last, err)
 	}
 	return last, err
@@ -48,6 +53,8 @@ func (c *Client) triggerOrAttach(ctx context.Context, grace *graceTime, req Requ
 			}
 		}
 		switch {
+		case ctx.Err() != nil:
+			return nil, false, &expiredError{fmt.Errorf("%w; attaching to it: %w", err, ctx.Err())}
 		case listErr != nil:
 			return nil, false, fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr)
 		case r != nil:
@@ -64,12 +71,13 @@ const maxPending = 9 * time.Hour
 // findPending returns the app's newest reload that has not finished, or nil. It does not filter by status, because the
 // status of a new reload may be empty or unknown.
 func (c *Client) findPending(ctx context.Context, app string) (*Reload, error) {
-	page, date, _, err := c.listValid(ctx, newestQuery(app))
+	page, date, _, err := c.listValid(ctx, newestQuery(app), false)
 	if err != nil {
 		return nil, err
 	}
 	for i := range page.Reloads {
-		if r := &page.Reloads[i]; !r.Ended() && between(r.CreationTime, date.now()) < maxPending {
+		r := &page.Reloads[i]
+		if !r.Ended() && !otherApp(r, app) && !c.seen.get(r.ID).end && between(r.CreationTime, date.now()) < maxPending {
 			return r, nil
 		}
 	}
@@ -78,7 +86,7 @@ func (c *Client) findPending(ctx context.Context, app string) (*Reload, error) {
 
 // concurrentTriggers is how many triggers of a batch are in progress at once: enough to reach the rate limit at any
 // latency, even while the outcome of some of them is being determined.
-const concurrentTriggers = 16
+const concurrentTriggers = 64
 
 // RunAll runs many reloads. It triggers them as fast as the rate limit allows, in the order of reqs, tracks all of them,
 // and yields the result of each when it has finished. Requests for the same app run one after another. A failed one does
@@ -150,6 +158,9 @@ func (b *batch) run(ctx context.Context, yield func(Result) bool, start func(con
 	finished := b.work(ctx, cancel, start)
 	defer func() {
 		cancel(errStopped)
+		if context.Cause(ctx) != errStopped { // ctx had ended before, so the cancels are completed
+			<-finished
+		}
 		b.grace.release()
 		<-finished
 	}()
@@ -212,7 +223,7 @@ func (b *batch) yieldAll(yield func(Result) bool) bool {
 		if tr := e.tracked; tr != nil {
 			if r := b.state(tr); tr.reported == nil || tr.reported.Status != r.Status {
 				tr.reported = r
-				b.options.change(tr.request, r)
+				b.options.change(tr.requests[0], r)
 			}
 		}
 		if e.result != nil && !yield(*e.result) {
@@ -231,6 +242,7 @@ func (b *batch) startAll(ctx context.Context, q *requestQueue) {
 			b.report(Result{Request: req, Err: err})
 			continue
 		}
+		b.outage.succeeded()
 		b.add(req, r, own)
 	}
 }

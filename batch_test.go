@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -271,6 +272,174 @@ func TestContextEndsBatch(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A loop body or an OnChange that takes 15 minutes delays no trigger, no poll and no cancel.
+func TestSlowLoopDelaysNothing(t *testing.T) {
+	t.Parallel()
+	const slow, abortAfter = 15 * time.Minute, 6 * time.Minute
+	for _, inBody := range []bool{true, false} {
+		for _, abort := range []bool{false, true} {
+			t.Run(fmt.Sprintf("in the body %v, context ends %v", inBody, abort), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := &world{latency: 20 * time.Millisecond, lasts: func(app string) time.Duration {
+						if abort && app != "app0" {
+							return time.Hour
+						}
+						return 2 * time.Minute
+					}}
+					var apps []string
+					for i := range 120 {
+						apps = append(apps, fmt.Sprint("app", i))
+					}
+					reqs := append(requestsFor(apps...), requestsFor("app0", "app0")...) // in sequence
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					if abort {
+						reqs = reqs[:45] // as many as can be canceled in 10 s
+						defer time.AfterFunc(abortAfter, cancel).Stop()
+					}
+					began := time.Now()
+					slept := false
+					sleepOnce := func() {
+						if !slept {
+							slept = true
+							time.Sleep(slow)
+						}
+					}
+					opts := []reloads.RunOption{reloads.CancelOnAbort()}
+					if !inBody {
+						opts = append(opts, reloads.OnChange(func(reloads.Request, *reloads.Reload) { sleepOnce() }))
+					}
+					results := 0
+					for r := range scriptedClient(t, w).RunAll(ctx, reqs, opts...) {
+						results++
+						if canceled := errors.Is(r.Err, context.Canceled); canceled != (abort && r.Request.AppID != "app0") || !canceled && r.Err != nil {
+							t.Errorf("%s: got %v", r.Request.AppID, r.Err)
+						}
+						if inBody {
+							sleepOnce()
+						}
+					}
+					if took := time.Since(began); took < slow || took > slow+3*time.Minute || results != len(reqs) {
+						t.Errorf("%d results after %v, want %d after the pause", results, took, len(reqs))
+					}
+					if abort {
+						checkCanceledInTime(t, w, began.Add(abortAfter), 44)
+						return
+					}
+					posts := w.postTimes()
+					if last := posts[119].Sub(began); last > 2*time.Minute+10*time.Second {
+						t.Errorf("the last app was triggered after %v, want at most 2m10s", last)
+					}
+					sent := w.sent()
+					if last := sent[len(sent)-1].began.Sub(began); len(posts) != 122 || last > 6*time.Minute+30*time.Second {
+						t.Errorf("%d triggers, and the last request after %v, want 122 and the last end, after 6m, seen within 30s", len(posts), last)
+					}
+				})
+			})
+		}
+	}
+}
+
+// checkCanceledInTime checks that n reloads were canceled within 10 s after the context ended.
+func checkCanceledInTime(t *testing.T, w *world, end time.Time, n int) {
+	t.Helper()
+	canceled := 0
+	for _, r := range w.own() {
+		if r.canceled.IsZero() {
+			continue
+		}
+		canceled++
+		if late := r.canceled.Sub(end); late < 0 || late > 10*time.Second {
+			t.Errorf("%s was canceled %v after the context ended, want within 10s", r.app, late)
+		}
+	}
+	if canceled != n {
+		t.Errorf("%d reloads were canceled, want %d", canceled, n)
+	}
+}
+
+// However the service responds to cancels, an aborted batch ends within 10 s, and the results say which reloads were canceled.
+func TestCancelOnAbortOfManyEndsInTime(t *testing.T) {
+	t.Parallel()
+	const n = 400
+	for name, c := range map[string]struct {
+		cancel   func(w *world, r *http.Request) outcome
+		canceled int // reloads
+	}{
+		"canceled at once": {func(*world, *http.Request) outcome { return nil }, 50},
+		"no response":      {func(*world, *http.Request) outcome { return hangs }, 0},
+		"slow": {func(w *world, r *http.Request) outcome {
+			return func(r *http.Request) (*http.Response, error) {
+				id, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/api/v1/reloads/"), "/")
+				return w.exchange(r, "", 3*time.Second, 3*time.Second, func() (*http.Response, error) { return w.cancel(r, id) })
+			}
+		}, 50},
+		"500":              {func(*world, *http.Request) outcome { return respond(500, "") }, 0},
+		"429":              {func(*world, *http.Request) outcome { return respond(429, "", "Retry-After", "60") }, 0},
+		"403":              {func(*world, *http.Request) outcome { return respond(403, "") }, 0},
+		"redirect":         {func(*world, *http.Request) outcome { return respond(302, "", "Location", "https://login.example.com") }, 0},
+		"connection lost":  {func(*world, *http.Request) outcome { return fails(errReset) }, 0},
+		"connection fails": {func(*world, *http.Request) outcome { return fails(errDial) }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{latency: 20 * time.Millisecond, runFor: 5 * time.Hour}
+				w.instead = func(r *http.Request) outcome {
+					if isCancel(r) {
+						return c.cancel(w, r)
+					}
+					return nil
+				}
+				limiters := reloads.WithLimiters(reloads.Limiters{Trigger: reloads.NewLimiter(1, 0)}) // the others are the service's
+				client := scriptedClient(t, w, limiters)
+				var apps []string
+				for i := range n {
+					apps = append(apps, fmt.Sprint("app", i))
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+				defer cancel()
+				results, canceled := 0, 0
+				for r := range client.RunAll(ctx, requestsFor(apps...), reloads.CancelOnAbort()) {
+					results++
+					said := strings.Contains(r.Err.Error(), "the reload was canceled")
+					if r.Reload == nil || !errors.Is(r.Err, context.DeadlineExceeded) || !said && !strings.Contains(r.Err.Error(), "canceling it: ") {
+						t.Errorf("%s: got %v, %v", r.Request.AppID, r.Reload, r.Err)
+						continue
+					}
+					if said {
+						canceled++
+					}
+					if known := r.Reload.Status; said != (known == reloads.StatusCanceling || known == reloads.StatusCanceled) {
+						t.Errorf("%s: the status %s and the error %v", r.Request.AppID, known, r.Err)
+					}
+				}
+				deadline, _ := ctx.Deadline()
+				if late := time.Since(deadline); results != n || late > 10*time.Second+100*time.Millisecond {
+					t.Errorf("%d results, the last %v after the context ended, want %d within 10s", results, late, n)
+				}
+				sent := 0
+				for _, r := range w.sent() {
+					if strings.HasSuffix(r.path, "/cancel") {
+						sent++
+					}
+				}
+				t.Logf("%d cancels, %d reloads canceled, ended after %v", sent, canceled, time.Since(deadline))
+				if canceled != c.canceled || w.statuses()[reloads.StatusCanceled]+w.statuses()[reloads.StatusCanceling] != canceled {
+					t.Errorf("the results say that %d reloads were canceled, want %d; the service has %v", canceled, c.canceled, w.statuses())
+				}
+				if sent > 50 {
+					t.Errorf("%d cancels were sent in 10s, want at most 50", sent)
+				}
+				requests := len(w.sent())
+				time.Sleep(time.Hour)
+				if more := len(w.sent()) - requests; more > 0 {
+					t.Errorf("%d requests after the end", more)
+				}
+			})
+		})
+	}
 }
 
 func TestRunAllOverHTTP(t *testing.T) {

@@ -39,17 +39,17 @@ func (c *Client) trigger(ctx context.Context, grace *graceTime, req Request) (*R
 
 // Get returns the reload with the given ID. It returns an error that matches [ErrNotFound] if there is none.
 func (c *Client) Get(ctx context.Context, id string) (*Reload, error) {
-	r, _, err := c.get(ctx, id)
+	r, _, err := c.get(ctx, id, false)
 	return r, err
 }
 
-// get also returns the server date of the response.
-func (c *Client) get(ctx context.Context, id string) (*Reload, serverDate, error) {
+// get also returns the server date of the response. once means that the request is not retried.
+func (c *Client) get(ctx context.Context, id string, once bool) (*Reload, serverDate, error) {
 	segment, err := pathSegment("id", id)
 	if err != nil {
 		return nil, serverDate{}, err
 	}
-	k, err := c.send(ctx, apiRequest{op: opGet, path: reloadsPath + "/" + segment})
+	k, err := c.send(ctx, apiRequest{op: opGet, path: reloadsPath + "/" + segment, once: once})
 	defer k.release()
 	if err != nil {
 		return nil, serverDate{}, err

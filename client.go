@@ -214,6 +214,7 @@ type seenReloads struct {
 type seenReload struct {
 	at  time.Time // of the first response that contained it; zero if there was none
 	own bool      // it was the response to a trigger, and so belongs to that call
+	end bool      // it has finished
 }
 
 // rememberSeen is how long a reload is remembered at least.
@@ -238,4 +239,14 @@ func (n *seenReloads) get(id string) seenReload {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.byID[id]
+}
+
+// end records that a reload has finished, if it is remembered.
+func (n *seenReloads) end(id string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if r, ok := n.byID[id]; ok {
+		r.end = true
+		n.byID[id] = r
+	}
 }

@@ -47,47 +47,63 @@ func (c *clockOffset) nextProbe(now time.Time) time.Duration {
 	return time.Second - time.Duration(now.Add(middle).Nanosecond())
 }
 
-// recordClock is the offset of the clock that creation times are taken from. It is determined from the reloads that the
+// recordClock is the offset of the clock that creation times are taken from. It is learned from the reloads that the
 // client has triggered itself, because that clock may differ from the one of the Date header.
 type recordClock struct {
-	mu     sync.Mutex
-	offset *clockOffset // nil if not known
+	mu       sync.Mutex
+	offset   *clockOffset // nil if not known
+	doubtful bool         // the most recent reload contradicts the Date header or the one before
 }
 
-// observe narrows the offset by a reload that was created between sent and received.
-func (c *recordClock) observe(created, sent, received time.Time) {
+// clockTolerance is how far the clocks of the service may be apart.
+const clockTolerance = 2 * time.Second
+
+// observe narrows the offset by a reload that was created between d.sent and d.received.
+func (c *recordClock) observe(created time.Time, d serverDate) {
 	if created.IsZero() {
 		return
 	}
-	offset := clockOffset{created.Sub(received), created.Add(precision(created)).Sub(sent)}
+	offset := clockOffset{created.Sub(d.received), created.Add(precision(created)).Sub(d.sent)}
+	var dates *clockOffset
+	if !d.date.IsZero() {
+		dates = &clockOffset{d.date.Sub(d.received), d.date.Add(time.Second).Sub(d.sent)}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if o := c.offset; o != nil {
-		if offset.min <= o.max && offset.max >= o.min {
-			offset = clockOffset{max(offset.min, o.min), min(offset.max, o.max)}
-		} else { // the clocks of several servers, or a clock that was set
-			offset = clockOffset{min(offset.min, o.min), max(offset.max, o.max)}
-		}
+	switch {
+	case c.offset == nil:
+		c.doubtful = dates != nil && !offset.agrees(*dates)
+	case offset.agrees(*c.offset):
+		offset = offset.combine(*c.offset)
+		c.doubtful = false
+	default:
+		c.doubtful = true // until another reload agrees with this one
 	}
-	if c.offset = &offset; offset.width() > unusableRecordClock {
-		c.offset = nil
-	}
+	c.offset = &offset
 }
 
-// The widest ranges of the offset with which creation times can be compared, and which later reloads may narrow.
-const (
-	maxRecordClockWidth = 2 * time.Second
-	unusableRecordClock = 10 * time.Second
-)
-
-// known returns the offset if it can be used.
-func (c *recordClock) known() (offset clockOffset, ok bool) {
+// get returns the offset. known is false if it cannot be used. doubtful means that creation times cannot be compared
+// with any clock.
+func (c *recordClock) get() (offset clockOffset, known, doubtful bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.offset == nil || c.offset.width() > maxRecordClockWidth {
-		return clockOffset{}, false
+	if c.offset == nil || c.offset.width() > clockTolerance {
+		return clockOffset{}, false, c.doubtful
 	}
-	return *c.offset, true
+	return *c.offset, !c.doubtful, c.doubtful
+}
+
+// agrees reports whether two offsets may be those of clocks that are at most clockTolerance apart.
+func (c clockOffset) agrees(o clockOffset) bool {
+	return c.min <= o.max+clockTolerance && c.max >= o.min-clockTolerance
+}
+
+// combine returns what two offsets have in common or, if they are those of different clocks, what covers both.
+func (c clockOffset) combine(o clockOffset) clockOffset {
+	if c.min <= o.max && c.max >= o.min {
+		return clockOffset{max(c.min, o.min), min(c.max, o.max)}
+	}
+	return clockOffset{min(c.min, o.min), max(c.max, o.max)}
 }
 
 // precision returns the precision of a time of the service, which sends whole seconds, or fractions with or without

@@ -17,21 +17,20 @@ type feed struct {
 	interval time.Duration           // between the starts of two passes
 	main     bool                    // it is the feed of finished reloads, which replaces most single polls
 
-	latest time.Time // the latest time of the reloads that were read
+	latest time.Time // when the most recent pass began, by the server clock; zero if there was none
 	reach  time.Time // creation of the oldest reload added since the most recent pass; zero if none was
-	recent int       // how many reloads the most recent pass read
+	recent int       // how many new reloads the most recent pass read
+
+	warned map[string]bool // the errors of invalid records that were logged
 }
 
 const (
-	feedOverlap  = 10 * time.Second // how much later than others a reload may appear in the list
 	feedPage     = 10               // minimum page size, used while few reloads finish
 	maxFeedRetry = time.Minute      // maximum time between failed passes
+	afterMiss    = 10 * time.Minute // how long single polls stay frequent after the feed has missed an end
 )
 
-var (
-	errNotSorted = errors.New("the list is not sorted as requested")
-	errTooLong   = errors.New("reading the list takes more requests than polling each reload")
-)
+var errTooLong = errors.New("reading the list takes more requests than polling each reload")
 
 // finishedFeed lists the reloads that finished last. One request returns up to 100 of them.
 func (t *tracker) finishedFeed() *feed {
@@ -55,7 +54,6 @@ func (t *tracker) startedFeed() *feed {
 // run reads the feed until every reload has finished, ctx has ended, or the list cannot be used because it is refused
 // or not sorted.
 func (f *feed) run(ctx context.Context) {
-	t := f.tracker
 	for failures := 0; ctx.Err() == nil; {
 		n, changed := f.beginPass()
 		switch {
@@ -65,24 +63,35 @@ func (f *feed) run(ctx context.Context) {
 			waitForChange(ctx, time.Hour, changed)
 			continue
 		}
-		wait := f.interval
 		began := time.Now()
 		err := f.pass(ctx, n)
-		if ok := err == nil || errors.Is(err, errTooLong); ok {
+		gone := endsLists(err) || errors.Is(err, errNotSorted)
+		f.setState(err == nil, gone)
+		switch {
+		case err == nil:
 			failures = 0
-			f.setFeedWorks(true)
-		} else if ctx.Err() == nil {
-			t.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: listing the tenant failed, continuing with single polls",
-				slog.String("error", withoutBody(err)))
-			f.setFeedWorks(false)
-			if endsLists(err) || errors.Is(err, errNotSorted) {
-				return
-			}
-			wait = min(f.interval<<min(failures, 10), maxFeedRetry)
-			failures++
+			_ = sleep(ctx, time.Until(began.Add(f.interval)))
+			continue
+		case gone:
+			f.warnOfFailure(ctx, err)
+			return
+		case !errors.Is(err, errTooLong):
+			f.warnOfFailure(ctx, err)
 		}
-		_ = sleep(ctx, time.Until(began.Add(wait)))
+		_ = sleep(ctx, f.retryAfter(err, failures))
+		failures++
 	}
+}
+
+// retryAfter returns the wait after a pass that failed. If the service refuses all requests for some time, as much time is
+// left to single polls afterwards.
+func (f *feed) retryAfter(err error, failures int) time.Duration {
+	wait := min(f.interval<<min(failures, 10), maxFeedRetry)
+	var response *Error
+	if errors.As(err, &response) && response.Is(ErrRateLimited) {
+		wait = max(wait, 2*min(response.RetryAfter, f.tracker.client.retry.MaxRetryAfter))
+	}
+	return wait
 }
 
 // beginPass prepares a pass and returns how many reloads are tracked. changed is closed at the next change of the
@@ -104,12 +113,14 @@ func (f *feed) beginPass() (n int, changed <-chan struct{}) {
 	return n, t.changed
 }
 
-// setFeedWorks tells the tracker whether single polls may be less frequent.
-func (f *feed) setFeedWorks(feedWorks bool) {
+// setState tells the tracker how frequent single polls have to be. gone means that there are no more passes.
+func (f *feed) setState(works, gone bool) {
+	t := f.tracker
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if f.main {
-		f.tracker.mu.Lock()
-		defer f.tracker.mu.Unlock()
-		f.tracker.feedWorks = feedWorks
+		t.feedWorks = works && (t.missed.IsZero() || time.Since(t.missed) > afterMiss) // it may miss more ends
+		t.feedGone = gone
 	}
 }
 
@@ -123,28 +134,27 @@ func (f *feed) pass(ctx context.Context, n int) error {
 	}
 	opts := f.options
 	opts.PageSize = min(max(feedPage, 2*f.recent), maxPageSize)
-	query, err := opts.query()
-	if err != nil {
-		return err
-	}
+	query, _ := opts.query() // these options are valid
 	w := walk{query: query, mark: query, untilMark: 1}
-	latest, read := f.latest, 0
+	latest, recent := f.latest, 0
 	for range n {
 		if err := t.budget.Wait(ctx); err != nil {
 			return err
 		}
-		page, date, invalid, err := t.client.listValid(ctx, w.query)
+		page, date, invalid, err := t.client.listValid(ctx, w.query, true)
 		if err != nil {
 			return err
 		}
 		t.outage.succeeded()
-		for _, err := range invalid {
-			t.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: skipping an invalid record of a list", slog.String("error", withoutBody(err)))
+		f.warnOfInvalid(ctx, invalid)
+		newest, newer, done := f.apply(page, until)
+		if !date.date.IsZero() {
+			newest = date.date // the next pass reads what has a later time
 		}
-		done, newest := f.apply(page, until, date.now())
-		if read += len(page.Reloads); newest.After(latest) {
+		if w.query == query && newest.After(latest) {
 			latest = newest
 		}
+		recent += newer
 		more, err := w.advance(page)
 		switch {
 		case err != nil:
@@ -152,7 +162,7 @@ func (f *feed) pass(ctx context.Context, n int) error {
 		case !f.sorted(page):
 			return errNotSorted
 		case done || !more:
-			f.latest, f.reach, f.recent = latest, time.Time{}, read
+			f.latest, f.reach, f.recent = latest, time.Time{}, recent
 			return nil
 		}
 	}
@@ -160,22 +170,25 @@ func (f *feed) pass(ctx context.Context, n int) error {
 	return errTooLong
 }
 
-// apply updates the tracked reloads that the page contains. done means that the page reaches back to until. newest is
-// the latest time in the page. A time that is in the future by the server clock is ignored.
-func (f *feed) apply(page *Page, until, now time.Time) (done bool, newest time.Time) {
+// apply updates the tracked reloads that the page contains. It returns the latest time, and how many reloads have a time
+// after until. done means that the page reaches back to until.
+func (f *feed) apply(page *Page, until time.Time) (newest time.Time, newer int, done bool) {
 	for i := range page.Reloads {
 		r := &page.Reloads[i]
 		f.tracker.update(r)
 		t := f.time(r)
-		if t.IsZero() || t.After(now.Add(time.Second)) {
-			continue
-		}
-		done = done || t.Before(until)
 		if t.After(newest) {
 			newest = t
 		}
+		switch {
+		case t.IsZero():
+		case t.Before(until):
+			done = true
+		default:
+			newer++
+		}
 	}
-	return done, newest
+	return newest, newer, done
 }
 
 // sorted reports whether the page is in the requested order. Reloads without the time may be anywhere.
@@ -187,4 +200,31 @@ func (f *feed) sorted(page *Page) bool {
 		}
 	}
 	return slices.IsSortedFunc(times, func(a, b time.Time) int { return b.Compare(a) })
+}
+
+const maxWarned = 1000 // errors that are remembered
+
+// warnOfInvalid logs the errors of invalid records. Every pass may read the same ones, so it logs each error once.
+func (f *feed) warnOfInvalid(ctx context.Context, invalid []error) {
+	for _, err := range invalid {
+		text := withoutBody(err)
+		if f.warned[text] {
+			continue
+		}
+		if f.warned == nil || len(f.warned) == maxWarned {
+			f.warned = map[string]bool{}
+		}
+		f.warned[text] = true
+		f.warn(ctx, "reloads: skipping an invalid record of a list", err)
+	}
+}
+
+func (f *feed) warnOfFailure(ctx context.Context, err error) {
+	if ctx.Err() == nil {
+		f.warn(ctx, "reloads: listing the tenant failed, continuing with single polls", err)
+	}
+}
+
+func (f *feed) warn(ctx context.Context, message string, err error) {
+	f.tracker.client.logger.LogAttrs(ctx, slog.LevelWarn, message, slog.String("error", withoutBody(err)))
 }

@@ -3,8 +3,13 @@ package reloads_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"runtime"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,6 +83,74 @@ func TestAttachToPendingThatCannotBeFound(t *testing.T) {
 			t.Errorf("got %v, want an error that is both ErrReloadPending and ErrForbidden", err)
 		}
 	})
+}
+
+// The list fails, hides the pending reload, or has an invalid record, too. The triggers in between are few and spaced
+// out, and the other apps of a batch do not wait.
+func TestAttachToPendingWithInaccurateList(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		world  func() *world
+		err    error // nil if the pending reload is attached to
+		within time.Duration
+	}{
+		"never listed":            {func() *world { return &world{unlisted: func(*worldRecord) bool { return true }} }, reloads.ErrReloadPending, 35 * time.Second},
+		"invalid record, too":     {func() *world { return &world{extra: `{"id":"odd-1","status":{}}`} }, nil, time.Hour + 16*time.Second},
+		"filter and sort ignored": {func() *world { return &world{ignoreFilter: true, ignoreSort: true} }, nil, time.Hour + 16*time.Second},
+		"list is forbidden": {func() *world {
+			return &world{instead: func(r *http.Request) outcome {
+				if isList(r) {
+					return respond(403, "")
+				}
+				return nil
+			}}
+		}, reloads.ErrForbidden, time.Second},
+		"list fails": {func() *world {
+			return &world{instead: func(r *http.Request) outcome {
+				if isList(r) {
+					return respond(500, "")
+				}
+				return nil
+			}}
+		}, reloads.ErrServer, 20 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := c.world()
+				w.latency, w.lasts = 20*time.Millisecond, func(app string) time.Duration {
+					return map[string]time.Duration{"app": time.Hour, "other": time.Second}[app]
+				}
+				client := scriptedClient(t, w)
+				pending := w.triggerForeign(worldRecord{app: "app"}, 0)
+				began := time.Now()
+				for r := range client.RunAll(t.Context(), requestsFor("app", "other"), reloads.AttachToPending()) {
+					took := time.Since(began)
+					switch attached := r.Reload != nil && r.Reload.ID == pending.id; {
+					case r.Request.AppID == "other":
+						if r.Err != nil || took > 5*time.Second {
+							t.Errorf("other: got %v after %v", r.Err, took)
+						}
+					case !errors.Is(r.Err, c.err) || c.err != nil && !errors.Is(r.Err, reloads.ErrReloadPending) || attached != (c.err == nil):
+						t.Errorf("got %v, %v, want the pending reload, or %v", r.Reload, r.Err, c.err)
+					case took > c.within:
+						t.Errorf("it took %v, want at most %v", took, c.within)
+					}
+				}
+				posts := slices.Compact(w.postTimes()) // the other app is triggered at the time of the first one
+				if len(posts) > 5 {
+					t.Errorf("%d triggers were sent, want at most 5", len(posts))
+				}
+				for i := range len(posts) - 1 {
+					if gap := posts[i+1].Sub(posts[i]); gap < 250*time.Millisecond {
+						t.Errorf("two triggers were sent within %v", gap)
+					}
+				}
+				if n := len(w.own()); n != 1 {
+					t.Errorf("%d reloads were made, want one, of the other app", n)
+				}
+			})
+		})
+	}
 }
 
 func TestCancelOnAbort(t *testing.T) {
@@ -211,4 +284,123 @@ func TestAttachToPendingIgnoresReloadsWithoutEnd(t *testing.T) {
 			t.Errorf("got %+v, %v, want the reload %s", reload, err, pending.ID)
 		}
 	})
+}
+
+// goroutineID returns the number of the current goroutine.
+func goroutineID() string {
+	buf := make([]byte, 64)
+	return strings.Fields(string(buf[:runtime.Stack(buf, false)]))[1]
+}
+
+// runs are the calls that take an OnChange. Each runs the reloads of eight apps, or of one, and calls body for each result.
+var runs = map[string]func(ctx context.Context, w *world, client *reloads.Client, body func(), opts ...reloads.RunOption){
+	"Run": func(ctx context.Context, _ *world, client *reloads.Client, body func(), opts ...reloads.RunOption) {
+		_, _ = client.Run(ctx, reloads.Request{AppID: "app0"}, opts...)
+		body()
+	},
+	"RunAll": func(ctx context.Context, _ *world, client *reloads.Client, body func(), opts ...reloads.RunOption) {
+		for range client.RunAll(ctx, requestsFor(eightApps...), opts...) {
+			body()
+		}
+	},
+	"WaitAll": func(ctx context.Context, w *world, client *reloads.Client, body func(), opts ...reloads.RunOption) {
+		for range client.WaitAll(ctx, w.foreignReloads(eightApps), opts...) {
+			body()
+		}
+	},
+}
+
+var eightApps = []string{"app0", "app1", "app2", "app3", "app4", "app5", "app6", "app7"}
+
+// OnChange is called by the goroutine that ranges, never concurrently, and not after the result of its reload.
+func TestOnChangeRunsInRangingGoroutine(t *testing.T) {
+	t.Parallel()
+	for name, run := range runs {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{latency: 20 * time.Millisecond, queueFor: 5 * time.Second, lasts: func(app string) time.Duration {
+					return time.Duration(app[3]-'0'+1) * 20 * time.Second
+				}}
+				var active atomic.Int32
+				changes, own := 0, goroutineID()
+				enter := func(what string) {
+					if n := active.Add(1); n != 1 || goroutineID() != own {
+						t.Errorf("%s runs in goroutine %s with %d others, want %s alone", what, goroutineID(), n-1, own)
+					}
+					time.Sleep(3 * time.Second)
+					active.Add(-1)
+				}
+				run(t.Context(), w, scriptedClient(t, w), func() { enter("the body") }, reloads.OnChange(func(reloads.Request, *reloads.Reload) {
+					changes++
+					enter("OnChange")
+				}))
+				if want := 3 * len(w.all); changes < len(w.all) || changes > want {
+					t.Errorf("%d changes of %d reloads, want at most 3 of each", changes, len(w.all))
+				}
+			})
+		})
+	}
+}
+
+// A panic, or runtime.Goexit as by t.FailNow, in OnChange or in the loop body ends the goroutine that ranges and nothing
+// else. No goroutine remains, and nothing more is sent.
+func TestGoexitAndPanicEndRun(t *testing.T) {
+	t.Parallel()
+	for name, run := range runs {
+		for _, inBody := range []bool{false, true} {
+			for _, panics := range []bool{false, true} {
+				for _, at := range []int{1, 2, 5} { // changes or results
+					t.Run(fmt.Sprintf("%s, in the body %v, panic %v, at %d", name, inBody, panics, at), func(t *testing.T) {
+						synctest.Test(t, func(t *testing.T) { // fails if a goroutine remains
+							w := &world{latency: 20 * time.Millisecond, queueFor: 5 * time.Second, lasts: func(app string) time.Duration {
+								return time.Duration(app[3]-'0'+1) * 20 * time.Second
+							}}
+							n, left := 0, "returned"
+							end := func() {
+								if n++; n != at {
+									return
+								}
+								if left = "was ended"; panics {
+									panic("of the test")
+								}
+								runtime.Goexit()
+							}
+							body, opts := func() {}, []reloads.RunOption{reloads.CancelOnAbort()}
+							if inBody {
+								body = end
+							} else {
+								opts = append(opts, reloads.OnChange(func(reloads.Request, *reloads.Reload) { end() }))
+							}
+							ended := make(chan struct{})
+							var recovered any
+							go func() {
+								defer close(ended)
+								defer func() { recovered = recover() }()
+								run(t.Context(), w, scriptedClient(t, w), body, opts...)
+								left = "returned"
+							}()
+							<-ended
+							reached := n >= at // a single reload has fewer changes, and one result
+							if want := map[bool]string{true: "was ended", false: "returned"}[reached]; left != want || (recovered != nil) != (reached && panics) {
+								t.Errorf("the goroutine %s after %d calls, and recovered %v", left, n, recovered)
+							}
+							sent := w.sent()
+							for _, r := range sent {
+								if r.ended.IsZero() {
+									t.Errorf("%s %s is still in flight", r.method, r.path)
+								}
+							}
+							time.Sleep(time.Hour)
+							if more := len(w.sent()) - len(sent); more > 0 {
+								t.Errorf("%d requests after the end", more)
+							}
+							if canceled := w.statuses()[reloads.StatusCanceled]; canceled > 0 {
+								t.Errorf("%d reloads were canceled although the context had not ended", canceled)
+							}
+						})
+					})
+				}
+			}
+		}
+	}
 }

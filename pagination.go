@@ -131,6 +131,8 @@ func linkQuery(link string) (query string, ok bool) {
 	return query, ok
 }
 
+var errNotSorted = errors.New("the list is not sorted as requested")
+
 // newestQuery requests the newest reloads of an app.
 func newestQuery(app string) string {
 	query, _ := ListOptions{AppID: app, PageSize: 20, Sort: SortNewestFirst}.query() // these options are valid
@@ -150,16 +152,17 @@ func (c *Client) List(ctx context.Context, opts ListOptions) (*Page, error) {
 
 // list also returns the server date of the response.
 func (c *Client) list(ctx context.Context, query string) (*Page, serverDate, error) {
-	page, date, invalid, err := c.listValid(ctx, query)
+	page, date, invalid, err := c.listValid(ctx, query, false)
 	if err == nil && len(invalid) > 0 {
 		return nil, date, invalid[0]
 	}
 	return page, date, err
 }
 
-// listValid leaves out the invalid records of a page. It returns the error of each of them.
-func (c *Client) listValid(ctx context.Context, query string) (page *Page, date serverDate, invalid []error, err error) {
-	k, err := c.send(ctx, apiRequest{op: opList, path: reloadsPath, query: query})
+// listValid leaves out the invalid records of a page. It returns the error of each of them. once means that the request
+// is not retried.
+func (c *Client) listValid(ctx context.Context, query string, once bool) (page *Page, date serverDate, invalid []error, err error) {
+	k, err := c.send(ctx, apiRequest{op: opList, path: reloadsPath, query: query, once: once})
 	defer k.release()
 	if err != nil {
 		return nil, serverDate{}, nil, err
@@ -250,8 +253,8 @@ func (w *walk) advance(p *Page) (more bool, err error) {
 	}
 	query, err := opts.query()
 	switch {
-	case err != nil:
-		return false, err
+	case err != nil: // the link is invalid, not an argument
+		return false, fmt.Errorf("reloads: the link to the next page has no query: %q", p.Self)
 	case query == w.query, query == w.mark:
 		return false, fmt.Errorf("%w: a page has the cursor of an earlier one", ErrCursorLoop)
 	case w.empty == maxEmptyPages:

@@ -144,6 +144,36 @@ func TestErrorEndsIteration(t *testing.T) {
 	}
 }
 
+// One record that cannot be decoded makes the page an error, which names it.
+func TestListWithInvalidRecord(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ record, id string }{
+		"status of another kind": {`{"id":"odd-1","status":{"of":"another kind"}}`, `"odd-1"`},
+		"weight of another kind": {`{"id":"odd-1","weight":"heavy"}`, `"odd-1"`},
+		"time of another kind":   {`{"status":"FAILED","endTime":"yesterday","id":"odd-1"}`, `"odd-1"`},
+		"numeric id":             {`{"id":4711,"status":"FAILED"}`, `"4711"`},
+		"no id":                  {`{"status":"FAILED"}`, `record 1 (id "")`},
+		"not an object":          {`17`, `record 1 (id "")`},
+		"null":                   {`null`, `record 1 (id "")`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := `{"data":[{"id":"a"},` + c.record + `,{"id":"b"}],"links":{"next":{"href":"?next=2"}}}`
+			client, requests := servePages(t, map[string]string{"": body})
+			page, err := client.List(t.Context(), reloads.ListOptions{})
+			if e := asError(t, err); page != nil || e.StatusCode != http.StatusOK || !strings.Contains(err.Error(), c.id) {
+				t.Errorf("List: got %+v, %v, want an error with %s", page, err, c.id)
+			}
+			ids, errs, err := collect(client.All(t.Context(), reloads.ListOptions{}))
+			if len(ids) != 0 || errs != 1 || !strings.Contains(fmt.Sprint(err), c.id) {
+				t.Errorf("All: got %q and %d errors, the last %v, want one with %s", ids, errs, err, c.id)
+			}
+			if n := len(requests.requests()); n != 2 {
+				t.Errorf("%d requests, want 2: a retry would bring the same page", n)
+			}
+		})
+	}
+}
+
 // The iteration ends with its context.
 func TestContextEndsIteration(t *testing.T) {
 	t.Parallel()

@@ -37,12 +37,15 @@ func classify(err error) failure {
 	var response *Error
 	var token *tokenError
 	var unsent *unsentError
+	var sent *sentError
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &token):
 		return noToken
 	case errors.As(err, &response):
 		return classifyResponse(response)
+	case errors.As(err, &sent):
+		return outcomeUnknown
 	case errors.Is(err, ErrBadRequest), isCertificateError(err):
 		return permanent
 	case errors.Is(err, errOtherReload):

@@ -22,6 +22,8 @@ type apiRequest struct {
 	body        any
 	// inFlight replaces ctx while an attempt is in flight, so that the attempt may outlive ctx. Nil means ctx.
 	inFlight context.Context
+	// once means that the request is not retried, except with a renewed token.
+	once bool
 	// retries counts the retries after failures, without the one after a 401.
 	retries int
 }
@@ -207,7 +209,7 @@ func (c *call) prepareRetry() bool {
 	if a.response != nil && a.response.Is(ErrRateLimited) {
 		c.pauseTier(min(c.wait, policy.MaxRetryAfter))
 	}
-	if !policy.shouldRetry(a, c.retries) {
+	if c.once || !policy.shouldRetry(a, c.retries) {
 		return false
 	}
 	if deadline, ok := c.ctx.Deadline(); ok && time.Until(deadline) < c.wait {
@@ -229,6 +231,7 @@ func (c *call) renewToken() bool {
 	a := &c.attempt
 	token, err := c.client.tokens.get(c.ctx, a.token)
 	if err != nil {
+		c.expired = c.ctx.Err() != nil
 		a.err = fmt.Errorf("%w; renewing the token: %w", a.err, err)
 		return false
 	}

@@ -2,6 +2,7 @@ package reloads
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -24,20 +25,21 @@ type tracker struct {
 	closed    bool                      // no more reloads are added
 	abandon   func(*trackedReload)      // finishes a reload after ctx has ended; nil until then
 	changed   chan struct{}             // closed and replaced when something has changed
+	missed    time.Time                 // when a single poll found an end that the feed should have found; zero if none did
+	feedGone  bool                      // the feed is not read any more
 	feedWorks bool                      // the most recent pass of the feed succeeded
 	oldest    time.Time                 // creation of the oldest reload added since the most recent pass
 }
 
 type trackedReload struct {
-	request Request
-	reload  *Reload // the most recent state
-	own     bool    // the batch triggered it
-	results int     // how many results to yield: one per occurrence in the batch
-	polling bool    // a poll is in flight
-	due     time.Time
-	polled  time.Time
-	added   time.Time
-	health  pollHealth
+	requests []Request // whose reload it is; one result for each
+	reload   *Reload   // the most recent state
+	own      bool      // the batch triggered it
+	polling  bool      // a poll is in flight
+	due      time.Time
+	polled   time.Time
+	added    time.Time
+	health   pollHealth
 
 	reported *Reload // the state that OnChange received last; used only by the goroutine that ranges
 }
@@ -79,8 +81,9 @@ const (
 	budgetPerMinute   = Tier1PerMinute * 8 / 10
 	pollCost          = time.Minute / budgetPerMinute
 	concurrentPolls   = 8
-	minForFeed        = 4           // with fewer tracked reloads, the feed is not read
-	singlePollSpacing = time.Second // between single polls while the feed works
+	feedOverlap       = 10 * time.Second // how much later than others a reload may appear in a list
+	minForFeed        = 4                // with fewer tracked reloads, the feed is not read
+	singlePollSpacing = time.Second      // between single polls while the feed works
 )
 
 func newTracker(c *Client) tracker {
@@ -96,14 +99,11 @@ func (t *tracker) add(req Request, r *Reload, own bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if known := t.tracked[r.ID]; known != nil {
-		known.results++
+		known.requests = append(known.requests, req)
 		return
 	}
-	tr := &trackedReload{request: req, reload: r, own: own, results: 1, added: now, polled: now}
+	tr := &trackedReload{requests: []Request{req}, reload: r, own: own, added: now, polled: now}
 	tr.health.firstSeen = t.client.seen.get(r.ID).at
-	if own {
-		t.outage.succeeded()
-	}
 	tr.due = now.Add(t.client.polling.interval(0))
 	t.tracked[r.ID] = tr
 	t.oldest = earlier(t.oldest, r.CreationTime)
@@ -182,8 +182,13 @@ func (t *tracker) next(now time.Time) (next *trackedReload, wait time.Duration, 
 	}
 	if next != nil {
 		next.polling = true
-		if wait = pollCost; t.feedWorks {
+		switch {
+		case t.feedWorks:
 			wait = singlePollSpacing
+		case t.feedGone:
+			wait = pollCost
+		default:
+			wait = pollCost * 5 / 4 // the rest of the budget is for the feed
 		}
 	}
 	return next, wait, t.changed
@@ -203,19 +208,26 @@ func waitForChange(ctx context.Context, d time.Duration, changed <-chan struct{}
 // pollOne polls one reload.
 func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 	last := t.state(tr)
-	r, _, err := t.client.poll(ctx, last.ID)
-	switch {
-	case err == nil:
+	r, date, err := t.client.poll(ctx, last.ID, true)
+	var final error
+	if err == nil {
 		t.outage.succeeded()
 		tr.health.succeeded(time.Now())
-		t.update(r)
-	case ctx.Err() == nil:
-		if err = t.client.pollError(ctx, last.ID, last, err, &tr.health, &t.outage); err != nil {
-			t.finishAs(tr, last, err)
-		}
+	} else if ctx.Err() == nil {
+		final = t.client.pollError(ctx, last.ID, last, err, &tr.health, &t.outage)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	switch {
+	case final != nil:
+		t.finish(tr, final)
+	case err == nil:
+		if r.Ended() && r.EndTime.Before(date.now().Add(-feedOverlap)) { // or without an end time
+			t.missed = time.Now()
+			t.feedWorks = false
+		}
+		t.setState(tr, r)
+	}
 	tr.polling, tr.polled = false, time.Now()
 	tr.due = tr.polled.Add(t.client.polling.interval(tr.polled.Sub(tr.added)))
 	t.wake()
@@ -225,8 +237,16 @@ func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 func (t *tracker) update(r *Reload) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	tr := t.tracked[r.ID]
-	if tr == nil {
+	if tr := t.tracked[r.ID]; tr != nil {
+		t.setState(tr, r)
+	}
+}
+
+// setState stores the state of a reload. A list may be behind a single poll, so an earlier state is ignored. The caller
+// holds t.mu.
+func (t *tracker) setState(tr *trackedReload, r *Reload) {
+	active := []Status{StatusQueued, StatusReloading, StatusCanceling} // in this order
+	if !r.Ended() && slices.Index(active, r.Status) < slices.Index(active, tr.reload.Status) {
 		return
 	}
 	changed := tr.reload.Status != r.Status
@@ -256,10 +276,13 @@ func (t *tracker) finish(tr *trackedReload, err error) {
 		return
 	}
 	delete(t.tracked, tr.reload.ID)
-	for range tr.results {
-		t.events.push(event{tracked: tr, result: &Result{Request: tr.request, Reload: tr.reload, Err: err}})
+	if tr.reload.Ended() {
+		t.client.seen.end(tr.reload.ID)
 	}
-	t.done(tr.request.AppID)
+	for _, req := range tr.requests {
+		t.events.push(event{tracked: tr, result: &Result{Request: req, Reload: tr.reload, Err: err}})
+		t.done(req.AppID)
+	}
 	if len(t.tracked) == 0 {
 		t.wake()
 	}

@@ -1,11 +1,16 @@
 package reloads_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"runtime"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -132,4 +137,259 @@ func TestWaitAllOfFinishedUnknownAndDuplicateReloads(t *testing.T) {
 			t.Errorf("got %v, want %v", got, want)
 		}
 	})
+}
+
+// batchOf runs the reloads of n apps in the world, of which each takes up to ten minutes, and returns how late their ends
+// were seen. Every reload must have one result, and must have succeeded.
+func batchOf(t *testing.T, w *world, client *reloads.Client, batch string, n int, opts ...reloads.RunOption) (lags []time.Duration) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(uint64(n), 8))
+	lasts := map[string]time.Duration{}
+	var apps []string
+	for i := range n {
+		apps = append(apps, fmt.Sprint("app", i))
+		lasts[apps[i]] = 20*time.Second + time.Duration(random.Int64N(int64(10*time.Minute)))
+	}
+	w.latency, w.lasts = 20*time.Millisecond, func(app string) time.Duration { return lasts[app] }
+	results := client.RunAll(t.Context(), requestsFor(apps...), opts...)
+	if batch == "WaitAll" {
+		results = client.WaitAll(t.Context(), w.foreignReloads(apps), opts...)
+	}
+	seen := map[string]int{}
+	for r := range results {
+		if r.Err != nil || r.Reload == nil || r.Reload.Status != reloads.StatusSucceeded {
+			t.Errorf("%s: got %v with %v, want a reload that succeeded", r.Request.AppID, r.Reload, r.Err)
+			continue
+		}
+		seen[r.Request.AppID]++
+		lags = append(lags, time.Since(w.end(r.Reload.ID)))
+	}
+	for _, app := range apps {
+		if seen[app] != 1 {
+			t.Errorf("%s has %d results, want 1", app, seen[app])
+		}
+	}
+	return lags
+}
+
+// foreignReloads makes a reload of each app, as somebody else.
+func (w *world) foreignReloads(apps []string) (rs []*reloads.Reload) {
+	for _, app := range apps {
+		record := w.triggerForeign(worldRecord{app: app}, 0)
+		rs = append(rs, &reloads.Reload{ID: record.id, AppID: app, Status: reloads.StatusQueued, CreationTime: record.created})
+	}
+	return rs
+}
+
+// end returns when a reload ended.
+func (w *world) end(id string) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.byID[id].ended
+}
+
+// ignoreChanges makes a batch list what has started, too.
+var ignoreChanges = reloads.OnChange(func(reloads.Request, *reloads.Reload) {})
+
+// However the list fails, the reloads of a batch are polled singly, and none is lost.
+func TestBatchWithFailingList(t *testing.T) {
+	t.Parallel()
+	failure := func(status int, headers ...string) outcome {
+		return respond(status, fmt.Sprintf(`{"errors":[{"code":"HTTP-%d","title":"no list today"}]}`, status), headers...)
+	}
+	for name, c := range map[string]struct {
+		list  outcome
+		extra string
+		lag   time.Duration // 0 means that of single polls
+	}{
+		"400":                    {list: failure(400)},
+		"401":                    {list: failure(401)},
+		"403":                    {list: failure(403)},
+		"404":                    {list: failure(404)},
+		"405":                    {list: failure(405)},
+		"409":                    {list: failure(409)},
+		"422":                    {list: failure(422)},
+		"429":                    {list: failure(429)},
+		"429 for 30 s":           {list: failure(429, "Retry-After", "30"), lag: 65 * time.Second}, // all reads wait, twice
+		"500":                    {list: failure(500)},
+		"501":                    {list: failure(501)},
+		"503 for 30 s":           {list: failure(503, "Retry-After", "30")},
+		"redirect":               {list: respond(302, "", "Location", "https://login.example.com/")},
+		"sign-in page":           {list: respond(200, "<html>Sign in</html>", "Content-Type", "text/html")},
+		"cut page":               {list: respond(200, `{"data":[{"id":"fore`)},
+		"page without data":      {list: respond(200, `{"data":null}`)},
+		"always empty":           {list: respond(200, emptyPage), lag: 30 * time.Second},
+		"always the same record": {list: respond(200, pageJSON("{}", "foreign")), lag: 30 * time.Second},
+		"cursor loop":            {list: respond(200, pageJSON(`{"next":{"href":"?next=1"}}`, "foreign"))},
+		"endless":                {list: endless, lag: 30 * time.Second},
+		"connection lost":        {list: fails(errReset)},
+		"no response":            {list: hangs, lag: 30 * time.Second},
+		"record of another kind": {extra: `{"id":"odd-1","status":{"of":"another kind"},"endTime":17}`},
+		"record is a number":     {extra: `17`},
+		"record without an id":   {extra: `{"status":"FAILED"}`},
+	} {
+		for batch, n := range map[string]int{"RunAll": 6, "WaitAll": 20} {
+			for _, from := range []time.Duration{0, 90 * time.Second} {
+				t.Run(fmt.Sprintf("%s, %s, from %v", name, batch, from), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						began := time.Now()
+						w := &world{extra: c.extra, instead: func(r *http.Request) outcome {
+							if isList(r) && time.Since(began) >= from {
+								return c.list
+							}
+							return nil
+						}}
+						lags := batchOf(t, w, scriptedClient(t, w), batch, n, ignoreChanges)
+						worst, want := percentile(lags, 100), cmp.Or(c.lag, 17*time.Second)
+						t.Logf("the ends were seen within %v", worst)
+						if worst > want {
+							t.Errorf("the ends were seen within %v, want at most %v", worst, want)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// A record that cannot be decoded does not hide the others of its page. The log names it, but not in every pass.
+func TestBatchSkipsInvalidRecordOfList(t *testing.T) {
+	t.Parallel()
+	for name, extra := range map[string]string{
+		"status of another kind": `{"id":"odd-1","status":{"of":"another kind"}}`,
+		"time of another kind":   `{"id":"odd-1","status":"FAILED","endTime":17}`,
+		"ID of another name":     `{"ID":"odd-1","status":"FAILED"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log logBuffer
+				w := &world{extra: extra, runFor: 2 * time.Minute, instead: func(r *http.Request) outcome {
+					if isGet(r) { // only the list shows the ends
+						return respond(500, "")
+					}
+					return nil
+				}}
+				var ends []time.Duration
+				began := time.Now()
+				client := scriptedClient(t, w, log.option(slog.LevelWarn))
+				for r := range client.WaitAll(t.Context(), w.foreignReloads([]string{"a", "b", "c", "d", "e", "f"})) {
+					if r.Err != nil || r.Reload.Status != reloads.StatusSucceeded {
+						t.Errorf("got %v with %v, want a reload that succeeded", r.Reload, r.Err)
+					}
+					ends = append(ends, time.Since(began))
+				}
+				if worst := percentile(ends, 100); len(ends) != 6 || worst > 2*time.Minute+5*time.Second {
+					t.Errorf("%d results, the last after %v, want 6 within 2m5s", len(ends), worst)
+				}
+				if n := strings.Count(log.String(), "odd-1"); n < 1 || n > 2 {
+					t.Errorf("the log names the record %d times, want once", n)
+				}
+			})
+		})
+	}
+}
+
+// A list that shows something else than it was asked for, or shows it late, hides no end.
+func TestBatchWithInaccurateList(t *testing.T) {
+	t.Parallel()
+	share := func(percent int) func(*worldRecord) bool { // of the records; the IDs are random
+		return func(r *worldRecord) bool {
+			n, _ := strconv.ParseUint(r.id[:4], 16, 64)
+			return int(n%100) < percent
+		}
+	}
+	someLater := func(d time.Duration) func(*worldRecord) time.Duration {
+		late := share(30)
+		return func(r *worldRecord) time.Duration {
+			if late(r) {
+				return d
+			}
+			return 0
+		}
+	}
+	constant := func(d time.Duration) func(*worldRecord) time.Duration {
+		return func(*worldRecord) time.Duration { return d }
+	}
+	// The lag of 90 % of the ends if the feed, or only the net, sees them. The last three reloads are polled singly.
+	const feed, late, net = 2 * time.Second, 12 * time.Second, 40 * time.Second
+	for name, c := range map[string]struct {
+		world func() *world
+		lag   time.Duration
+	}{
+		"accurate":                        {func() *world { return &world{} }, feed},
+		"filter ignored":                  {func() *world { return &world{ignoreFilter: true} }, feed},
+		"filter ignored, active first":    {func() *world { return &world{ignoreFilter: true, nullsFirst: true} }, feed},
+		"sort ignored":                    {func() *world { return &world{ignoreSort: true} }, 15 * time.Second},
+		"filter and sort ignored":         {func() *world { return &world{ignoreFilter: true, ignoreSort: true} }, 15 * time.Second},
+		"no endTime":                      {func() *world { return &world{omitListed: []string{"endTime"}} }, feed},
+		"no endTime, filter ignored":      {func() *world { return &world{omitListed: []string{"endTime"}, ignoreFilter: true} }, feed},
+		"a tenth is never listed":         {func() *world { return &world{unlisted: share(10)} }, feed},
+		"all are listed after 10 s":       {func() *world { return &world{listLag: 10 * time.Second, behind: constant(10 * time.Second)} }, late},
+		"some are listed after 10 s":      {func() *world { return &world{behind: someLater(10 * time.Second)} }, late},
+		"all are late, filter ignored":    {func() *world { return &world{ignoreFilter: true, nullsFirst: true, behind: constant(10 * time.Second)} }, late},
+		"some are listed after 60 s":      {func() *world { return &world{behind: someLater(time.Minute)} }, net},
+		"some end in the future":          {func() *world { return &world{endOffset: someLater(70 * 365 * 24 * time.Hour)} }, feed},
+		"all end 2 s in the future":       {func() *world { return &world{endOffset: constant(2 * time.Second)} }, feed},
+		"some end an hour in the past":    {func() *world { return &world{endOffset: someLater(-time.Hour)} }, net},
+		"record clock 5 minutes ahead":    {func() *world { return &world{recordOffset: 5 * time.Minute} }, feed},
+		"record clock 5 minutes behind":   {func() *world { return &world{recordOffset: -5 * time.Minute} }, feed},
+		"server clock a day behind":       {func() *world { return &world{dateOffset: -24 * time.Hour} }, feed},
+		"server clock a day ahead":        {func() *world { return &world{dateOffset: 24 * time.Hour} }, feed},
+		"no Date, clock a day ahead":      {func() *world { return &world{dateOffset: 24 * time.Hour, noDate: true} }, feed},
+		"creation times in whole seconds": {func() *world { return &world{precision: time.Second} }, feed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := c.world()
+				w.queueFor = 35 * time.Second // the first single polls see the start before a late list does
+				random := rand.New(rand.NewPCG(1, 9))
+				for i := range 100 { // half of the others have finished
+					w.triggerForeign(worldRecord{app: fmt.Sprint("other", i)}, time.Duration(random.Int64N(int64(2*time.Hour))))
+				}
+				time.Sleep(time.Hour)
+				changes := map[string][]reloads.Status{}
+				lags := batchOf(t, w, scriptedClient(t, w), "WaitAll", 40, reloads.OnChange(func(req reloads.Request, r *reloads.Reload) {
+					changes[req.AppID] = append(changes[req.AppID], r.Status)
+				}))
+				p90, worst := percentile(lags, 90), percentile(lags, 100)
+				t.Logf("the ends were seen within %v (90 %%), %v (all)", p90, worst)
+				if p90 > c.lag || worst > net+15*time.Second {
+					t.Errorf("want %v (90 %%), %v (all)", c.lag, net+15*time.Second)
+				}
+				for app, statuses := range changes {
+					all := []reloads.Status{reloads.StatusQueued, reloads.StatusReloading, reloads.StatusSucceeded}
+					order := func(a, b reloads.Status) int { return slices.Index(all, a) - slices.Index(all, b) }
+					if len(statuses) > len(all) || !slices.IsSortedFunc(statuses, order) {
+						t.Errorf("%s: OnChange saw %v", app, statuses)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A rate limit that only lists reach does not use up the time of the single polls.
+func TestBatchOfManyWithRateLimitedList(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{instead: func(r *http.Request) outcome {
+			if isList(r) {
+				return respond(429, `{"errors":[{"code":"HTTP-429","title":"too many requests"}]}`, "Retry-After", "60")
+			}
+			return nil
+		}}
+		lags := batchOf(t, w, scriptedClient(t, w), "WaitAll", 500, ignoreChanges)
+		p95, worst := percentile(lags, 95), percentile(lags, 100)
+		t.Logf("the ends were seen within %v (95 %%), %v (all)", p95, worst)
+		// Half of the time is left, in which each reload is polled once.
+		if worst > 3*time.Minute {
+			t.Errorf("the ends were seen within %v, want at most 3m", worst)
+		}
+	})
+}
+
+// endless responds with a page of a list that has no end.
+func endless(r *http.Request) (*http.Response, error) {
+	n, _ := strconv.Atoi(r.URL.Query().Get("next"))
+	return respond(200, pageJSON(fmt.Sprintf(`{"next":{"href":"?next=%d"}}`, n+1), fmt.Sprint("foreign", n)))(r)
 }

@@ -56,8 +56,11 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := base.RoundTrip(r)
 	if err != nil || resp == nil {
 		defer body.end()
-		if err = t.attemptError(ctx, err); err != nil && conn.unsent(err) {
+		switch err = t.attemptError(ctx, err); {
+		case err != nil && conn.unsent(err):
 			err = &unsentError{err}
+		case err != nil && conn.connected.Load():
+			err = &sentError{err}
 		}
 		return resp, err
 	}
@@ -157,6 +160,11 @@ func (e attemptTimeout) Temporary() bool { return true }
 type unsentError struct{ error }
 
 func (e *unsentError) Unwrap() error { return e.error }
+
+// sentError is the error of an attempt that had a connection, so that it may have been sent.
+type sentError struct{ error }
+
+func (e *sentError) Unwrap() error { return e.error }
 
 // connTrace records whether the base transport requested a connection, and whether it had one. A base that does not
 // report to httptrace leaves both false.

@@ -1,27 +1,27 @@
 package reloads
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 )
 
 // A POST whose response was lost may have taken effect, and retrying it may trigger a second reload. Therefore the
 // client first lists the app's newest reloads, and adopts one that was created no earlier than the POST.
 
-// listWaits are the waits before each list. Together they give a new reload half a minute to appear in the list.
-var listWaits = [...]time.Duration{0, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
+// listWaits are the waits between the lists. Together they give a new reload half a minute to appear in the list.
+var listWaits = [...]time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
 
 const (
 	exactOffset   = 50 * time.Millisecond // the offset of the Date header is narrowed to this width
 	maxProbes     = 8                     // maximum number of additional lists for that
 	usableOffset  = time.Second           // with a wider offset, times cannot be compared
 	unknownOffset = 5 * time.Minute       // the assumed limit of the offset if the service sends no Date header
-
-	recordClockLag    = 2 * time.Second        // how far the record clock may be behind the clock of the Date header
-	serverClockSpread = 100 * time.Millisecond // how far the clocks of the service's servers may be apart
 )
 
 // reconciliation determines the outcome of a trigger.
@@ -54,7 +54,7 @@ func (c *Client) triggerAndReconcile(ctx context.Context, grace *graceTime, req 
 		case refused && !pending: // the outcome of the previous POST is still unknown
 			return nil, s.unknown(err)
 		}
-		found, listErr := s.findRepeatedly(grace.listContext(ctx), err)
+		found, listErr := s.findRepeatedly(ctx, grace, err)
 		switch {
 		case found != nil:
 			c.seen.add(found.ID, false)
@@ -79,7 +79,7 @@ func (s *reconciliation) post(ctx context.Context, grace *graceTime, body []byte
 	a := &k.attempt
 	if err == nil {
 		if r, err = a.reload(); err == nil {
-			c.records.observe(r.CreationTime, a.began, a.ended)
+			c.records.observe(r.CreationTime, a.serverDate())
 			c.seen.add(r.ID, true)
 			return r, false, nil
 		}
@@ -93,25 +93,31 @@ func (s *reconciliation) post(ctx context.Context, grace *graceTime, body []byte
 	return nil, !accepted && !k.mayHaveTakenEffect, err
 }
 
-// findRepeatedly lists the reloads after each of the waits. It returns nil without an error if the trigger had no
-// effect.
-func (s *reconciliation) findRepeatedly(ctx context.Context, cause error) (*Reload, error) {
+// findRepeatedly lists the reloads several times. It returns nil without an error if the trigger had no effect. After ctx
+// has ended, it lists every second until the grace time has ended.
+func (s *reconciliation) findRepeatedly(ctx context.Context, grace *graceTime, cause error) (*Reload, error) {
 	s.log(ctx, "reloads: the outcome of the trigger is unknown, listing the reloads of the app", slog.String("error", withoutBody(cause)))
-	var err error
-	for _, wait := range listWaits {
-		if err := sleep(ctx, wait); err != nil {
-			return nil, err
-		}
-		var found *Reload
-		if found, err = s.find(ctx); found != nil {
+	var undecided error // of any list, because a later one may be served by a replica that is behind
+	for n := 0; ; n++ {
+		found, err := s.find(grace.listContext(ctx))
+		switch {
+		case found != nil:
 			s.log(ctx, "reloads: the trigger took effect, its reload was found", slog.String("reload", found.ID))
 			return found, nil
-		}
-		if err != nil && endsLists(err) {
+		case endsLists(err):
 			return nil, err
+		case errors.Is(err, errUndecided):
+			undecided = err
+		}
+		if ctx.Err() == nil && n == len(listWaits) {
+			return nil, cmp.Or(undecided, err) // err of the last list, because a new reload may not be in an earlier one
+		}
+		if ctx.Err() != nil || sleep(ctx, listWaits[n]) != nil {
+			if waitErr := sleep(grace.listContext(ctx), time.Second); waitErr != nil {
+				return nil, cmp.Or(undecided, waitErr)
+			}
 		}
 	}
-	return nil, err // only the last list counts, because a new reload may not be in an earlier one
 }
 
 // find lists the app's newest reloads and returns the one that the trigger created. It lists again while the clock
@@ -123,26 +129,23 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 			return nil, err
 		}
 		s.dates.update(list.date)
-		offset, known := s.client.records.known()
-		span := serverClockSpread
+		offset, known, doubtful := s.client.records.get()
 		if !known {
-			offset, span = s.dates, recordClockLag
+			offset = s.dates
 		}
-		candidate, undecided := s.choose(list, offset, span)
-		width := offset.width()
+		candidate, undecided := s.choose(list, offset, doubtful)
 		probed := s.probes >= maxProbes || list.date.date.IsZero()
+		exact := known || offset.width() <= exactOffset || probed && offset.width() <= usableOffset
 		switch {
-		case candidate != nil && (known || width <= exactOffset || probed && width <= usableOffset),
-			candidate != nil && !candidate.CreationTime.Before(s.since.Add(offset.max)):
+		case candidate != nil && (exact || !candidate.CreationTime.Before(s.since.Add(offset.max))):
 			return candidate, nil
 		case candidate == nil && undecided == nil && len(list.invalid) > 0:
 			return nil, list.invalid[0] // it may be the record of the triggered reload
 		case candidate == nil && undecided == nil:
 			return nil, nil
-		case candidate == nil:
-			return nil, fmt.Errorf("%w: %s, created %v", errUndecided, undecided.ID, undecided.CreationTime)
-		case probed:
-			return nil, fmt.Errorf("%w: %s, created %v", errUndecided, candidate.ID, candidate.CreationTime)
+		case candidate == nil || probed:
+			r := cmp.Or(candidate, undecided)
+			return nil, fmt.Errorf("%w: %s, created %v", errUndecided, r.ID, r.CreationTime)
 		}
 		s.probes++
 		if err := sleep(ctx, s.dates.nextProbe(time.Now())); err != nil {
@@ -155,17 +158,20 @@ var errUndecided = errors.New("a reload of the app may be the triggered one, or 
 
 // choose returns the oldest candidate: a reload that was created no earlier than the POST, as far as the clock offset
 // tells, and does not contradict the request. Among candidates, those with the ResourceID of the request come first.
-// undecided is a reload that was created up to span earlier, or at the same time as the candidate.
-func (s *reconciliation) choose(list triggerList, offset clockOffset, span time.Duration) (candidate, undecided *Reload) {
-	earliest := s.since.Add(offset.min)
+// undecided is a reload that cannot be excluded otherwise. doubtful means that creation times cannot be compared.
+func (s *reconciliation) choose(list triggerList, offset clockOffset, doubtful bool) (candidate, undecided *Reload) {
+	earliest, latest := s.since.Add(offset.min), time.Now().Add(offset.max+clockTolerance)
 	tied := false
 	sameResource := func(r *Reload) bool { return s.req.ResourceID != "" && r.ResourceID == s.req.ResourceID }
 	for i := range list.Reloads {
 		r := &list.Reloads[i]
 		end := r.CreationTime.Add(precision(r.CreationTime)) // it was created before
 		switch {
-		case s.contradicts(r, list.partial[r.ID]), !end.After(earliest.Add(-span)):
-		case !end.After(earliest):
+		case s.isOther(r):
+		case doubtful, r.CreationTime.IsZero(), r.CreationTime.After(latest):
+			undecided = r
+		case !end.After(earliest.Add(-clockTolerance)): // it is an earlier one
+		case !end.After(earliest), s.contradicts(r, list.partial[r.ID]):
 			undecided = r
 		case candidate == nil, sameResource(r) && !sameResource(candidate),
 			sameResource(r) == sameResource(candidate) && r.CreationTime.Before(candidate.CreationTime):
@@ -180,12 +186,18 @@ func (s *reconciliation) choose(list triggerList, offset clockOffset, span time.
 	return candidate, undecided
 }
 
-// contradicts reports whether a reload cannot be the triggered one, because it belongs to another call or was known
-// before, or because a field that both the record and the request state is different.
+// isOther reports whether a reload is certainly not the triggered one, because it belongs to another call or app, or was
+// known before.
+func (s *reconciliation) isOther(r *Reload) bool {
+	seen := s.client.seen.get(r.ID)
+	return seen.own || !seen.at.IsZero() && seen.at.Before(s.since) || otherApp(r, s.req.AppID)
+}
+
+func otherApp(r *Reload, app string) bool { return r.AppID != "" && !strings.EqualFold(r.AppID, app) }
+
+// contradicts reports whether a field that both the record and the request state is different.
 func (s *reconciliation) contradicts(r *Reload, partial *bool) bool {
-	known := s.client.seen.get(r.ID)
-	return known.own || !known.at.IsZero() && known.at.Before(s.since) ||
-		partial != nil && *partial != s.req.Partial ||
+	return partial != nil && *partial != s.req.Partial ||
 		r.ResourceID != "" && s.req.ResourceID != "" && r.ResourceID != s.req.ResourceID
 }
 
@@ -197,8 +209,29 @@ type triggerList struct {
 	partial map[string]*bool // by the ID of the reload; nil if the record does not state it
 }
 
+// list returns the first page of the app's newest reloads that is not empty.
 func (s *reconciliation) list(ctx context.Context) (l triggerList, err error) {
-	k, err := s.client.send(ctx, apiRequest{op: opList, path: reloadsPath, query: newestQuery(s.req.AppID)})
+	w := walk{query: newestQuery(s.req.AppID), mark: newestQuery(s.req.AppID), untilMark: 1}
+	for more := true; more; {
+		if l, err = s.page(ctx, w.query); err != nil {
+			return l, err
+		}
+		if more, err = w.advance(l.Page); err != nil {
+			return l, err
+		}
+		if len(l.Reloads) > 0 {
+			break
+		}
+	}
+	newestFirst := slices.IsSortedFunc(l.Reloads, func(a, b Reload) int { return b.CreationTime.Compare(a.CreationTime) })
+	if l.Next != "" && !newestFirst {
+		return l, errNotSorted // the newest reloads may be on any page
+	}
+	return l, nil
+}
+
+func (s *reconciliation) page(ctx context.Context, query string) (l triggerList, err error) {
+	k, err := s.client.send(ctx, apiRequest{op: opList, path: reloadsPath, query: query})
 	defer k.release()
 	if err != nil {
 		return l, err

@@ -249,7 +249,8 @@ type plannedFault struct {
 type plannedFaultKey struct{}
 
 // Ten thousand apps are triggered. A fifth of the triggers has a fault, and a fifth follows a reload of somebody else.
-// No reload is lost, none is made twice, and no reload of somebody else is adopted. Few outcomes stay unknown.
+// No reload is lost, none is made twice, and no reload of somebody else is adopted. An outcome stays unknown where that
+// reload was made up to two seconds before.
 func TestManyTriggersWithFaults(t *testing.T) {
 	t.Parallel()
 	const apps, timeout = 10_000, 20 * time.Second
@@ -313,7 +314,7 @@ func TestManyTriggersWithFaults(t *testing.T) {
 						}
 					}
 				}
-				if n := len(made) + int(refused.Load()); n > apps || n+int(unknown.Load()) < apps || unknown.Load() > apps/200 {
+				if n := len(made) + int(refused.Load()); n > apps || n+int(unknown.Load()) < apps || unknown.Load() > apps/50 {
 					t.Errorf("%d reloads of %d, %d outcomes unknown", n, apps, unknown.Load())
 				}
 				t.Logf("%d with a fault, %d reloaded, %d refused because of a pending reload, %d outcomes unknown", hit.Load(), len(made), refused.Load(), unknown.Load())
@@ -414,9 +415,9 @@ func TestTriggerFindsReloadWithMissingFields(t *testing.T) {
 	}
 }
 
-// A reload that contradicts the request in a field that both state is somebody else's. The trigger had no effect, and
-// is retried.
-func TestTriggerIgnoresContradictingReload(t *testing.T) {
+// A reload that contradicts the request in a field that both state is not returned. It may still be the triggered one,
+// because the service may replace a field, so the trigger is not retried.
+func TestTriggerDoesNotReturnContradictingReload(t *testing.T) {
 	t.Parallel()
 	for name, foreign := range map[string]worldRecord{
 		"partial":    {app: "app", partial: false, resourceID: "run-42"},
@@ -425,11 +426,11 @@ func TestTriggerIgnoresContradictingReload(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w, client := newWorld(t, &world{})
-				plan := lostBefore
-				plan.then = func() { w.triggerForeign(foreign, 0) }
+				plan, id := lostBefore, ""
+				plan.then = func() { id = w.triggerForeign(foreign, 0).id }
 				got := w.trigger(t, client, reloads.Request{AppID: "app", Partial: true, ResourceID: "run-42"}, plan)
-				got.returnsOwn(t)
-				got.sent(t, 2)
+				got.isUnknown(t, id)
+				got.sent(t, 1)
 			})
 		})
 	}

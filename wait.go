@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
@@ -66,7 +67,7 @@ func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[
 				yield(nil, waitError(ctx, id, last, failed))
 				return
 			}
-			r, date, err := c.poll(ctx, id)
+			r, date, err := c.poll(ctx, id, false)
 			if failed = err; err != nil {
 				if err = c.pollError(ctx, id, last, err, &health, &out); err != nil {
 					yield(nil, err)
@@ -81,6 +82,9 @@ func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[
 			}
 			changed := last == nil || r.Status != last.Status || r.Ended()
 			last = r
+			if r.Ended() {
+				c.seen.end(id)
+			}
 			if changed && !yield(r, nil) || r.Ended() {
 				return
 			}
@@ -112,10 +116,10 @@ func (p PollPolicy) interval(age time.Duration) time.Duration {
 }
 
 // poll gets a reload. The record of another reload is an error, because it must not end the wait for this one.
-func (c *Client) poll(ctx context.Context, id string) (*Reload, serverDate, error) {
-	r, date, err := c.get(ctx, id)
-	if err == nil && r.ID != id {
-		return nil, date, fmt.Errorf("reloads: GET of reload %s: %w, %s", id, errOtherReload, r.ID)
+func (c *Client) poll(ctx context.Context, id string, once bool) (*Reload, serverDate, error) {
+	r, date, err := c.get(ctx, id, once)
+	if err == nil && !strings.EqualFold(r.ID, id) {
+		return nil, date, fmt.Errorf("reloads: GET of reload %s: %w", id, errOtherReload)
 	}
 	return r, date, err
 }
@@ -138,6 +142,9 @@ func (c *Client) abort(grace *graceTime, r *Reload, err error) (*Reload, error) 
 	ctx, cancel := context.WithDeadline(grace.ctx, grace.deadline())
 	defer cancel()
 	status, cancelErr := c.Cancel(ctx, r.ID)
+	for errors.Is(cancelErr, ErrNotFound) && time.Since(c.seen.get(r.ID).at) < notFoundGrace && sleep(ctx, time.Second) == nil {
+		status, cancelErr = c.Cancel(ctx, r.ID) // a new reload may not be visible at once
+	}
 	switch {
 	case cancelErr == nil:
 		canceled := *r

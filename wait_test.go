@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"path"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -267,6 +271,294 @@ func TestWaitIgnoresRecordsOfOtherReloads(t *testing.T) {
 		}
 		if results != 2 {
 			t.Errorf("WaitAll: got %d results, want 2", results)
+		}
+	})
+}
+
+// waiting calls something that waits for the reload "mine" and returns its last state. Lists are refused.
+type waiting func(ctx context.Context, client *reloads.Client) (*reloads.Reload, error)
+
+var waitings = map[string]waiting{
+	"Wait": func(ctx context.Context, client *reloads.Client) (*reloads.Reload, error) {
+		return client.Wait(ctx, "mine")
+	},
+	"Run": func(ctx context.Context, client *reloads.Client) (*reloads.Reload, error) {
+		return client.Run(ctx, reloads.Request{AppID: "app"})
+	},
+	"RunAll": func(ctx context.Context, client *reloads.Client) (reload *reloads.Reload, err error) {
+		for r := range client.RunAll(ctx, requestsFor("app")) {
+			reload, err = r.Reload, r.Err
+		}
+		return reload, err
+	},
+	"WaitAll": func(ctx context.Context, client *reloads.Client) (reload *reloads.Reload, err error) {
+		for r := range client.WaitAll(ctx, []*reloads.Reload{{ID: "mine"}}) {
+			reload, err = r.Reload, r.Err
+		}
+		return reload, err
+	},
+}
+
+// pollTransport is a transport that responds to a trigger and refuses lists. poll returns the outcome of a poll, by how long
+// after the first request it is sent and how many there were before.
+type pollTransport struct {
+	poll func(id string, after time.Duration, n int) outcome
+
+	mu    sync.Mutex
+	began time.Time
+	polls []time.Time
+}
+
+func (p *pollTransport) RoundTrip(r *http.Request) (*http.Response, error) { return p.next(r)(r) }
+
+func (p *pollTransport) next(r *http.Request) outcome {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.began.IsZero() {
+		p.began = time.Now()
+	}
+	switch {
+	case isTrigger(r):
+		return mine(reloads.StatusQueued)
+	case isList(r):
+		return respond(403, "")
+	}
+	p.polls = append(p.polls, time.Now())
+	return p.poll(path.Base(r.URL.Path), time.Since(p.began), len(p.polls)-1)
+}
+
+// mine responds with the record that is waited for.
+func mine(status reloads.Status) outcome {
+	return respond(201, fmt.Sprintf(`{"id":"mine","appId":"app","status":%q}`, status))
+}
+
+// invalidPolls are responses that are not the record of the reload.
+var invalidPolls = map[string]outcome{
+	"sign-in page":   respond(200, "<html>Sign in</html>", "Content-Type", "text/html"),
+	"another record": respond(200, `{"id":"other","appId":"app","status":"SUCCEEDED"}`),
+	"no record":      respond(200, `{"maintenance":true}`),
+	"no body":        respond(204, ""),
+	"cut record":     respond(200, `{"id":"mi`),
+}
+
+// Three invalid responses in a row that span a minute end a wait.
+func TestInvalidResponsesEndWait(t *testing.T) {
+	t.Parallel()
+	for name, invalid := range invalidPolls {
+		for waitName, wait := range waitings {
+			t.Run(waitName+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					wire := &pollTransport{poll: func(_ string, after time.Duration, _ int) outcome {
+						if after < 5*time.Minute {
+							return mine(reloads.StatusReloading)
+						}
+						return invalid
+					}}
+					reload, err := wait(t.Context(), scriptedClient(t, wire))
+					// An interval is 13.5 to 15 s.
+					if took := time.Since(wire.began) - 5*time.Minute; took < time.Minute || took > 90*time.Second {
+						t.Errorf("it ended %v after the first invalid response could be seen, want 1m to 1m30s", took)
+					}
+					if reload == nil || reload.Status != reloads.StatusReloading {
+						t.Errorf("got the reload %v, want the most recent state, RELOADING", reload)
+					}
+					var e *reloads.Error
+					if errors.As(err, &e) == (name == "another record") || err == nil || errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("got %v, want an error about the response", err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Invalid responses do not end a wait if they are fewer than three in a row, or span less than a minute.
+func TestSomeInvalidResponsesDoNotEndWait(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		policy  reloads.PollPolicy
+		invalid func(after time.Duration, n int) bool
+		polls   int // if the wait ends with an error
+	}{
+		"for 55 s":                     {reloads.PollPolicy{MaxInterval: time.Second}, func(after time.Duration, _ int) bool { return after > time.Minute && after < 115*time.Second }, 0},
+		"two of three":                 {reloads.PollPolicy{}, func(_ time.Duration, n int) bool { return n%3 != 0 }, 0},
+		"two, far apart":               {reloads.PollPolicy{MinInterval: 5 * time.Minute}, func(_ time.Duration, n int) bool { return n == 1 || n == 2 }, 0},
+		"three, far apart":             {reloads.PollPolicy{MinInterval: 5 * time.Minute}, func(_ time.Duration, n int) bool { return n >= 1 }, 4},
+		"three within a minute, first": {reloads.PollPolicy{}, func(_ time.Duration, n int) bool { return n < 3 }, 0},
+	} {
+		for waitName, wait := range waitings {
+			t.Run(waitName+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					wire := &pollTransport{poll: func(_ string, after time.Duration, n int) outcome {
+						switch {
+						case c.invalid(after, n):
+							return invalidPolls["sign-in page"]
+						case after > time.Hour:
+							return mine(reloads.StatusSucceeded)
+						}
+						return mine(reloads.StatusReloading)
+					}}
+					reload, err := wait(t.Context(), scriptedClient(t, wire, reloads.WithPolling(c.policy)))
+					if c.polls == 0 && (err != nil || reload.Status != reloads.StatusSucceeded) {
+						t.Errorf("got %v, %v, want a reload that succeeded", reload, err)
+					}
+					if c.polls > 0 && (err == nil || len(wire.polls) != c.polls) {
+						t.Errorf("got %v after %d polls, want an error after %d", err, len(wire.polls), c.polls)
+					}
+				})
+			})
+		}
+	}
+}
+
+// failedPolls are failures that may pass.
+var failedPolls = map[string]outcome{
+	"unmatched mock":     fails(errors.New("gock: cannot match any request")),
+	"500":                respond(500, ""),
+	"503 for 10 s":       respond(503, "", "Retry-After", "10"),
+	"connection lost":    fails(errReset),
+	"connection fails":   fails(errDial),
+	"host not found":     fails(&net.DNSError{Err: "no such host", Name: "tenant.example.com", IsNotFound: true}),
+	"no response":        hangs,
+	"invalid in part":    nil, // every third response is invalid
+	"rate limit in part": nil, // every third response is a 429
+}
+
+// Polls that all fail end a wait after GiveUpAfter, but not before.
+func TestGiveUpAfter(t *testing.T) {
+	t.Parallel()
+	for name, failed := range failedPolls {
+		for _, giveUpAfter := range []time.Duration{0, 10 * time.Minute, time.Nanosecond, -1} {
+			for waitName, wait := range waitings {
+				t.Run(fmt.Sprintf("%s, %s, %v", waitName, name, giveUpAfter), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						wire := &pollTransport{poll: func(_ string, after time.Duration, n int) outcome {
+							switch {
+							case n == 0:
+								return mine(reloads.StatusReloading)
+							case failed != nil:
+								return failed
+							case n%3 != 1:
+								return failedPolls["500"]
+							case name == "invalid in part":
+								return invalidPolls["no record"]
+							}
+							return respond(429, "")
+						}}
+						ctx, cancel := context.WithTimeout(t.Context(), 12*time.Hour)
+						defer cancel()
+						began := time.Now()
+						client := scriptedClient(t, wire, noRetries, reloads.WithPolling(reloads.PollPolicy{GiveUpAfter: giveUpAfter}))
+						reload, err := wait(ctx, client)
+						if reload == nil || reload.Status != reloads.StatusReloading || err == nil {
+							t.Errorf("got %v, %v, want RELOADING and an error", reload, err)
+						}
+						if giveUpAfter < 0 {
+							if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 12*time.Hour {
+								t.Errorf("it ended after %v with %v, want only the deadline to end it", time.Since(began), err)
+							}
+							return
+						}
+						if errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "all polls failed for") {
+							t.Errorf("got %v, want an error that says that all polls failed", err)
+						}
+						counted := len(wire.polls) - 1
+						if name == "rate limit in part" {
+							counted -= (counted + 2) / 3
+						}
+						least := giveUpAfter
+						if least == 0 {
+							least = time.Hour
+						}
+						// The first failed poll ends after its interval, and the attempt timeout if it has no response.
+						if took := time.Since(wire.polls[1]); took < least || giveUpAfter != 1 && took > least+2*(75*time.Second) || counted < 5 {
+							t.Errorf("it gave up after %v and %d failed polls, want %v, and at least 5", took, counted, least)
+						}
+						if giveUpAfter == 1 && counted != 5 {
+							t.Errorf("it gave up after %d failed polls, want 5", counted)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// One poll that succeeds begins a new outage. Polls that wait for the rate limit, or are refused because of it, do not
+// count.
+func TestGiveUpAfterStartsAgain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		poll func(after time.Duration) outcome
+		ends time.Duration // 0 if it succeeds
+	}{
+		"one success after 50 minutes": {func(after time.Duration) outcome {
+			if after > 50*time.Minute && after < 50*time.Minute+15*time.Second {
+				return mine(reloads.StatusReloading)
+			}
+			return failedPolls["500"]
+		}, 110 * time.Minute},
+		"rate limit for five hours": {func(after time.Duration) outcome {
+			if after < 5*time.Hour {
+				return respond(429, "", "Retry-After", "10")
+			}
+			return mine(reloads.StatusSucceeded)
+		}, 0},
+		"rate limit, then an outage": {func(after time.Duration) outcome {
+			if after < 5*time.Hour {
+				return respond(429, "", "Retry-After", "10")
+			}
+			return failedPolls["500"]
+		}, 6 * time.Hour},
+	} {
+		for waitName, wait := range waitings {
+			t.Run(waitName+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					wire := &pollTransport{poll: func(_ string, after time.Duration, _ int) outcome { return c.poll(after) }}
+					_, err := wait(t.Context(), scriptedClient(t, wire, noRetries))
+					took := time.Since(wire.began)
+					if c.ends == 0 && err != nil || c.ends > 0 && (err == nil || took < c.ends-15*time.Second || took > c.ends+time.Minute) {
+						t.Errorf("got %v after %v, want an end after %v", err, took, c.ends)
+					}
+				})
+			})
+		}
+	}
+}
+
+// The polls of all reloads of a batch count together: one that succeeds shows that the service works.
+func TestGiveUpAfterInBatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		wire := &pollTransport{poll: func(id string, after time.Duration, _ int) outcome {
+			status := reloads.StatusReloading
+			if after > 3*time.Hour {
+				status = reloads.StatusSucceeded
+			}
+			if id == "good" {
+				return respond(200, fmt.Sprintf(`{"id":"good","status":%q}`, status))
+			}
+			return failedPolls["500"]
+		}}
+		ends := map[string]time.Duration{}
+		rs := []*reloads.Reload{{ID: "good"}, {ID: "bad1"}, {ID: "bad2"}, {ID: "bad3"}, {ID: "bad4"}, {ID: "bad5"}}
+		for r := range scriptedClient(t, wire, noRetries).WaitAll(t.Context(), rs) {
+			ends[r.Reload.ID] = time.Since(wire.began)
+			if (r.Err == nil) != (r.Reload.ID == "good") {
+				t.Errorf("%s: %v", r.Reload.ID, r.Err)
+			}
+		}
+		for id, end := range ends {
+			want := 4 * time.Hour // an hour after the last poll that succeeded
+			if id == "good" {
+				want = 3 * time.Hour
+			}
+			if end < want || end > want+time.Minute {
+				t.Errorf("%s ended after %v, want %v", id, end, want)
+			}
+		}
+		if len(ends) != len(rs) {
+			t.Errorf("%d results, want %d", len(ends), len(rs))
 		}
 	})
 }

@@ -35,12 +35,13 @@ type world struct {
 	noDate       bool          // responses have no Date header
 
 	// Records.
-	kind        reloads.Type    // of reloads made through the API; empty means external
-	queuedAs    *reloads.Status // the status of a reload that waits; nil means QUEUED
-	omitCreated []string        // fields that a 201 lacks: partial, resourceId, type, links
-	omitListed  []string        // fields that a listed record lacks
-	queueFor    time.Duration   // how long a reload waits
-	runFor      time.Duration   // how long it runs
+	kind        reloads.Type                   // of reloads made through the API; empty means external
+	queuedAs    *reloads.Status                // the status of a reload that waits; nil means QUEUED
+	omitCreated []string                       // fields that a 201 lacks: partial, resourceId, type, links
+	omitListed  []string                       // fields that a listed record lacks
+	queueFor    time.Duration                  // how long a reload waits
+	runFor      time.Duration                  // how long it runs
+	lasts       func(app string) time.Duration // how long the reloads of an app run, if that is longer
 
 	// Requests.
 	seed      uint64        // of the IDs and of the spread latency
@@ -48,12 +49,54 @@ type world struct {
 	spread    bool          // the latency is between a half and twice of that
 	listLag   time.Duration // how long after its creation a reload is listed
 	everyPost postPlan      // of a trigger that has no plan of its own
+	// instead returns the outcome of a request that the world does not respond to itself, or nil.
+	instead func(*http.Request) outcome
 
-	mu    sync.Mutex
-	apps  map[string]*worldApp
-	byID  map[string]*worldRecord
-	all   []*worldRecord
-	posts []time.Time // when each trigger was sent
+	// Lists.
+	ignoreFilter, ignoreSort bool
+	nullsFirst               bool                             // records without the time that a list is sorted by come first
+	endOffset                func(*worldRecord) time.Duration // added to the end time
+	unlisted                 func(*worldRecord) bool          // records that no list contains
+	behind                   func(*worldRecord) time.Duration // how old the listed state of a record is
+	extra                    string                           // the JSON of one more record, which is first in every page
+
+	mu       sync.Mutex
+	apps     map[string]*worldApp
+	byID     map[string]*worldRecord
+	all      []*worldRecord
+	posts    []time.Time // when each trigger was sent
+	requests []*worldRequest
+}
+
+// worldRequest is a request that the world received.
+type worldRequest struct {
+	method, path, query string
+	began, ended        time.Time // ended is zero while the request is in flight
+	err                 error     // of the transport
+}
+
+// isList, isGet and isCancel are true for the requests of one operation.
+func isList(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.URL.Path == "/api/v1/reloads"
+}
+func isGet(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.URL.Path != "/api/v1/reloads"
+}
+func isCancel(r *http.Request) bool {
+	return strings.HasSuffix(r.URL.Path, "/actions/cancel")
+}
+func isTrigger(r *http.Request) bool {
+	return r.Method == http.MethodPost && r.URL.Path == "/api/v1/reloads"
+}
+
+// sent returns the requests so far.
+func (w *world) sent() (sent []worldRequest) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range w.requests {
+		sent = append(sent, *r)
+	}
+	return sent
 }
 
 // postPlan is what happens to one trigger.
@@ -154,6 +197,9 @@ func (w *world) create(r worldRecord, runFor time.Duration) *worldRecord {
 	r.id = fmt.Sprintf("%x", hash[:12])
 	r.created, r.started = now, now.Add(w.queueFor)
 	r.ended = r.started.Add(max(w.runFor, runFor))
+	if w.lasts != nil {
+		r.ended = r.started.Add(max(w.runFor, runFor, w.lasts(r.app)))
+	}
 	r.kind = cmp.Or(r.kind, w.kind, reloads.TypeExternal)
 	app.records = append(app.records, &r)
 	w.byID[r.id] = &r
@@ -216,10 +262,27 @@ func (w *world) trip(app string) time.Duration {
 }
 
 func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
+	request := &worldRequest{method: r.Method, path: r.URL.Path, query: r.URL.RawQuery, began: time.Now()}
+	w.mu.Lock()
+	w.requests = append(w.requests, request)
+	w.mu.Unlock()
+	resp, err := w.serve(r)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	request.ended, request.err = time.Now(), err
+	return resp, err
+}
+
+func (w *world) serve(r *http.Request) (*http.Response, error) {
 	var body []byte
 	if r.Body != nil {
 		body, _ = io.ReadAll(r.Body)
 		_ = r.Body.Close()
+	}
+	if w.instead != nil {
+		if other := w.instead(r); other != nil {
+			return other(r)
+		}
 	}
 	path, ok := strings.CutPrefix(r.URL.Path, "/api/v1/reloads")
 	id, canceled := strings.CutSuffix(strings.TrimPrefix(path, "/"), "/actions/cancel")
@@ -367,26 +430,47 @@ func (w *world) list(r *http.Request) (*http.Response, error) {
 	if app := query.Get("appId"); app != "" {
 		records = w.app(app).records
 	}
+	if w.ignoreFilter {
+		query.Del("filter")
+	}
+	order := cmp.Or(query.Get("sort"), "-creationTime")
+	if w.ignoreSort {
+		order = "-creationTime"
+	}
+	at := func(record *worldRecord) time.Time {
+		if w.behind == nil {
+			return now
+		}
+		return now.Add(-w.behind(record))
+	}
+	filter := filterTokens.FindAllString(query.Get("filter"), -1)
 	var shown []*worldRecord
 	for _, record := range records {
-		fields := map[string]string{
-			"status": string(w.status(record, now)), "type": string(record.kind), "partial": strconv.FormatBool(record.partial),
+		if w.unlisted != nil && w.unlisted(record) {
+			continue
 		}
-		if !now.Before(record.created.Add(w.listLag)) && matchesFilter(query.Get("filter"), fields) &&
+		fields := map[string]string{
+			"status": string(w.status(record, at(record))), "type": string(record.kind), "partial": strconv.FormatBool(record.partial),
+		}
+		if !now.Before(record.created.Add(w.listLag)) && matchesFilter(filter, fields) &&
 			(query.Get("partial") == "" || query.Get("partial") == fields["partial"]) {
 			shown = append(shown, record)
 		}
 	}
-	w.sort(shown, cmp.Or(query.Get("sort"), "-creationTime"), now)
+	w.sort(shown, order, at)
 	limit, err := strconv.Atoi(cmp.Or(query.Get("limit"), "10"))
 	offset, err2 := strconv.Atoi(cmp.Or(query.Get("next"), "0"))
-	if err = errors.Join(err, err2); err != nil || limit < 1 || limit > 100 || offset > len(shown) {
+	if err = errors.Join(err, err2); err != nil || limit < 1 || limit > 100 {
 		return w.fail(r, http.StatusBadRequest, "HTTP-400", "bad request")
 	}
+	offset = min(offset, len(shown)) // the list may have become shorter
 	end := min(offset+limit, len(shown))
 	var texts []string
+	if w.extra != "" {
+		texts = append(texts, w.extra)
+	}
 	for _, record := range shown[offset:end] {
-		texts = append(texts, w.encode(record, w.omitListed))
+		texts = append(texts, w.encodeAt(record, w.omitListed, at(record)))
 		if call != nil {
 			call.listed[record.id] = true
 		}
@@ -399,18 +483,23 @@ func (w *world) list(r *http.Request) (*http.Response, error) {
 	return w.respond(r, http.StatusOK, `{"data":[`+strings.Join(texts, ",")+`],"links":`+links+`}`)
 }
 
-func (w *world) sort(records []*worldRecord, order string, now time.Time) {
+func (w *world) sort(records []*worldRecord, order string, at func(*worldRecord) time.Time) {
 	field := strings.TrimLeft(order, "+-")
-	key := func(r *worldRecord) string {
+	keys := make(map[*worldRecord]string, len(records))
+	for _, r := range records {
+		if field == "creationTime" { // the usual one, faster
+			keys[r] = w.creationTime(r)
+			continue
+		}
 		var f recordJSON
-		w.fill(&f, r, now)
-		return map[string]string{"creationTime": f.CreationTime, "startTime": f.StartTime, "endTime": f.EndTime, "status": f.Status}[field]
-	}
-	if field == "creationTime" { // the usual one, faster
-		key = func(r *worldRecord) string { return w.creationTime(r) }
+		w.fill(&f, r, at(r))
+		keys[r] = map[string]string{"startTime": f.StartTime, "endTime": f.EndTime, "status": f.Status}[field]
 	}
 	slices.SortFunc(records, func(a, b *worldRecord) int {
-		c := cmp.Compare(key(a), key(b))
+		c := cmp.Compare(keys[a], keys[b])
+		if w.nullsFirst && (keys[a] == "") != (keys[b] == "") {
+			return c
+		}
 		if strings.HasPrefix(order, "-") {
 			c = -c
 		}
@@ -466,14 +555,23 @@ func (w *world) fill(f *recordJSON, r *worldRecord, now time.Time) {
 		f.StartTime = w.recordTime(r.started).Format(milliseconds)
 	}
 	if !now.Before(r.ended) {
-		f.EndTime = w.recordTime(r.ended).Format(milliseconds)
+		ended := r.ended
+		if w.endOffset != nil {
+			ended = ended.Add(w.endOffset(r))
+		}
+		f.EndTime = w.recordTime(ended).Format(milliseconds)
 	}
 }
 
 // encode returns the record without the omitted fields.
 func (w *world) encode(r *worldRecord, omitted []string) string {
+	return w.encodeAt(r, omitted, time.Now())
+}
+
+// encodeAt returns the record as it was at the given time.
+func (w *world) encodeAt(r *worldRecord, omitted []string, at time.Time) string {
 	var f recordJSON
-	w.fill(&f, r, time.Now())
+	w.fill(&f, r, at)
 	for _, field := range omitted {
 		switch field {
 		case "partial":
@@ -484,6 +582,8 @@ func (w *world) encode(r *worldRecord, omitted []string) string {
 			f.Type = ""
 		case "links":
 			f.Links = nil
+		case "endTime":
+			f.EndTime = ""
 		default:
 			panic("the world cannot omit " + field)
 		}
@@ -497,9 +597,8 @@ func (w *world) encode(r *worldRecord, omitted []string) string {
 
 var filterTokens = regexp.MustCompile(`[()]|"[^"]*"|[^\s()"]+`)
 
-// matchesFilter evaluates what the service documents of SCIM: eq, and, or, parentheses.
-func matchesFilter(filter string, fields map[string]string) bool {
-	tokens := filterTokens.FindAllString(filter, -1)
+// matchesFilter evaluates the tokens of what the service documents of SCIM: eq, and, or, parentheses.
+func matchesFilter(tokens []string, fields map[string]string) bool {
 	if len(tokens) == 0 {
 		return true
 	}
@@ -650,7 +749,7 @@ func TestWorldFilter(t *testing.T) {
 		`status eq "QUEUED" or status eq "FAILED" and partial eq "true"`:                                  false,
 		string(reloads.StatusIs(reloads.StatusFailed)):                                                    true,
 	} {
-		if got := matchesFilter(filter, fields); got != want {
+		if got := matchesFilter(filterTokens.FindAllString(filter, -1), fields); got != want {
 			t.Errorf("%s: got %v, want %v", filter, got, want)
 		}
 	}
