@@ -304,6 +304,9 @@ func TestCursorLoopOfEveryShape(t *testing.T) {
 				if next == distinct {
 					next = tail
 				}
+				if sent > 3*distinct { // not detected, so the list ends
+					name = "self"
+				}
 				return respond(200, pageJSON(fmt.Sprintf(`{%q:{"href":"?p=%d"}}`, name, next), strconv.Itoa(page)))(r)
 			}), unmetered)
 			ids, errs, err := collect(client.All(t.Context(), opts))

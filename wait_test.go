@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -267,6 +268,21 @@ func TestWaitIgnoresRecordsOfOtherReloads(t *testing.T) {
 		}
 		if results != 2 {
 			t.Errorf("WaitAll: got %d results, want 2", results)
+		}
+	})
+}
+
+// A host name that has worked may work again, so the wait continues.
+func TestWaitToleratesUnknownHostAfterResponse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		unknown := fails(&net.DNSError{Err: "no such host", Name: "tenant.example.com", IsNotFound: true})
+		record := func(status reloads.Status) outcome {
+			return respond(200, fmt.Sprintf(`{"id":%q,"status":%q}`, reloadID, status))
+		}
+		wire := scripted(record("QUEUED"), unknown, unknown, unknown, record("SUCCEEDED"))
+		if r, err := scriptedClient(t, wire).Wait(t.Context(), reloadID); err != nil || r.Status != reloads.StatusSucceeded || len(wire.requests()) != 5 {
+			t.Errorf("%+v, %v after %d requests", r, err, len(wire.requests()))
 		}
 	})
 }
