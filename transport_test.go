@@ -666,8 +666,8 @@ func TestUnknownHostIsNotRetried(t *testing.T) {
 						t.Errorf("got %v, want %v", err, c.err)
 					}
 					limit := time.Duration(0)
-					if call == "WaitAll" {
-						limit = 2 * time.Second // until the first poll
+					if call == "WaitAll" || call == "RunAll" {
+						limit = 2 * time.Second // until the first poll, and until all goroutines have ended
 					}
 					switch {
 					case !c.retry && (dials != 1 || took > limit):
