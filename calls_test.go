@@ -192,28 +192,6 @@ func TestInvalidLogIDsAreNotSent(t *testing.T) {
 	}
 }
 
-func TestNilContextIsAnError(t *testing.T) {
-	t.Parallel()
-	var missing context.Context
-	for _, e := range endpoints {
-		wire := scripted(e.ok)
-		func() {
-			defer func() {
-				if r := recover(); r != nil {
-					t.Errorf("%s panics: %v", e.name, r)
-				}
-			}()
-			if err := e.call(missing, scriptedClient(t, wire)); err == nil || len(wire.requests()) != 0 {
-				t.Errorf("%s: %d requests, %v", e.name, len(wire.requests()), err)
-			}
-		}()
-	}
-	client := scriptedClient(t, scripted(respond(200, emptyPage)))
-	if _, errs, _ := collect(client.All(missing, reloads.ListOptions{})); errs != 1 {
-		t.Errorf("All: %d errors", errs)
-	}
-}
-
 // respondStream responds with body, whose length is not known.
 func respondStream(body io.Reader) outcome {
 	return func(r *http.Request) (*http.Response, error) {

@@ -267,7 +267,13 @@ func TestNilContextIsRefused(t *testing.T) {
 			}
 			return nil
 		},
-		"All": func() error { _, _, err := collect(client.All(none, reloads.ListOptions{})); return err },
+		"All": func() error {
+			_, errs, err := collect(client.All(none, reloads.ListOptions{}))
+			if errs != 1 {
+				t.Errorf("All: %d errors, want 1", errs)
+			}
+			return err
+		},
 	}
 	for _, e := range endpoints {
 		calls[e.name] = func() error { return e.call(none, client) }

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -310,6 +311,49 @@ func TestCursorLoop(t *testing.T) {
 	}
 }
 
+// A list can lead into a loop after a tail of pages. Every shape is detected within three times the distinct pages, and
+// is one error after pages that are the beginning of the list.
+func TestCursorLoopOfEveryShape(t *testing.T) {
+	t.Parallel()
+	requests := 0
+	for tail := 0; tail <= 50; tail++ {
+		for cycle := 1; cycle <= 50; cycle++ {
+			distinct, sent := tail+cycle, 0
+			name := "next"
+			opts := reloads.ListOptions{Next: "?p=0"}
+			if (tail+cycle)%2 == 1 {
+				name, opts = "prev", reloads.ListOptions{Prev: "?p=0"}
+			}
+			client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+				sent++
+				page, err := strconv.Atoi(strings.TrimPrefix(r.URL.RawQuery, "p="))
+				if err != nil {
+					t.Fatal(err)
+				}
+				next := page + 1
+				if next == distinct {
+					next = tail
+				}
+				if sent > 3*distinct { // not detected, so the list ends
+					name = "self"
+				}
+				return respond(200, pageJSON(fmt.Sprintf(`{%q:{"href":"?p=%d"}}`, name, next), strconv.Itoa(page)))(r)
+			}), unmetered)
+			ids, errs, err := collect(client.All(t.Context(), opts))
+			if errs != 1 || !errors.Is(err, reloads.ErrCursorLoop) || sent > 3*distinct || len(ids) != sent {
+				t.Fatalf("tail %d, cycle %d: %d requests for %d pages, %d reloads, %d errors, the last %v", tail, cycle, sent, distinct, len(ids), errs, err)
+			}
+			for i, id := range ids[:distinct] {
+				if id != strconv.Itoa(i) {
+					t.Fatalf("tail %d, cycle %d: the reloads are %v", tail, cycle, ids)
+				}
+			}
+			requests += sent
+		}
+	}
+	t.Logf("%d requests", requests)
+}
+
 // The next request goes to the client's own endpoint with the query of the link, whatever host the link names.
 func TestLinksToOtherHosts(t *testing.T) {
 	t.Parallel()
@@ -542,6 +586,46 @@ func TestMemoryOfLongIteration(t *testing.T) {
 	t.Logf("%d records: at most %d KiB above the start", n, (peak-start)>>10)
 	if peak-start > 8<<20 {
 		t.Errorf("the heap grew by %d KiB, want at most 8 MiB", (peak-start)>>10)
+	}
+}
+
+// All keeps no cursor of an earlier page. A million reloads have 100,000 of them at ten a page.
+func TestMemoryOfCursors(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a few seconds")
+	}
+	skipUnderRace(t)
+	const pages, perPage = 100_000, 10
+	records := strings.Repeat(`{"id":"r"},`, perPage-1) + `{"id":"r"}`
+	filler := strings.Repeat("c", 250)
+	page := 0
+	var peak, start int64
+	wire := outcome(func(r *http.Request) (*http.Response, error) {
+		if page++; page%(pages/10) == 0 || page == 100 { // at first, what the client allocates once
+			if peak = max(peak, heapInUse()); page == 100 {
+				start = peak
+			}
+		}
+		links := "{}"
+		if page < pages {
+			links = `{"next":{"href":"?next=` + filler + strconv.Itoa(page) + `"}}`
+		}
+		return respond(200, `{"data":[`+records+`],"links":`+links+`}`)(r)
+	})
+	client := scriptedClient(t, wire, unmetered)
+	began, n := time.Now(), 0
+	for r, err := range client.All(t.Context(), reloads.ListOptions{}) {
+		if err != nil || r.ID != "r" {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		n++
+	}
+	t.Logf("%d records in %v: at most %d KiB above the start", n, time.Since(began).Round(time.Millisecond), (peak-start)>>10)
+	if n != pages*perPage || page != pages {
+		t.Errorf("%d records in %d requests", n, page)
+	}
+	if peak-start > 1<<20 {
+		t.Errorf("the heap grew by %d KiB, want at most 1 MiB", (peak-start)>>10)
 	}
 }
 

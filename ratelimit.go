@@ -111,6 +111,11 @@ func (l *WindowLimiter) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return limitError(ctx)
 	}
+	return l.waitAtFront(ctx)
+}
+
+// waitAtFront waits for the turn of the first waiter.
+func (l *WindowLimiter) waitAtFront(ctx context.Context) error {
 	for {
 		l.mu.Lock()
 		now := time.Now()

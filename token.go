@@ -10,9 +10,9 @@ import (
 	"log/slog"
 )
 
-// TokenSource provides the bearer token of a request. The client asks for one before every attempt, and once more
-// after a 401. A source should therefore cache its token until shortly before it expires. It must be safe for
-// concurrent use and should honor ctx.
+// TokenSource provides the bearer token of a request. The client asks for one before every attempt, once more if the
+// attempt has waited half a minute for the rate limit, and once more after a 401. A source should therefore cache its
+// token until shortly before it expires. It must be safe for concurrent use and should honor ctx.
 //
 // If a TokenSource also has the method
 //

@@ -608,3 +608,75 @@ func TestSharedResponseIsNotModified(t *testing.T) {
 		})
 	}
 }
+
+// A host that does not exist is not tried again. A resolver that fails temporarily is.
+func TestUnknownHostIsNotRetried(t *testing.T) {
+	t.Parallel()
+	calls := map[string]func(context.Context, *reloads.Client) error{
+		"Wait": func(ctx context.Context, c *reloads.Client) error { _, err := c.Wait(ctx, reloadID); return err },
+		"Watch": func(ctx context.Context, c *reloads.Client) error {
+			_, _, err := collect(c.Watch(ctx, reloadID))
+			return err
+		},
+		"Run": func(ctx context.Context, c *reloads.Client) error {
+			_, err := c.Run(ctx, reloads.Request{AppID: "app"}, reloads.AttachToPending(), reloads.CancelOnAbort())
+			return err
+		},
+		"RunAll": func(ctx context.Context, c *reloads.Client) (err error) {
+			for r := range c.RunAll(ctx, requestsFor("app")) {
+				err = r.Err
+			}
+			return err
+		},
+		"WaitAll": func(ctx context.Context, c *reloads.Client) (err error) {
+			for r := range c.WaitAll(ctx, []*reloads.Reload{{ID: reloadID}}) {
+				err = r.Err
+			}
+			return err
+		},
+	}
+	for _, e := range endpoints {
+		calls[e.name] = e.call
+	}
+	unknown := &net.DNSError{Err: "no such host", Name: "tenant.example.com", IsNotFound: true}
+	temporary := &net.DNSError{Err: "server misbehaving", Name: "tenant.example.com", IsTemporary: true}
+	timeout := &net.DNSError{Err: "i/o timeout", Name: "tenant.example.com", IsTimeout: true, IsTemporary: true}
+	for name, c := range map[string]struct {
+		err   error
+		retry bool
+	}{
+		"unknown host": {unknown, false}, "unknown host, from a dialer": {&net.OpError{Op: "dial", Net: "tcp", Err: unknown}, false},
+		"unknown proxy": {&net.OpError{Op: "proxyconnect", Net: "tcp", Err: &net.OpError{Op: "dial", Err: unknown}}, false},
+		"temporary":     {temporary, true}, "timeout, from a dialer": {&net.OpError{Op: "dial", Net: "tcp", Err: timeout}, true},
+	} {
+		for call, do := range calls {
+			t.Run(name+", "+call, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					dials := 0
+					transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+						dials++
+						return nil, c.err
+					}}
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					defer cancel()
+					began := time.Now()
+					err := do(ctx, scriptedClient(t, transport))
+					took := time.Since(began)
+					if !errors.Is(err, c.err) && !c.retry || err == nil || errors.Is(err, reloads.ErrOutcomeUnknown) {
+						t.Errorf("got %v, want %v", err, c.err)
+					}
+					limit := time.Duration(0)
+					if call == "WaitAll" || call == "RunAll" {
+						limit = 2 * time.Second // until the first poll, and until all goroutines have ended
+					}
+					switch {
+					case !c.retry && (dials != 1 || took > limit):
+						t.Errorf("%d dials within %v, want 1 at once", dials, took)
+					case c.retry && (dials < 6 || took < 5*time.Second):
+						t.Errorf("%d dials within %v, want at least 6", dials, took)
+					}
+				})
+			})
+		}
+	}
+}

@@ -559,6 +559,19 @@ func TestGiveUpAfterInBatch(t *testing.T) {
 		}
 		if len(ends) != len(rs) {
 			t.Errorf("%d results, want %d", len(ends), len(rs))
+}
+
+// A host name that has worked may work again, so the wait continues.
+func TestWaitToleratesUnknownHostAfterResponse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		unknown := fails(&net.DNSError{Err: "no such host", Name: "tenant.example.com", IsNotFound: true})
+		record := func(status reloads.Status) outcome {
+			return respond(200, fmt.Sprintf(`{"id":%q,"status":%q}`, reloadID, status))
+		}
+		wire := scripted(record("QUEUED"), unknown, unknown, unknown, record("SUCCEEDED"))
+		if r, err := scriptedClient(t, wire).Wait(t.Context(), reloadID); err != nil || r.Status != reloads.StatusSucceeded || len(wire.requests()) != 5 {
+			t.Errorf("%+v, %v after %d requests", r, err, len(wire.requests()))
 		}
 	})
 }
