@@ -559,6 +559,8 @@ func TestGiveUpAfterInBatch(t *testing.T) {
 		}
 		if len(ends) != len(rs) {
 			t.Errorf("%d results, want %d", len(ends), len(rs))
+		}
+	})
 }
 
 // A host name that has worked may work again, so the wait continues.
