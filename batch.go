@@ -65,25 +65,6 @@ func (c *Client) triggerOrAttach(ctx context.Context, grace *graceTime, req Requ
 	return nil, false, err
 }
 
-// maxPending is the longest time that a reload can take: 6 hours in the queue, then 3 hours (vendor's documentation).
-const maxPending = 9 * time.Hour
-
-// findPending returns the app's newest reload that has not finished, or nil. It does not filter by status, because the
-// status of a new reload may be empty or unknown.
-func (c *Client) findPending(ctx context.Context, app string) (*Reload, error) {
-	page, date, _, err := c.listValid(ctx, newestQuery(app), false)
-	if err != nil {
-		return nil, err
-	}
-	for i := range page.Reloads {
-		r := &page.Reloads[i]
-		if !r.Ended() && !otherApp(r, app) && !c.seen.get(r.ID).end && between(r.CreationTime, date.now()) < maxPending {
-			return r, nil
-		}
-	}
-	return nil, nil
-}
-
 // concurrentTriggers is how many triggers of a batch are in progress at once: enough to reach the rate limit at any
 // latency, even while the outcome of some of them is being determined.
 const concurrentTriggers = 64

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 )
 
 // Trigger starts a reload and returns it as the service accepted it, usually QUEUED. It does not wait until the reload
@@ -95,6 +96,25 @@ func (c *Client) canceledBefore(ctx context.Context, id string, refused error) (
 		return "", fmt.Errorf("reloads: it is unknown whether reload %s was canceled (%v): %w", id, refused, err)
 	}
 	return "", refused
+}
+
+// maxPending is the longest time that a reload can take: 6 hours in the queue, then 3 hours (vendor's documentation).
+const maxPending = 9 * time.Hour
+
+// findPending returns the app's newest reload that has not finished, or nil. It does not filter by status, because the
+// status of a new reload may be empty or unknown.
+func (c *Client) findPending(ctx context.Context, app string) (*Reload, error) {
+	page, date, _, err := c.listValid(ctx, newestQuery(app), false)
+	if err != nil {
+		return nil, err
+	}
+	for i := range page.Reloads {
+		r := &page.Reloads[i]
+		if !r.Ended() && !otherApp(r, app) && !c.seen.get(r.ID).end && between(r.CreationTime, date.now()) < maxPending {
+			return r, nil
+		}
+	}
+	return nil, nil
 }
 
 // Log streams the full log of a reload. The log in the reload's record is only a summary. The full log is plain text;

@@ -190,6 +190,17 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
+// waitForChange waits for d, until something has changed, or until ctx has ended.
+func waitForChange(ctx context.Context, d time.Duration, changed <-chan struct{}) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-changed:
+	case <-ctx.Done():
+	}
+}
+
 // sleep waits for d. It returns the error of ctx if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil || d <= 0 {

@@ -55,10 +55,13 @@ func (t *tracker) startedFeed() *feed {
 // or not sorted.
 func (f *feed) run(ctx context.Context) {
 	for failures := 0; ctx.Err() == nil; {
-		n, changed := f.beginPass()
+		n, wait, changed := f.beginPass()
 		switch {
 		case changed == nil:
 			return
+		case wait > 0:
+			_ = sleep(ctx, wait)
+			continue
 		case n < minForFeed:
 			waitForChange(ctx, time.Hour, changed)
 			continue
@@ -78,31 +81,33 @@ func (f *feed) run(ctx context.Context) {
 		case !errors.Is(err, errTooLong):
 			f.warnOfFailure(ctx, err)
 		}
-		_ = sleep(ctx, f.retryAfter(err, failures))
+		f.tracker.pauseLists(err)
+		_ = sleep(ctx, min(f.interval<<min(failures, 10), maxFeedRetry))
 		failures++
 	}
 }
 
-// retryAfter returns the wait after a pass that failed. If the service refuses all requests for some time, as much time is
-// left to single polls afterwards.
-func (f *feed) retryAfter(err error, failures int) time.Duration {
-	wait := min(f.interval<<min(failures, 10), maxFeedRetry)
+// pauseLists lets no feed list for twice the time for which the service refuses all requests, if it does. The second half
+// is left to single polls.
+func (t *tracker) pauseLists(err error) {
 	var response *Error
-	if errors.As(err, &response) && response.Is(ErrRateLimited) {
-		wait = max(wait, 2*min(response.RetryAfter, f.tracker.client.retry.MaxRetryAfter))
+	if !errors.As(err, &response) || !response.Is(ErrRateLimited) {
+		return
 	}
-	return wait
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.listsFrom = time.Now().Add(2 * min(response.RetryAfter, t.client.retry.MaxRetryAfter))
 }
 
-// beginPass prepares a pass and returns how many reloads are tracked. changed is closed at the next change of the
-// tracker. It is nil if nothing is left to track.
-func (f *feed) beginPass() (n int, changed <-chan struct{}) {
+// beginPass prepares a pass and returns how many reloads are tracked, and the time until a feed may list. changed is
+// closed at the next change of the tracker. It is nil if nothing is left to track.
+func (f *feed) beginPass() (n int, wait time.Duration, changed <-chan struct{}) {
 	t := f.tracker
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n = len(t.tracked)
 	if n == 0 && t.closed {
-		return 0, nil
+		return 0, 0, nil
 	}
 	if f.main && n >= minForFeed {
 		f.reach, t.oldest = earlier(f.reach, t.oldest), time.Time{}
@@ -110,7 +115,7 @@ func (f *feed) beginPass() (n int, changed <-chan struct{}) {
 	if f.main && n < minForFeed {
 		t.feedWorks = false
 	}
-	return n, t.changed
+	return n, time.Until(t.listsFrom), t.changed
 }
 
 // setState tells the tracker how frequent single polls have to be. gone means that there are no more passes.
@@ -137,7 +142,7 @@ func (f *feed) pass(ctx context.Context, n int) error {
 	query, _ := opts.query() // these options are valid
 	w := walk{query: query, mark: query, untilMark: 1}
 	latest, recent := f.latest, 0
-	for range n {
+	for pages := range n {
 		if err := t.budget.Wait(ctx); err != nil {
 			return err
 		}
@@ -151,8 +156,10 @@ func (f *feed) pass(ctx context.Context, n int) error {
 		if !date.date.IsZero() {
 			newest = date.date // the next pass reads what has a later time
 		}
-		if w.query == query && newest.After(latest) {
+		if pages == 0 && newest.After(latest) {
 			latest = newest
+		} else if pages > 0 { // one page was not sufficient
+			newer = maxPageSize
 		}
 		recent += newer
 		more, err := w.advance(page)

@@ -26,6 +26,7 @@ type tracker struct {
 	abandon   func(*trackedReload)      // finishes a reload after ctx has ended; nil until then
 	changed   chan struct{}             // closed and replaced when something has changed
 	missed    time.Time                 // when a single poll found an end that the feed should have found; zero if none did
+	listsFrom time.Time                 // no feed lists before
 	feedGone  bool                      // the feed is not read any more
 	feedWorks bool                      // the most recent pass of the feed succeeded
 	oldest    time.Time                 // creation of the oldest reload added since the most recent pass
@@ -72,9 +73,8 @@ func (q *eventQueue) push(e event) {
 func (q *eventQueue) take() []event {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	events := q.events
-	q.events = nil
-	return events
+	defer func() { q.events = nil }()
+	return q.events
 }
 
 const (
@@ -192,17 +192,6 @@ func (t *tracker) next(now time.Time) (next *trackedReload, wait time.Duration, 
 		}
 	}
 	return next, wait, t.changed
-}
-
-// waitForChange waits for d, until something has changed, or until ctx has ended.
-func waitForChange(ctx context.Context, d time.Duration, changed <-chan struct{}) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-changed:
-	case <-ctx.Done():
-	}
 }
 
 // pollOne polls one reload.

@@ -310,20 +310,20 @@ func TestBatchWithInaccurateList(t *testing.T) {
 	constant := func(d time.Duration) func(*worldRecord) time.Duration {
 		return func(*worldRecord) time.Duration { return d }
 	}
-	// The lag of 90 % of the ends if the feed, or only the net, sees them. The last three reloads are polled singly.
-	const feed, late, net = 2 * time.Second, 12 * time.Second, 40 * time.Second
+	// The lag of 90 % of the ends: if the feed sees them, if single polls do, and if the list is late. The last three reloads are polled singly.
+	const feed, polls, late, net = 3 * time.Second, 10 * time.Second, 12 * time.Second, 40 * time.Second
 	for name, c := range map[string]struct {
 		world func() *world
 		lag   time.Duration
 	}{
 		"accurate":                        {func() *world { return &world{} }, feed},
 		"filter ignored":                  {func() *world { return &world{ignoreFilter: true} }, feed},
-		"filter ignored, active first":    {func() *world { return &world{ignoreFilter: true, nullsFirst: true} }, feed},
+		"filter ignored, active first":    {func() *world { return &world{ignoreFilter: true, nullsFirst: true} }, polls},
 		"sort ignored":                    {func() *world { return &world{ignoreSort: true} }, 15 * time.Second},
 		"filter and sort ignored":         {func() *world { return &world{ignoreFilter: true, ignoreSort: true} }, 15 * time.Second},
-		"no endTime":                      {func() *world { return &world{omitListed: []string{"endTime"}} }, feed},
-		"no endTime, filter ignored":      {func() *world { return &world{omitListed: []string{"endTime"}, ignoreFilter: true} }, feed},
-		"a tenth is never listed":         {func() *world { return &world{unlisted: share(10)} }, feed},
+		"no endTime":                      {func() *world { return &world{omitListed: []string{"endTime"}} }, polls},
+		"no endTime, filter ignored":      {func() *world { return &world{omitListed: []string{"endTime"}, ignoreFilter: true} }, polls},
+		"a tenth is never listed":         {func() *world { return &world{unlisted: share(10)} }, polls},
 		"all are listed after 10 s":       {func() *world { return &world{listLag: 10 * time.Second, behind: constant(10 * time.Second)} }, late},
 		"some are listed after 10 s":      {func() *world { return &world{behind: someLater(10 * time.Second)} }, late},
 		"all are late, filter ignored":    {func() *world { return &world{ignoreFilter: true, nullsFirst: true, behind: constant(10 * time.Second)} }, late},
