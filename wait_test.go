@@ -492,6 +492,7 @@ func TestGiveUpAfterStartsAgain(t *testing.T) {
 		poll func(after time.Duration) outcome
 		ends time.Duration // 0 if it succeeds
 	}{
+		"unmatched mock from the beginning": {func(time.Duration) outcome { return failedPolls["unmatched mock"] }, time.Hour},
 		"one success after 50 minutes": {func(after time.Duration) outcome {
 			if after > 50*time.Minute && after < 50*time.Minute+15*time.Second {
 				return mine(reloads.StatusReloading)
