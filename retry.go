@@ -169,6 +169,7 @@ type outage struct {
 	mu       sync.Mutex
 	failures int
 	since    time.Time
+	worked   bool // a poll has succeeded before
 }
 
 // failed records a failed poll, and reports whether the polls have failed for so long that the wait gives up. Waiting
@@ -189,7 +190,13 @@ func (o *outage) failed(err error, giveUpAfter time.Duration) bool {
 func (o *outage) succeeded() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.failures = 0
+	o.failures, o.worked = 0, true
+}
+
+func (o *outage) hasWorked() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.worked
 }
 
 // endsLists reports whether a failed list means that this token cannot list the reloads.

@@ -102,7 +102,8 @@ func (t *tracker) add(req Request, r *Reload, own bool) {
 		return
 	}
 	tr := &trackedReload{request: req, reload: r, own: own, results: 1, added: now, polled: now}
-	tr.health = pollHealth{named: t.client.named.first(r.ID), worked: own}
+	named := t.client.named.first(r.ID) // not zero if the batch triggered it or attached to it
+	tr.health = pollHealth{named: named, worked: !named.IsZero()}
 	tr.due = now.Add(t.client.polling.interval(0))
 	t.tracked[r.ID] = tr
 	if t.oldest.IsZero() || r.CreationTime.Before(t.oldest) {
@@ -210,6 +211,7 @@ func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 		tr.health.succeeded(time.Now())
 		t.update(r)
 	case ctx.Err() == nil:
+		tr.health.worked = tr.health.worked || t.outage.hasWorked()
 		if err = t.client.pollError(ctx, last.ID, last, err, &tr.health, &t.outage); err != nil {
 			t.end(tr, last, err)
 		}
