@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -142,30 +143,137 @@ func TestRunAllWithoutRequests(t *testing.T) {
 	}
 }
 
-func TestRunAllStopsOnBreak(t *testing.T) {
+// Breaking out of the loop cancels the requests in flight, and sends no further one. The loop ends at once.
+func TestBreakStopsBatch(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) { // fails if a goroutine is left
-		tenant := reloadstest.NewTenant()
-		var apps []string
-		for i := range 200 {
-			apps = append(apps, fmt.Sprint("app", i))
-			tenant.AddApp(apps[i], reloadstest.App{RunFor: time.Duration(i+1) * time.Second})
+	var apps []string
+	for i := range 200 {
+		apps = append(apps, fmt.Sprint("app", i))
+	}
+	type batchOfApps = func(context.Context, *reloads.Client, ...reloads.RunOption) iter.Seq[reloads.Result]
+	runAll := func(*world) batchOfApps {
+		return func(ctx context.Context, client *reloads.Client, opts ...reloads.RunOption) iter.Seq[reloads.Result] {
+			return client.RunAll(ctx, requestsFor(apps...), opts...)
 		}
-		n := 0
-		for range tenant.NewClient().RunAll(t.Context(), requestsFor(apps...), reloads.CancelOnAbort()) {
-			if n++; n == 10 {
-				break
+	}
+	waitAll := func(w *world) batchOfApps {
+		return func(ctx context.Context, client *reloads.Client, opts ...reloads.RunOption) iter.Seq[reloads.Result] {
+			return client.WaitAll(ctx, w.foreignReloads(apps), opts...)
+		}
+	}
+	hanging := func(is func(*http.Request) bool) func(*http.Request) outcome {
+		return func(r *http.Request) outcome {
+			if is(r) {
+				return hangs
 			}
+			return nil
 		}
-		seen := len(tenant.Requests())
-		time.Sleep(time.Hour)
-		if more := len(tenant.Requests()) - seen; more != 0 {
-			t.Errorf("%d requests after the break", more)
+	}
+	staggered := func(app string) time.Duration { // one ends every second
+		i, _ := strconv.Atoi(app[3:])
+		return time.Duration(i) * time.Second
+	}
+	const post, get, list, cancel = "POST app", "GET record", "GET list", "POST cancel"
+	kind := func(r worldRequest) string {
+		switch {
+		case strings.HasSuffix(r.path, "/cancel"):
+			return cancel
+		case r.method == http.MethodPost:
+			return post
+		case strings.HasSuffix(r.path, "/reloads"):
+			return list
 		}
-		if n := countRequests(tenant, reloadstest.Cancel); n != 0 {
-			t.Errorf("%d reloads were canceled although the context had not ended", n)
+		return get
+	}
+	for name, c := range map[string]struct {
+		batch  func(*world) batchOfApps
+		world  func() *world
+		aborts bool     // the context ends after 5 s
+		flying []string // the requests that are in flight at the break
+	}{
+		"triggers in flight":               {runAll, func() *world { return &world{lasts: staggered, everyPost: postPlan{hold: 2 * time.Second}} }, false, []string{post, get}},
+		"triggers wait for the rate limit": {runAll, func() *world { return &world{lasts: staggered} }, false, []string{get, list}},
+		"triggers are reconciled": {runAll, func() *world {
+			return &world{lasts: staggered, listLag: 10 * time.Second, everyPost: postPlan{status: 502}}
+		}, false, []string{list}},
+		"triggers without a response": {runAll, func() *world {
+			return &world{lasts: staggered, instead: func(r *http.Request) outcome {
+				if isTrigger(r) && r.ContentLength > int64(len(`{"appId":"app9"}`)) {
+					return hangs
+				}
+				return nil
+			}}
+		}, false, []string{post}},
+		"lists without a response": {waitAll, func() *world { return &world{lasts: staggered, instead: hanging(isList)} }, false, []string{list, get}},
+		"polls without a response": {waitAll, func() *world { return &world{lasts: staggered, instead: hanging(isGet)} }, false, []string{get}},
+		"cancels without a response": {runAll, func() *world {
+			return &world{lasts: func(app string) time.Duration { return staggered(app) * 3600 }, instead: hanging(isCancel)}
+		}, true, []string{cancel}},
+	} {
+		for optsName, opts := range map[string][]reloads.RunOption{
+			"no options":  nil,
+			"all options": {reloads.CancelOnAbort(), reloads.AttachToPending(), ignoreChanges},
+		} {
+			if c.aborts && opts == nil {
+				continue // nothing is canceled
+			}
+			t.Run(name+", "+optsName, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { // fails if a goroutine is left
+					w := c.world()
+					w.latency, w.spread = 300*time.Millisecond, true
+					ctx, end := context.WithCancel(t.Context())
+					defer end()
+					if c.aborts {
+						defer time.AfterFunc(5*time.Second, end).Stop()
+					}
+					inFlight := func() (kinds []string) {
+						for _, r := range w.sent() {
+							if r.ended.IsZero() {
+								kinds = append(kinds, kind(r))
+							}
+						}
+						return kinds
+					}
+					var before []worldRequest
+					var left time.Time
+					for range c.batch(w)(ctx, scriptedClient(t, w), opts...) {
+						missing := func() []string {
+							kinds := inFlight()
+							return slices.DeleteFunc(slices.Clone(c.flying), func(kind string) bool { return slices.Contains(kinds, kind) })
+						}
+						for range 10_000 {
+							if time.Sleep(10 * time.Millisecond); len(missing()) == 0 {
+								break
+							}
+						}
+						if kinds := missing(); len(kinds) > 0 {
+							t.Errorf("no %v was in flight", kinds)
+						}
+						before, left = w.sent(), time.Now()
+						break
+					}
+					if took := time.Since(left); took != 0 {
+						t.Errorf("the loop ended %v after the break", took)
+					}
+					after, canceled := w.sent(), map[string]int{}
+					for i, r := range before {
+						if !r.ended.IsZero() {
+							continue
+						}
+						if got := after[i]; !got.ended.Equal(left) || !errors.Is(got.err, context.Canceled) {
+							t.Errorf("%s %s: ended %v after the break with %v, want it canceled at once", r.method, r.path, got.ended.Sub(left), got.err)
+						}
+						canceled[kind(r)]++
+					}
+					t.Logf("canceled: %v", canceled)
+					time.Sleep(3 * time.Hour)
+					if more := w.sent()[len(before):]; len(more) > 0 {
+						t.Errorf("%d requests after the break, the first %v later: %s %s", len(more), more[0].began.Sub(left), more[0].method, more[0].path)
+					}
+				})
+			})
 		}
-	})
+	}
 }
 
 // Every request has exactly one result whenever the context ends. Nothing is triggered after that.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -348,5 +349,83 @@ func TestSentRequestIsNotModified(t *testing.T) {
 	}
 	if len(wire.requests) != 2 {
 		t.Errorf("%d requests, want 2", len(wire.requests))
+	}
+}
+
+// The token source, or the name of the host, fails when the first poll is due. The service has responded before, so that
+// does not end a run.
+func TestTokenFetchFailsAtFirstPoll(t *testing.T) {
+	t.Parallel()
+	attach := reloads.AttachToPending()
+	run := func(opts ...reloads.RunOption) func(context.Context, *world, *reloads.Client) []reloads.Result {
+		return func(ctx context.Context, _ *world, client *reloads.Client) []reloads.Result {
+			r, err := client.Run(ctx, reloads.Request{AppID: "app0"}, opts...)
+			return []reloads.Result{{Reload: r, Err: err}}
+		}
+	}
+	runAll := func(n int, opts ...reloads.RunOption) func(context.Context, *world, *reloads.Client) []reloads.Result {
+		return func(ctx context.Context, _ *world, client *reloads.Client) []reloads.Result {
+			return slices.Collect(client.RunAll(ctx, requestsFor(eightApps[:n]...), opts...))
+		}
+	}
+	waitAll := func(ctx context.Context, w *world, client *reloads.Client) []reloads.Result {
+		return slices.Collect(client.WaitAll(ctx, w.foreignReloads(eightApps)))
+	}
+	for name, c := range map[string]struct {
+		run     func(context.Context, *world, *reloads.Client) []reloads.Result
+		pending bool
+		before  int // requests before the first poll
+		fails   int // token fetches
+	}{
+		"Run":                              {run(), false, 1, 1},
+		"Run, attached":                    {run(attach), true, 2, 1},
+		"RunAll of one":                    {runAll(1), false, 1, 1},
+		"RunAll of one, attached":          {runAll(1, attach), true, 2, 1},
+		"RunAll of three":                  {runAll(3), false, 3, 3},
+		"RunAll of eight":                  {runAll(8), false, 8, 20},
+		"RunAll of eight, attached":        {runAll(8, attach), true, 16, 20},
+		"WaitAll, after the first request": {waitAll, false, 1, 20},
+	} {
+		for _, dns := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, DNS %v", name, dns), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := &world{latency: 20 * time.Millisecond, runFor: time.Minute}
+					if c.pending {
+						w.foreignReloads(eightApps)
+					}
+					var n, failed atomic.Int32
+					now := func() bool { // reports whether it fails
+						if k := int(n.Add(1)); k <= c.before || k > c.before+c.fails {
+							return false
+						}
+						failed.Add(1)
+						return true
+					}
+					source := reloads.TokenSource(reloads.TokenFunc(func(context.Context) (string, error) {
+						if now() {
+							return "", errors.New("the identity provider is down")
+						}
+						return testToken, nil
+					}))
+					if dns {
+						source = reloads.APIKey(testToken)
+						w.instead = func(*http.Request) outcome {
+							if now() {
+								return fails(&net.DNSError{Err: "no such host", Name: "tenant.example.com", IsNotFound: true})
+							}
+							return nil
+						}
+					}
+					for _, r := range c.run(t.Context(), w, clientWithTokens(t, source, w)) {
+						if r.Err != nil || r.Reload == nil || r.Reload.Status != reloads.StatusSucceeded {
+							t.Errorf("got %v, %v, want a reload that succeeded", r.Reload, r.Err)
+						}
+					}
+					if int(failed.Load()) != c.fails {
+						t.Errorf("%d failures, want %d", failed.Load(), c.fails)
+					}
+				})
+			})
+		}
 	}
 }

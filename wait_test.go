@@ -202,6 +202,42 @@ func TestWaitToleratesNotFoundOfNewReload(t *testing.T) {
 	})
 }
 
+// The reloads of a batch may not be found at once, either. Those that no response has named end at once.
+func TestBatchToleratesNotFoundOfNewReloads(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 8} {
+		for _, c := range []struct {
+			hidden time.Duration
+			err    error
+		}{{8 * time.Second, nil}, {time.Hour, reloads.ErrNotFound}} {
+			t.Run(fmt.Sprintf("%d, hidden for %v", n, c.hidden), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					began := time.Now()
+					w := &world{latency: 20 * time.Millisecond, runFor: time.Minute, listLag: c.hidden, instead: func(r *http.Request) outcome {
+						if isGet(r) && time.Since(began) < c.hidden {
+							return respond(404, "")
+						}
+						return nil
+					}}
+					client := scriptedClient(t, w)
+					for r := range client.RunAll(t.Context(), requestsFor(eightApps[:n]...)) {
+						if took := time.Since(began); !errors.Is(r.Err, c.err) || r.Reload == nil || c.err != nil && (took < 10*time.Second || took > 20*time.Second) {
+							t.Errorf("RunAll: got %v, %v after %v, want %v", r.Reload, r.Err, took, c.err)
+						}
+					}
+					began = time.Now()
+					unknown := []*reloads.Reload{{ID: "unknown1"}, {ID: "unknown2"}}
+					for r := range client.WaitAll(t.Context(), unknown) {
+						if took := time.Since(began); !errors.Is(r.Err, reloads.ErrNotFound) || took > 2*time.Second {
+							t.Errorf("WaitAll: got %v after %v, want ErrNotFound within 2s", r.Err, took)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
 func TestContextEndsWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -492,6 +528,7 @@ func TestGiveUpAfterStartsAgain(t *testing.T) {
 		poll func(after time.Duration) outcome
 		ends time.Duration // 0 if it succeeds
 	}{
+		"unmatched mock from the beginning": {func(time.Duration) outcome { return failedPolls["unmatched mock"] }, time.Hour},
 		"one success after 50 minutes": {func(after time.Duration) outcome {
 			if after > 50*time.Minute && after < 50*time.Minute+15*time.Second {
 				return mine(reloads.StatusReloading)
