@@ -38,7 +38,7 @@ func (e *Error) Error() string {
 
 // newError decodes the body of an unsuccessful response. The body has the format of RFC 6749 or that of the other Qlik
 // Cloud APIs. A body in neither format leaves Code and Description empty.
-func (r tokenRequester) newError(status int, body []byte) *Error {
+func (r *tokenRequester) newError(status int, body []byte) *Error {
 	var b struct {
 		Error            string `json:"error"`
 		ErrorDescription string `json:"error_description"`
