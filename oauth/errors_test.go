@@ -2,6 +2,7 @@ package oauth_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -39,4 +40,66 @@ func TestRefusalsAreExplained(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The two flows return the same error for the same response. A 2xx that states an error is an Error, too.
+func TestErrorOfAResponse(t *testing.T) {
+	const js = "application/json"
+	for _, c := range []struct {
+		status            int
+		contentType, body string
+		want              *oauth.Error // nil for an invalid response
+	}{
+		{400, js, `{"error":"invalid_scope","error_description":"unknown"}`, &oauth.Error{400, "invalid_scope", "unknown"}},
+		{400, js, `{"errors":[{"code":"C","title":"T","detail":"D"}]}`, &oauth.Error{400, "C", "T: D"}},
+		{400, js, `{"errors":[{"code":"C","title":"T"},{"code":"other"}]}`, &oauth.Error{400, "C", "T"}},
+		{400, "application/x-www-form-urlencoded", `error=invalid_scope&error_description=un+known`, &oauth.Error{400, "invalid_scope", "un known"}},
+		{502, "text/html", `<html>`, &oauth.Error{502, "", ""}},
+		{302, "", ``, &oauth.Error{302, "", ""}},
+		{200, js, `{"error":"invalid_client","error_description":"D"}`, &oauth.Error{200, "invalid_client", "D"}},
+		{200, js, `{"error":"invalid_client","access_token":"test-token-1"}`, &oauth.Error{200, "invalid_client", ""}},
+		{299, js, `{"error":"temporarily_unavailable"}`, &oauth.Error{299, "temporarily_unavailable", ""}},
+		{200, "text/html", `<html>`, nil},
+		{200, js, ``, nil},
+		{200, js, `null`, nil},
+		{200, js, `{}`, nil},
+		{200, js, `{"access_token":""}`, nil},
+		{200, js, `{"access_token":7}`, nil},
+		{200, js, `{"error":"","error_description":"D"}`, nil},
+	} {
+		for _, user := range flows {
+			cfg := configOf(responding(c.status, c.contentType, c.body))
+			cfg.UserID = user
+			token, err := source(t, cfg).Token(t.Context())
+			if err == nil || token != "" {
+				t.Errorf("user %q, %d %s: got the token %q and no error", user, c.status, c.body, token)
+				continue
+			}
+			var got *oauth.Error
+			errors.As(err, &got)
+			if (got == nil) != (c.want == nil) || got != nil && *got != *c.want {
+				t.Errorf("user %q, %d %s: got %+v, want %+v", user, c.status, c.body, err, c.want)
+			}
+			if got == nil && !strings.Contains(err.Error(), "/oauth/token: invalid response") {
+				t.Errorf("user %q, %d %s: got %v", user, c.status, c.body, err)
+			}
+		}
+	}
+}
+
+func TestTextOfAnError(t *testing.T) {
+	for _, c := range []struct {
+		err  oauth.Error
+		want string
+	}{
+		{oauth.Error{503, "", ""}, "oauth: token request failed: 503 Service Unavailable"},
+		{oauth.Error{400, "invalid_scope", "The scope is unknown."}, "oauth: token request failed: 400 Bad Request: invalid_scope: The scope is unknown."},
+		{oauth.Error{400, "invalid_client", ""}, "oauth: token request failed: 400 Bad Request: invalid_client (check the client ID and the client secret)"},
+		{oauth.Error{299, "", "D"}, "oauth: token request failed: 299: D"},
+	} {
+		if got := c.err.Error(); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+		_ = fmt.Sprint(c.err)
+	}
 }

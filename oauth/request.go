@@ -23,6 +23,7 @@ type tokenRequester struct {
 	endpoint string
 	http     *http.Client
 	timeout  time.Duration // of a request
+	redact   redactor
 }
 
 const defaultTimeout = 30 * time.Second
@@ -32,7 +33,7 @@ func newTokenRequester(cfg Config, endpoint string) *tokenRequester {
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	timeout := cmp.Or(max(hc.Timeout, 0), defaultTimeout)
 	hc.Timeout = 0 // the context limits the request, so that the error is ours
-	return &tokenRequester{cfg: cfg, endpoint: endpoint, http: &hc, timeout: timeout}
+	return &tokenRequester{cfg: cfg, endpoint: endpoint, http: &hc, timeout: timeout, redact: newRedactor(cfg.ClientSecret)}
 }
 
 // token sends one request for a token, without retries. It takes at most r.timeout.
@@ -145,7 +146,7 @@ func (r *tokenRequester) requestError(ctx context.Context, err error) error {
 	if ctx.Err() != nil { // only the timeout ends ctx
 		err = timeoutError(r.timeout)
 	}
-	return fmt.Errorf("oauth: POST %s: %w", r.endpoint, &redactedError{r.redact(err.Error()), err})
+	return fmt.Errorf("oauth: POST %s: %w", r.endpoint, r.redact.error(err))
 }
 
 // timeoutError is the error of a token request that took too long. It implements [net.Error]. It does not match
@@ -157,17 +158,3 @@ func (e timeoutError) Error() string {
 }
 func (e timeoutError) Timeout() bool   { return true }
 func (e timeoutError) Temporary() bool { return true }
-
-// redactedError is an error whose text does not contain the client secret.
-type redactedError struct {
-	text string
-	err  error
-}
-
-func (e *redactedError) Error() string { return e.text }
-func (e *redactedError) Unwrap() error { return e.err }
-
-// redact replaces the client secret in a text that the server may have written.
-func (r *tokenRequester) redact(s string) string {
-	return strings.ReplaceAll(s, r.cfg.ClientSecret, "REDACTED")
-}
