@@ -11,7 +11,7 @@ import (
 )
 
 // Run triggers a reload and waits until it has finished, like [Client.Trigger] and [Client.Wait]. If the reload is nil,
-// the error is that of the trigger.
+// the error is that of the trigger. Otherwise it is an error of [Client.Wait].
 func (c *Client) Run(ctx context.Context, req Request, opts ...RunOption) (*Reload, error) {
 	if ctx == nil {
 		return nil, errNilContext
@@ -19,7 +19,7 @@ func (c *Client) Run(ctx context.Context, req Request, opts ...RunOption) (*Relo
 	o := newRunOptions(opts)
 	grace, release := o.grace(ctx)
 	defer release()
-	r, own, err := c.start(ctx, grace, req, o)
+	r, own, err := c.triggerOrAttach(ctx, grace, req, o)
 	if err != nil {
 		return nil, err
 	}
@@ -42,40 +42,43 @@ func (o runOptions) grace(ctx context.Context) (g *graceTime, release func()) {
 // attachWaits are the waits between two lists, after a trigger was refused because of a pending reload.
 var attachWaits = [...]time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
 
-// start triggers a reload or attaches to the pending one; own tells which. A pending reload may be listed late, or have
-// finished before it is listed.
-func (c *Client) start(ctx context.Context, grace *graceTime, req Request, o runOptions) (r *Reload, own bool, err error) {
+// triggerOrAttach triggers a reload or attaches to the pending one. own is true if it triggered. A pending reload may
+// be listed late, or have finished before it is listed.
+func (c *Client) triggerOrAttach(ctx context.Context, grace *graceTime, req Request, o runOptions) (r *Reload, own bool, err error) {
 	for _, wait := range attachWaits {
 		r, err = c.trigger(ctx, grace, req)
 		if !o.attach || !errors.Is(err, ErrReloadPending) {
 			return r, true, err
 		}
-		r, listErr := c.pending(ctx, req.AppID)
+		r, listErr := c.findPending(ctx, req.AppID)
 		if r == nil && listErr == nil {
 			if listErr = sleep(ctx, wait); listErr == nil {
-				r, listErr = c.pending(ctx, req.AppID)
+				r, listErr = c.findPending(ctx, req.AppID)
 			}
 		}
 		switch {
 		case listErr != nil:
 			return nil, false, fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr)
 		case r != nil:
-			c.named.add(r.ID)
+			c.seen.add(r.ID, false)
 			return r, false, nil
 		}
 	}
 	return nil, false, err
 }
 
-// pending returns the app's newest reload that has not finished, or nil. It does not filter by status, because the
+// maxPending is the longest time that a reload can take: 6 hours in the queue, then 3 hours (vendor's documentation).
+const maxPending = 9 * time.Hour
+
+// findPending returns the app's newest reload that has not finished, or nil. It does not filter by status, because the
 // status of a new reload may be empty or unknown.
-func (c *Client) pending(ctx context.Context, app string) (*Reload, error) {
-	page, _, _, err := c.listValid(ctx, newestQuery(app))
+func (c *Client) findPending(ctx context.Context, app string) (*Reload, error) {
+	page, date, _, err := c.listValid(ctx, newestQuery(app))
 	if err != nil {
 		return nil, err
 	}
 	for i := range page.Reloads {
-		if r := &page.Reloads[i]; !r.Ended() {
+		if r := &page.Reloads[i]; !r.Ended() && between(r.CreationTime, date.now()) < maxPending {
 			return r, nil
 		}
 	}
@@ -83,7 +86,7 @@ func (c *Client) pending(ctx context.Context, app string) (*Reload, error) {
 }
 
 // concurrentTriggers is how many triggers of a batch are in progress at once: enough to reach the rate limit at any
-// latency, even if some of them wait to learn their outcome.
+// latency, even while the outcome of some of them is being determined.
 const concurrentTriggers = 16
 
 // RunAll runs many reloads. It triggers them as fast as the rate limit allows, in the order of reqs, tracks all of them,
@@ -92,16 +95,16 @@ const concurrentTriggers = 16
 //
 // When ctx ends, nothing more is triggered, and every request without a result gets one, which matches [ErrNotStarted]
 // if the request had no effect. Breaking out of the loop stops all work. No goroutine remains after the loop. A reload
-// goes on in the service, unless [CancelOnAbort] is given and ctx ended. A slow loop body delays nothing but the
-// results. Nothing is sent until the iterator is ranged over. Ranging again triggers again.
+// goes on in the service, unless [CancelOnAbort] is given and ctx ended. A slow loop body delays only the results.
+// Nothing is sent until the iterator is ranged over. Ranging again triggers all requests again.
 //
 // Tracking many reloads takes few requests if the token may list the tenant's reloads, like that of a TenantAdmin. With
-// another token, each reload is polled by itself, and less often the more there are.
+// another token, each reload is polled individually, and the intervals grow with the number of reloads.
 func (c *Client) RunAll(ctx context.Context, reqs []Request, opts ...RunOption) iter.Seq[Result] {
 	reqs = slices.Clone(reqs)
 	return func(yield func(Result) bool) {
 		b := newBatch(c, newRunOptions(opts))
-		q := newQueue(reqs)
+		q := newRequestQueue(reqs)
 		b.done = q.done
 		b.run(ctx, yield, func(ctx context.Context) {
 			var workers sync.WaitGroup
@@ -181,7 +184,7 @@ func (b *batch) work(ctx context.Context, cancel context.CancelCauseFunc, start 
 		b.close()
 	})
 	running.Go(func() {
-		b.poll(ctx)
+		b.pollAll(ctx)
 		cancel(errStopped) // everything has finished, or ctx has ended
 	})
 	running.Go(func() { b.finishedFeed().run(ctx) })
@@ -203,17 +206,17 @@ func (b *batch) work(ctx context.Context, cancel context.CancelCauseFunc, start 
 	return finished
 }
 
-// giveUp ends a tracked reload because ctx has ended.
+// giveUp finishes a tracked reload because ctx has ended.
 func (b *batch) giveUp(ctx context.Context, tr *trackedReload) {
 	r := b.state(tr)
 	err := waitError(ctx, r.ID, r, nil)
 	if b.grace != nil && tr.own && context.Cause(ctx) != errStopped {
 		r, err = b.client.abort(b.grace, r, err)
 	}
-	b.end(tr, r, err)
+	b.finishAs(tr, r, err)
 }
 
-// yieldAll reports the changes and yields the results so far. It returns false if the loop has ended.
+// yieldAll reports the changes and yields the results so far. It returns false if the caller left the loop.
 func (b *batch) yieldAll(yield func(Result) bool) bool {
 	for _, e := range b.events.take() {
 		if tr := e.tracked; tr != nil {
@@ -229,8 +232,8 @@ func (b *batch) yieldAll(yield func(Result) bool) bool {
 	return true
 }
 
-// startAll starts the reloads of the queue until that is closed.
-func (b *batch) startAll(ctx context.Context, q *queue) {
+// startAll starts the requests of the queue until the queue is closed.
+func (b *batch) startAll(ctx context.Context, q *requestQueue) {
 	for i := range q.ready {
 		req := q.reqs[i]
 		r, own, err := b.startOne(ctx, req)
@@ -248,7 +251,7 @@ func (b *batch) startOne(ctx context.Context, req Request) (r *Reload, own bool,
 	}
 	var expired *expiredError
 	if err = ctx.Err(); err == nil {
-		r, own, err = b.client.start(ctx, b.grace, req, b.options)
+		r, own, err = b.client.triggerOrAttach(ctx, b.grace, req, b.options)
 		if !errors.As(err, &expired) || errors.Is(err, ErrOutcomeUnknown) {
 			return r, own, err
 		}
@@ -256,18 +259,18 @@ func (b *batch) startOne(ctx context.Context, req Request) (r *Reload, own bool,
 	return nil, false, fmt.Errorf("%w: %w", ErrNotStarted, err)
 }
 
-// queue hands out requests in order, one at a time for each app.
-type queue struct {
+// requestQueue hands out requests in order, one at a time for each app.
+type requestQueue struct {
 	reqs  []Request
-	ready chan int // requests whose app is free; closed when all have their result
+	ready chan int // indexes of requests whose app is free; closed when all requests have a result
 
 	mu      sync.Mutex
-	waiting map[string][]int // the next requests of each app that is not free
-	left    int              // without a result
+	waiting map[string][]int // indexes of the next requests, by each app that is not free
+	left    int              // number of requests without a result
 }
 
-func newQueue(reqs []Request) *queue {
-	q := &queue{reqs: reqs, ready: make(chan int, len(reqs)), waiting: map[string][]int{}, left: len(reqs)}
+func newRequestQueue(reqs []Request) *requestQueue {
+	q := &requestQueue{reqs: reqs, ready: make(chan int, len(reqs)), waiting: map[string][]int{}, left: len(reqs)}
 	for i, req := range reqs {
 		waiting, busy := q.waiting[req.AppID]
 		if !busy {
@@ -284,7 +287,7 @@ func newQueue(reqs []Request) *queue {
 }
 
 // done records that the active request of an app has its result.
-func (q *queue) done(app string) {
+func (q *requestQueue) done(app string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if waiting := q.waiting[app]; len(waiting) > 0 {

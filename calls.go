@@ -15,14 +15,14 @@ import (
 //
 // The service refuses a trigger for three reasons, which need different reactions. [ErrReloadPending]: the app has a
 // pending reload. [ErrQuotaExceeded]: the app was reloaded too often. The rate limit: the client waits and retries. If
-// the connection was lost or the service failed, so that the trigger may have taken effect, the client looks for its reload
-// before it retries, so that there are not two. If that does not determine the outcome, the error matches
-// [ErrOutcomeUnknown]. The package documentation says what is guaranteed.
+// the connection was lost or the service failed, so that the trigger may have taken effect, the client lists the app's
+// reloads before it retries, so that it does not trigger a second one. If that does not determine the outcome, the
+// error matches [ErrOutcomeUnknown]. The package documentation says what is guaranteed.
 func (c *Client) Trigger(ctx context.Context, req Request) (*Reload, error) {
 	return c.trigger(ctx, nil, req)
 }
 
-// trigger is Trigger. After ctx has ended, a request in flight and its reconciliation go on in the grace time.
+// trigger is like Trigger. After ctx has ended, a request in flight and its reconciliation go on in the grace time.
 func (c *Client) trigger(ctx context.Context, grace *graceTime, req Request) (*Reload, error) {
 	if ctx == nil {
 		return nil, errNilContext
@@ -34,7 +34,7 @@ func (c *Client) trigger(ctx context.Context, grace *graceTime, req Request) (*R
 	if err != nil {
 		return nil, err
 	}
-	return c.triggerOnce(ctx, grace, req, body)
+	return c.triggerAndReconcile(ctx, grace, req, body)
 }
 
 // Get returns the reload with the given ID. It returns an error that matches [ErrNotFound] if there is none.
@@ -61,8 +61,8 @@ func (c *Client) get(ctx context.Context, id string) (*Reload, serverDate, error
 // Cancel asks the service to cancel a reload. It returns the status of the response: CANCELING if the reload is being
 // canceled, CANCELED if it already is. It returns an error that matches [ErrNotCancelable] if the reload has finished.
 //
-// Canceling twice does no harm, so a cancel whose outcome is unknown is retried. If the retry is refused but the reload
-// turns out to be canceled, Cancel succeeds.
+// Canceling a reload twice is harmless. Therefore a cancel whose outcome is unknown is retried. If the retry is refused
+// but the reload turns out to be canceled, Cancel succeeds.
 func (c *Client) Cancel(ctx context.Context, id string) (Status, error) {
 	segment, err := pathSegment("id", id)
 	if err != nil {
@@ -98,8 +98,8 @@ func (c *Client) canceledBefore(ctx context.Context, id string, refused error) (
 }
 
 // Log streams the full log of a reload. The log in the reload's record is only a summary. The full log is plain text;
-// its lines end with CRLF, as the service sends them. Log returns an error that matches [ErrNotFound] if the service has
-// no log, or not yet.
+// its lines end with CRLF, as the service sends them. Log returns an error that matches [ErrNotFound] if the service
+// does not have a log of the reload, or does not have it yet.
 //
 // It is the only call outside the Reloads API: GET /api/v1/apps/{appId}/reloads/logs/{reloadId}. It counts against the
 // rate limit of List and Get, and is retried like them until the log begins.

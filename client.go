@@ -14,7 +14,8 @@ import (
 )
 
 // Client calls the Reloads API of one tenant. It is safe for concurrent use and meant to be shared: its rate limits
-// apply to all its callers together. It does not need to be closed.
+// apply to all its callers together. It does not need to be closed. Create one with [NewClient]; the zero value cannot
+// be used. For an invalid argument, such as an empty ID, a method returns an error that matches [ErrBadRequest].
 type Client struct {
 	endpoint       string // of the API, without a trailing slash: https://tenant/api/v1
 	tokens         tokens
@@ -28,7 +29,7 @@ type Client struct {
 	polling        PollPolicy
 	buffers        sync.Pool // of *bytes.Buffer, for the bodies of responses
 	records        recordClock
-	named          namedReloads
+	seen           seenReloads
 }
 
 const version = "0.1.0"
@@ -74,7 +75,7 @@ func NewClient(tenantURL string, source TokenSource, opts ...Option) (*Client, e
 	return c, nil
 }
 
-// parseTenantURL returns the endpoint: the address in front of the paths of the API.
+// parseTenantURL returns the endpoint: the address that the paths of the API are appended to.
 func parseTenantURL(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil {
@@ -120,8 +121,8 @@ func isLoopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// Option configures a client. The order of options does not matter. If an option is given twice, the later one
-// counts. Each option documents which values it refuses; NewClient returns the error.
+// Option configures a client. The order of options does not matter. If an option is given twice, the later one applies.
+// Each option documents which values it refuses; NewClient returns the error.
 type Option func(*Client) error
 
 // WithHTTPClient sends requests with a copy of hc. hc itself is not modified. Its Transport and Jar are used. Its
@@ -186,8 +187,8 @@ func WithAttemptTimeout(d time.Duration) Option {
 	}
 }
 
-// WithLimiters replaces the client's limiters. A nil limiter means the default. Give several clients the same limiters
-// to share them.
+// WithLimiters replaces the client's limiters. A nil limiter means the default, see [Limiters]. Give several clients
+// the same limiters to share them.
 func WithLimiters(l Limiters) Option {
 	return func(c *Client) error {
 		c.limiters = l
@@ -204,34 +205,37 @@ func WithPolling(p PollPolicy) Option {
 	}
 }
 
-// namedReloads remembers when a response first named a reload to the client.
-type namedReloads struct {
-	mu    sync.Mutex
-	times map[string]time.Time // by the ID of the reload
+// seenReloads remembers the reloads in the responses to triggers, and in the lists after them.
+type seenReloads struct {
+	mu   sync.Mutex
+	byID map[string]seenReload
 }
 
-// rememberNamed is how long a time is kept at least.
-const rememberNamed = 10 * time.Minute
+type seenReload struct {
+	at  time.Time // of the first response that contained it; zero if there was none
+	own bool      // it was the response to a trigger, and so belongs to that call
+}
 
-func (n *namedReloads) add(id string) {
+// rememberSeen is how long a reload is remembered at least.
+const rememberSeen = 10 * time.Minute
+
+func (n *seenReloads) add(id string, own bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
-	if n.times == nil {
-		n.times = map[string]time.Time{}
+	if n.byID == nil {
+		n.byID = map[string]seenReload{}
 	}
-	if _, ok := n.times[id]; ok {
-		return
+	if len(n.byID)%1000 == 999 {
+		maps.DeleteFunc(n.byID, func(_ string, r seenReload) bool { return now.Sub(r.at) > rememberSeen })
 	}
-	if len(n.times)%1000 == 999 {
-		maps.DeleteFunc(n.times, func(_ string, t time.Time) bool { return now.Sub(t) > rememberNamed })
+	if _, ok := n.byID[id]; !ok || own {
+		n.byID[id] = seenReload{at: now, own: own}
 	}
-	n.times[id] = now
 }
 
-// first returns when the reload was named, or the zero time.
-func (n *namedReloads) first(id string) time.Time {
+func (n *seenReloads) get(id string) seenReload {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.times[id]
+	return n.byID[id]
 }

@@ -13,7 +13,7 @@ type clockOffset struct{ min, max time.Duration }
 
 func (c clockOffset) width() time.Duration { return c.max - c.min }
 
-// serverDate is the Date header of a response, and when, by the client's clock, that response was exchanged.
+// serverDate is the Date header of a response, with the times of the request and the response by the client's clock.
 type serverDate struct {
 	date           time.Time // in whole seconds, truncated; zero if there was none
 	sent, received time.Time
@@ -47,7 +47,7 @@ func (c *clockOffset) nextProbe(now time.Time) time.Duration {
 	return time.Second - time.Duration(now.Add(middle).Nanosecond())
 }
 
-// recordClock is the offset of the clock that creation times are taken from. It is learned from the reloads that the
+// recordClock is the offset of the clock that creation times are taken from. It is determined from the reloads that the
 // client has triggered itself, because that clock may differ from the one of the Date header.
 type recordClock struct {
 	mu     sync.Mutex
@@ -65,28 +65,33 @@ func (c *recordClock) observe(created, sent, received time.Time) {
 	if o := c.offset; o != nil {
 		if offset.min <= o.max && offset.max >= o.min {
 			offset = clockOffset{max(offset.min, o.min), min(offset.max, o.max)}
-		} else if both := (clockOffset{min(offset.min, o.min), max(offset.max, o.max)}); both.width() <= usableRecords {
-			offset = both // the clocks of several servers
+		} else { // the clocks of several servers, or a clock that was set
+			offset = clockOffset{min(offset.min, o.min), max(offset.max, o.max)}
 		}
 	}
-	c.offset = &offset
+	if c.offset = &offset; offset.width() > unusableRecordClock {
+		c.offset = nil
+	}
 }
 
-// usableRecords is the widest range of the offset with which creation times can be compared.
-const usableRecords = 2 * time.Second
+// The widest ranges of the offset with which creation times can be compared, and which later reloads may narrow.
+const (
+	maxRecordClockWidth = 2 * time.Second
+	unusableRecordClock = 10 * time.Second
+)
 
 // known returns the offset if it can be used.
 func (c *recordClock) known() (offset clockOffset, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.offset == nil || c.offset.width() > usableRecords {
+	if c.offset == nil || c.offset.width() > maxRecordClockWidth {
 		return clockOffset{}, false
 	}
 	return *c.offset, true
 }
 
 // precision returns the precision of a time of the service, which sends whole seconds, or fractions with or without
-// trailing zeros. It is the largest that is possible.
+// trailing zeros. If several are possible, it returns the largest.
 func precision(t time.Time) time.Duration {
 	p := time.Second
 	for p > time.Millisecond && time.Duration(t.Nanosecond())%p != 0 {
@@ -97,11 +102,12 @@ func precision(t time.Time) time.Duration {
 
 // The times after the end of ctx in which a run with CancelOnAbort cancels its reloads.
 const (
-	abortTimeout  = 10 * time.Second // for everything
-	inFlightGrace = 7 * time.Second  // for a trigger in flight; then its reload is looked for
+	abortTimeout  = 10 * time.Second // for all requests together
+	inFlightGrace = 7 * time.Second  // for a trigger in flight; its reload is searched for afterwards
 )
 
-// graceTime is the time after the end of a context in which a run may cancel its reloads. A nil graceTime is none.
+// graceTime is the time after the end of a context in which a run may cancel its reloads. A nil *graceTime means that
+// the run does not cancel them.
 type graceTime struct {
 	inFlight, ctx             context.Context // end inFlightGrace and abortTimeout after the context
 	cancelInFlight, cancelAll context.CancelFunc
@@ -125,23 +131,23 @@ func newGraceTime(ctx context.Context) *graceTime {
 	return g
 }
 
-// requests returns the context of a request in flight, or nil for that of the call.
-func (g *graceTime) requests() context.Context {
+// inFlightContext returns the context of a request in flight, or nil for that of the call.
+func (g *graceTime) inFlightContext() context.Context {
 	if g == nil {
 		return nil
 	}
 	return g.inFlight
 }
 
-// lists returns the context of the lists that determine the outcome of a trigger.
-func (g *graceTime) lists(ctx context.Context) context.Context {
+// listContext returns the context of the lists that determine the outcome of a trigger.
+func (g *graceTime) listContext(ctx context.Context) context.Context {
 	if g == nil {
 		return ctx
 	}
 	return g.ctx
 }
 
-// deadline returns the end of the grace time, which begins with the first call at the latest.
+// deadline returns the end of the grace time. The first call starts the grace time if ctx has not ended yet.
 func (g *graceTime) deadline() time.Time {
 	end := time.Now().Add(abortTimeout)
 	g.end.CompareAndSwap(nil, &end)
@@ -154,8 +160,16 @@ func (g *graceTime) release() {
 	g.cancelAll()
 }
 
-// errStopped is the cause of a context that ended because the loop over the results did.
+// errStopped is the cause of a context that ended because the loop over the results ended.
 var errStopped = errors.New("iteration stopped")
+
+// earlier returns the earlier of two times. A zero time is ignored.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
 
 // sleep waits for d. It returns the error of ctx if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) error {

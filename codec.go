@@ -17,13 +17,13 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// lenient accepts what most decoders accept: duplicate names, and invalid UTF-8. Neither may make a whole page
-// unreadable.
+// lenient accepts duplicate names and invalid UTF-8, as most decoders do. A whole page must not become unreadable
+// because of them.
 var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
 // decoding is lenient, and has the decoders of the types that need their own.
 var decoding = json.JoinOptions(lenient, json.WithUnmarshalers(json.JoinUnmarshalers(
-	json.UnmarshalFromFunc(decodeRecord), json.UnmarshalFromFunc(makeRoom), json.UnmarshalFunc(decodeTime), json.UnmarshalFunc(decodeWeight),
+	json.UnmarshalFromFunc(decodeRecord), json.UnmarshalFromFunc(preallocate), json.UnmarshalFunc(decodeTime), json.UnmarshalFunc(decodeWeight),
 	json.UnmarshalFromFunc(reset[Links]), json.UnmarshalFromFunc(reset[Link]), json.UnmarshalFromFunc(reset[pageLinks]),
 )))
 
@@ -44,15 +44,15 @@ func (r *Reload) UnmarshalJSON(data []byte) error {
 // MarshalJSON encodes the reload as the API does, with the members of Extra. If a member of Extra has the name of a
 // known field, only the field is encoded.
 func (r Reload) MarshalJSON() ([]byte, error) {
-	r.Extra = unknown[Reload](r.Extra)
-	r.Links.Extra = unknown[Links](r.Links.Extra)
-	r.Links.Self.Extra = unknown[Link](r.Links.Self.Extra)
+	r.Extra = unknownMembers[Reload](r.Extra)
+	r.Links.Extra = unknownMembers[Links](r.Links.Extra)
+	r.Links.Self.Extra = unknownMembers[Link](r.Links.Self.Extra)
 	return json.Marshal((*plainReload)(&r), lenient, json.Deterministic(true))
 }
 
-// unknown returns the members of extra for which T has no field. Their names are valid UTF-8, so that they stay distinct
+// unknownMembers returns the members of extra for which T has no field. Their names are valid UTF-8, so that they stay distinct
 // when they are encoded.
-func unknown[T any](extra map[string]stdjson.RawMessage) map[string]stdjson.RawMessage {
+func unknownMembers[T any](extra map[string]stdjson.RawMessage) map[string]stdjson.RawMessage {
 	if len(extra) == 0 {
 		return nil
 	}
@@ -118,7 +118,8 @@ func decodeValid(data []byte) (page pageBody, invalid []error, err error) {
 	return page, invalid, nil
 }
 
-// decodePartial returns the member "partial" of each record of a page, by ID. It is nil if the record has none.
+// decodePartial returns the member "partial" of each record of a page, by ID. The value is nil if the record does not
+// have the member.
 func decodePartial(data []byte) map[string]*bool {
 	var page struct {
 		Data []struct {
@@ -141,8 +142,8 @@ func decodeRecord(d *jsontext.Decoder, r *Reload) error {
 	return json.UnmarshalDecode(d, (*plainReload)(r))
 }
 
-// makeRoom allocates the records of a page at once. A record without a log has about 500 bytes of JSON.
-func makeRoom(d *jsontext.Decoder, records *[]Reload) error {
+// preallocate allocates the records of a page at once. A record without a log has about 500 bytes of JSON.
+func preallocate(d *jsontext.Decoder, records *[]Reload) error {
 	*records = make([]Reload, 0, min(maxPageSize, len(d.UnreadBuffer())/500))
 	return errors.ErrUnsupported // the JSON package decodes them
 }
@@ -178,7 +179,8 @@ func decodeWeight(value []byte, weight *int) error {
 	return nil
 }
 
-// decodeErrorBody decodes the body of an error, in all known spellings. ok is false if data is not such a body.
+// decodeErrorBody decodes the body of an error, with all known spellings of its members. ok is false if data is not
+// such a body.
 func decodeErrorBody(data []byte) (details []ErrorDetail, traceID string, ok bool) {
 	var body struct {
 		Errors  []struct{ Code, Title, Detail, Details, TraceID anyText }

@@ -14,15 +14,15 @@
 //	}
 //	fmt.Println(reload.Status, "after", reload.RunTime())
 //
-// A [Client] is safe for concurrent use and meant to be shared. Each method takes a context, which is the only limit
-// on the duration of the whole call.
+// A [Client] is safe for concurrent use and meant to be shared. Each method takes a context, which limits the duration
+// of the whole call. [WithAttemptTimeout] limits each attempt.
 //
 // # Calls
 //
 // [Client.Trigger], [Client.Get], [Client.Cancel] and [Client.List] call the four endpoints. [Client.Pages] and
-// [Client.All] iterate over a whole list. [Client.Run] triggers a reload and waits until it has finished.
-// [Client.Wait] waits for an existing reload, and [Client.Watch] yields each change of its status. [Client.RunAll] and
-// [Client.WaitAll] do the same for many reloads.
+// [Client.All] iterate over a whole list. [Client.Run] triggers a reload and waits until it has finished. [Client.Wait]
+// waits for an existing reload, and [Client.Watch] yields each change of its status. [Client.RunAll] runs many reloads,
+// and [Client.WaitAll] waits for many.
 //
 // [Client.Log] streams the full log of a reload, from the Apps API. The log in the record of a reload is only a
 // summary; [Reload.Summary] reads its figures.
@@ -32,65 +32,89 @@
 // An [*Error] is an unsuccessful or invalid API response. A [*ReloadError] is a reload that did not succeed. Use
 // [errors.Is] with the classes, such as [ErrNotFound], [ErrReloadPending] or [ErrReloadFailed], or with a [Code]. If
 // the client refuses an argument before sending anything, the error matches [ErrBadRequest] and is not an [*Error].
-// Network errors are those of net/http, wrapped. Response bodies are limited to 64 MiB, and to 1 MiB outside 2xx;
-// the error of a longer one matches [ErrBodyTooLong].
+// Network errors wrap the cause that net/http reports, without its [net/url.Error]. Response bodies are limited to 64
+// MiB, and to 1 MiB outside 2xx; the error of a longer one matches [ErrBodyTooLong]. The log of [Client.Log] is not
+// limited.
 //
 // # Retries
 //
 // A request is retried at most [RetryPolicy].MaxRetries times, depending on its outcome:
 //
-//   - No connection: retried, unless the server's certificate is not valid.
-//   - Connection lost, attempt timed out, or status 500, 502 or 504: List, Get, Log and Cancel are retried. A
-//     Trigger may have taken effect; see below.
-//   - 503: the same. With Retry-After, every call is retried.
-//   - 429 because of the rate limit: retried after Retry-After. All other calls of the same tier wait, too.
-//   - 429 because a reload of the app is pending, 403, and every other 4xx: not retried.
+//   - No connection: retried, unless the server's certificate is not valid or the host does not exist.
+//   - Connection lost, attempt timed out, or a 5xx other than 501, 505 and 511: List, Get, Log and Cancel are retried.
+//     A Trigger may have taken effect; see below.
+//   - 503 with Retry-After: every call is retried.
+//   - 429 because of the rate limit: every call is retried. All other calls of the same tier wait, too.
 //   - 401: retried once, if the [TokenSource] then returns another token.
+//   - 429 because a reload of the app is pending, 403, and every other 4xx: not retried.
+//   - An invalid 2xx response, or an error of the [TokenSource]: not retried.
 //   - Redirects are not followed; they are returned as an [*Error].
 //
-// The backoff doubles from 500 ms to 30 s, with jitter. If the response has Retry-After, that is the wait instead, up
-// to [RetryPolicy].MaxRetryAfter. There is no retry that would start after the deadline of the context. The returned
-// error contains the service's last response.
+// The backoff doubles from 500 ms to 30 s, with jitter. If the response has Retry-After, that is the wait instead. A
+// request is not retried if Retry-After exceeds [RetryPolicy].MaxRetryAfter, or if the retry would start after the
+// deadline of the context. If the last attempt had an unsuccessful response, the returned error contains it.
 //
 // # Triggering once
 //
 // If the outcome of a trigger is unknown, the client lists the app's newest reloads, several times within half a
-// minute (3 s after a 500 or 503), and returns the one that the trigger made. Only if there is none, it retries the
-// trigger. It compares the service's times with its own clock by the Date header of the responses, so the clocks may
-// differ. A reload that was created before the trigger was sent is not returned. If the outcome cannot be determined,
-// or not before ctx ends, the error matches [ErrOutcomeUnknown].
+// minute, and returns the oldest one that was created after the trigger was sent. Only if there is none, it retries the
+// trigger, at most [RetryPolicy].MaxRetries times. It never retries a trigger that the service responded to with a 2xx.
 //
-// A call therefore makes at most one reload, and returns one that was created after the call, provided that
+// The client's clock and those of the service may differ. The creation times of the reloads that the client has
+// triggered show how the clock of the records differs from its own. Before its first trigger, it assumes that the
+// records have the clock of the Date header, and determines the difference to 50 ms, with more lists if necessary. A
+// reload is not returned if the client triggered or attached to it before, or if its partial or ResourceID contradicts
+// the request. A field that the service did not send is not a contradiction. Among several reloads, one with the
+// ResourceID of the request comes first.
 //
-//   - the service lists a reload within half a minute of its trigger, or refuses another trigger while that reload is
-//     pending;
-//   - nobody else triggers the same app through the API, with the same value of partial, in the 50 ms before the
-//     trigger is sent, or in the time that a response takes if that is longer. This does not matter with a
-//     [Request].ResourceID that no other trigger uses.
+// The error matches [ErrOutcomeUnknown] if the outcome cannot be determined:
 //
-// Two cases remain. A trigger that takes effect after more than half a minute, when the reload of its retry has already
-// finished, reloads the app a second time. And if a trigger had no effect, a reload that somebody else triggers through
-// the API right afterwards can be taken for it.
+//   - The only possible reload was created up to 2 s before the trigger was sent, or up to 100 ms if the clock of the
+//     records is known. The error contains its ID.
+//   - The two oldest possible reloads were created at the same time.
+//   - The clock of the records is not known, and the service sends no Date header.
+//   - The retry was refused because a reload is pending, or for another final reason.
+//   - The outcome of the last retry is unknown, too, and no reload is listed.
+//   - The service accepted the trigger, but no reload is listed.
+//   - The last list failed or contains an invalid record, or ctx ended before the outcome was determined.
+//
+// So a call triggers at most one reload, provided that the service lists a reload within half a minute of the trigger,
+// or refuses another trigger while that reload is pending. A trigger that takes effect later, when the reload of its
+// retry has already finished, reloads the app a second time.
+//
+// What the call returns is its own reload, unless somebody else triggers the same app at the same time: if a trigger
+// had no effect, a reload that somebody else triggers right afterwards can be taken for it. So can one that was
+// triggered shortly before, within the precision of creation times (a second, if they are whole seconds) and of the
+// clocks. A [Request].ResourceID that no other trigger uses prevents that if the service returns it. The API page says
+// so, but it is not confirmed.
 //
 // # Rate limits
 //
-// The service allows each user 1000 requests per minute to List, Get and Log together (Tier 1), and 50 each to Trigger
-// and Cancel (Special). A client never starts more than that in any minute. Calls wait in order. Each attempt counts,
-// including retries. See [WindowLimiter], and [WithLimiters] to share the limits between clients that use the same key.
-// The module github.com/reloads-go/reloads/redislimit shares them between processes through Redis.
+// The service allows each user of a tenant 1000 requests per minute to List, Get and Log together (Tier 1), and 50 each
+// to Trigger and Cancel (Special). A client does not start more than that in any minute, unless [WithLimiters] says so.
+// Calls wait in order. Each attempt counts, including retries. The client gets the token before it waits for the rate
+// limit, so that a slow sign-in does not delay requests which then start together. See [WindowLimiter], and
+// [WithLimiters] to share the limits between clients that use the same key. The module
+// github.com/reloads-go/reloads/redislimit shares them between processes through Redis.
 //
 // # Waiting
 //
-// A reload is polled at intervals of 10 % of its age, between 1 s and 15 s ([PollPolicy]). A failed poll does not end
-// the wait. [AttachToPending] waits for a reload that somebody else triggered. [CancelOnAbort] cancels the reload when
-// the context ends.
+// A reload is polled at intervals of 10 % of its age, between 1 s and 15 s ([PollPolicy]). A temporary failure of a
+// poll does not end the wait. A wait ends when the reload has finished, when the context ends, after a final refusal,
+// after three or more invalid responses in a row over at least a minute, or after an hour in which all polls failed;
+// [Client.Watch] has the details. [AttachToPending] waits for a reload that somebody else triggered. [CancelOnAbort]
+// cancels the reload when the context ends.
 //
 // # Batches
 //
 // [Client.RunAll] triggers reloads as fast as the rate limit allows and yields each [Result] when its reload has
-// finished. Requests for the same app run one after another. Many reloads are tracked by listing the active ones of the
-// tenant, 100 per request, if the token may do that. Otherwise they are polled one by one, within 80 % of the rate
-// limit. Every request has a result. The error of a request that was not triggered matches [ErrNotStarted].
+// finished. Requests for the same app run one after another. Every request has a result. The error of a request that
+// had no effect because ctx ended matches [ErrNotStarted].
+//
+// While a batch tracks four or more reloads, it reads the list of the tenant's reloads that finished last, up to 100
+// per request, if the token may do that and the service sorts the list. In addition, and otherwise instead, it polls
+// the reloads one by one, least recently polled first. Retries aside, a batch takes at most 80 % of Tier 1 in any
+// minute to track its reloads.
 //
 // # Authentication
 //

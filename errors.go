@@ -36,17 +36,17 @@ var (
 	ErrRateLimited = errors.New("reloads: rate limited")
 	// ErrServer means that the service, or a gateway in front of it, failed (5xx).
 	ErrServer = errors.New("reloads: server error")
-	// ErrCursorLoop means that the links of a list lead back to an earlier page, or over a thousand empty pages in
-	// a row. It is not an [*Error].
+	// ErrCursorLoop means that the links of a list lead back to an earlier page, or that 1000 pages in a row are empty.
+	// It is not an [*Error].
 	ErrCursorLoop = errors.New("reloads: the cursors of the list form a loop")
 	// ErrBodyTooLong means that the body of a response exceeds 64 MiB, or 1 MiB outside 2xx.
 	ErrBodyTooLong = errors.New("the body is too long")
-	// ErrOutcomeUnknown means that a trigger was sent whose outcome could not be determined: the connection was lost
-	// or the service failed, and listing the app's reloads did not tell either. It wraps the failure. The reload
-	// may exist.
+	// ErrOutcomeUnknown means that a trigger was sent whose outcome could not be determined: the connection was lost or
+	// the service failed, and listing the app's reloads did not determine it either. The error wraps the failure. The
+	// reload may exist.
 	ErrOutcomeUnknown = errors.New("reloads: it is unknown whether the reload was triggered")
-	// ErrNotStarted means that a request of a batch was not sent because the context had ended, or would have
-	// ended before its turn.
+	// ErrNotStarted means that a request of a batch had no effect because the context had ended, or would have ended
+	// before the request could start.
 	ErrNotStarted = errors.New("reloads: not started")
 )
 
@@ -93,7 +93,7 @@ type Error struct {
 	Details []ErrorDetail
 	// TraceID identifies the call to the vendor's support. It is empty if the service sent none.
 	TraceID string
-	// RetryAfter is the wait that the Retry-After header asks for. It is 0 if there is none.
+	// RetryAfter is the wait that the Retry-After header asks for. It is 0 if there is none, or if it is invalid.
 	RetryAfter time.Duration
 	// Attempts is how many times the request was sent, including this one.
 	Attempts int
@@ -179,7 +179,7 @@ func (e *Error) has(code Code) bool {
 	return slices.ContainsFunc(e.Details, func(d ErrorDetail) bool { return d.Code == code })
 }
 
-// class returns the sentinel that e matches, or nil if there is none for its status.
+// class returns the class of the status, or nil if the status does not have one.
 func (e *Error) class() error {
 	switch {
 	case e.StatusCode == http.StatusBadRequest:
@@ -204,9 +204,9 @@ func (e *Error) class() error {
 	return nil
 }
 
-// pending distinguishes the two meanings of a 429. The rate limit sends Retry-After and HTTP-429. A trigger of an app
-// with a pending reload is refused without either. A 429 without the API's body comes from a gateway, and means
-// a rate limit.
+// pending distinguishes the two meanings of a 429. The response of the rate limit has Retry-After and HTTP-429. The
+// refusal of a trigger because of a pending reload has neither. A 429 without the API's body comes from a gateway, and
+// means a rate limit.
 func (e *Error) pending() bool {
 	if e.has(CodeReloadPending) {
 		return true
@@ -244,77 +244,6 @@ func (e *Error) LogValue() slog.Value {
 		attrs = append(attrs, slog.String("trace_id", e.TraceID))
 	}
 	return slog.GroupValue(attrs...)
-}
-
-// ReloadError is a reload that did not succeed. The calls to the API were successful: an [*Error] is about the API, a
-// ReloadError is about the job.
-//
-// With [errors.Is] it matches [ErrReloadFailed], [ErrReloadCanceled] or [ErrReloadExceededLimit]. With a status that
-// this package does not know it matches none of them.
-type ReloadError struct {
-	// Reload is the finished reload. It is never nil in an error that this package returns.
-	Reload *Reload
-}
-
-// The classes of a [*ReloadError], for [errors.Is].
-var (
-	// ErrReloadFailed means that the reload ended as FAILED.
-	ErrReloadFailed = errors.New("reloads: reload failed")
-	// ErrReloadCanceled means that the reload ended as CANCELED.
-	ErrReloadCanceled = errors.New("reloads: reload canceled")
-	// ErrReloadExceededLimit means that the reload ended as EXCEEDED_LIMIT.
-	ErrReloadExceededLimit = errors.New("reloads: reload exceeded its limit")
-)
-
-// Error names the reload, its app and its status in one line. It adds the record's error code and message or, without
-// a message, the last lines of the log.
-func (e *ReloadError) Error() string {
-	r := e.Reload
-	if r == nil {
-		return "reloads: reload did not succeed"
-	}
-	s := fmt.Sprintf("reloads: reload %s of app %s ended as %s", r.ID, r.AppID, r.Status)
-	for _, why := range []string{r.ErrorCode, r.ErrorMessage} {
-		if why != "" {
-			s += ": " + why
-		}
-	}
-	if lines := r.lastLines(); r.ErrorMessage == "" && len(lines) > 0 {
-		s += "; its log ends: " + strings.Join(lines, " / ")
-	}
-	return oneLine(s)
-}
-
-// Is reports whether target is the class of the reload's status.
-func (e *ReloadError) Is(target error) bool {
-	if e.Reload == nil {
-		return false
-	}
-	switch e.Reload.Status {
-	case StatusFailed:
-		return target == ErrReloadFailed
-	case StatusCanceled:
-		return target == ErrReloadCanceled
-	case StatusExceededLimit:
-		return target == ErrReloadExceededLimit
-	}
-	return false
-}
-
-// LogValue returns the group of the reload.
-func (e *ReloadError) LogValue() slog.Value {
-	if e.Reload == nil {
-		return slog.Value{}
-	}
-	return e.Reload.LogValue()
-}
-
-// Err returns nil if the reload is active or SUCCEEDED, and a [*ReloadError] if it finished with another status.
-func (r *Reload) Err() error {
-	if !r.Ended() || r.Status == StatusSucceeded {
-		return nil
-	}
-	return &ReloadError{Reload: r}
 }
 
 // invalidError is an argument that was refused before anything was sent.

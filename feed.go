@@ -8,37 +8,38 @@ import (
 	"time"
 )
 
-// feed reads a list of the tenant's reloads again and again, each time until it reaches what it has read before. The
-// list is sorted by a time of the reload, latest first.
+// feed reads a list of the tenant's reloads in passes. Each pass stops at the reloads that an earlier pass has read.
+// The list is sorted by one of the times of a reload, latest first.
 type feed struct {
 	tracker  *tracker
 	options  ListOptions
-	time     func(*Reload) time.Time // that the list is sorted by
-	interval time.Duration           // between passes
+	time     func(*Reload) time.Time // the time that the list is sorted by
+	interval time.Duration           // between the starts of two passes
+	main     bool                    // it is the feed of finished reloads, which replaces most single polls
 
-	latest time.Time // of the reloads that were read
-	recent int       // reloads that the most recent pass read
+	latest time.Time // the latest time of the reloads that were read
+	reach  time.Time // creation of the oldest reload added since the most recent pass; zero if none was
+	recent int       // how many reloads the most recent pass read
 }
 
 const (
-	feedOverlap  = 10 * time.Second // a reload may be listed so much later than others
-	feedPage     = 10               // reloads of the first page, while little happens
-	maxFeedRetry = time.Minute      // between passes that fail
+	feedOverlap  = 10 * time.Second // how much later than others a reload may appear in the list
+	feedPage     = 10               // minimum page size, used while few reloads finish
+	maxFeedRetry = time.Minute      // maximum time between failed passes
 )
 
 var (
 	errNotSorted = errors.New("the list is not sorted as requested")
-	errTooLong   = errors.New("the list has more pages than single polls would take requests")
+	errTooLong   = errors.New("reading the list takes more requests than polling each reload")
 )
 
-// finishedFeed lists the reloads that finished last. One request sees up to a hundred ends.
+// finishedFeed lists the reloads that finished last. One request returns up to 100 of them.
 func (t *tracker) finishedFeed() *feed {
+	finished := StatusIs(StatusSucceeded, StatusFailed, StatusCanceled, StatusExceededLimit)
 	return &feed{
-		tracker: t, interval: t.client.polling.MinInterval,
-		time: func(r *Reload) time.Time { return r.EndTime },
-		options: ListOptions{
-			Filter: StatusIs(StatusSucceeded, StatusFailed, StatusCanceled, StatusExceededLimit), Sort: SortLastEndedFirst, Log: true,
-		},
+		tracker: t, interval: t.client.polling.MinInterval, main: true,
+		time:    func(r *Reload) time.Time { return r.EndTime },
+		options: ListOptions{Filter: finished, Sort: SortLastEndedFirst, Log: true},
 	}
 }
 
@@ -51,96 +52,97 @@ func (t *tracker) startedFeed() *feed {
 	}
 }
 
-// run reads the feed until every reload has finished, ctx has ended, or the token cannot list the tenant.
+// run reads the feed until every reload has finished, ctx has ended, or the list cannot be used because it is refused
+// or not sorted.
 func (f *feed) run(ctx context.Context) {
-	failures := 0
-	for ctx.Err() == nil {
-		n, oldest, changed := f.begin()
-		if changed == nil {
+	t := f.tracker
+	for failures := 0; ctx.Err() == nil; {
+		n, changed := f.beginPass()
+		switch {
+		case changed == nil:
 			return
-		}
-		if n < minFed {
-			pause(ctx, time.Hour, changed)
+		case n < minForFeed:
+			waitForChange(ctx, time.Hour, changed)
 			continue
 		}
-		began := time.Now()
-		err := f.pass(ctx, n, oldest)
-		if ctx.Err() != nil {
-			return
-		}
-		f.end(err == nil || errors.Is(err, errTooLong))
 		wait := f.interval
-		if err != nil && !errors.Is(err, errTooLong) {
-			f.tracker.logFailedList(ctx, err)
+		began := time.Now()
+		err := f.pass(ctx, n)
+		if ok := err == nil || errors.Is(err, errTooLong); ok {
+			failures = 0
+			f.setFeedWorks(true)
+		} else if ctx.Err() == nil {
+			t.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: listing the tenant failed, continuing with single polls",
+				slog.String("error", withoutBody(err)))
+			f.setFeedWorks(false)
 			if endsLists(err) || errors.Is(err, errNotSorted) {
 				return
 			}
 			wait = min(f.interval<<min(failures, 10), maxFeedRetry)
 			failures++
-		} else {
-			failures = 0
 		}
 		_ = sleep(ctx, time.Until(began.Add(wait)))
 	}
 }
 
-// begin returns how many reloads are tracked, and the creation of the oldest one that is new. changed is nil if there
-// is nothing left to track.
-func (f *feed) begin() (n int, oldest time.Time, changed <-chan struct{}) {
+// beginPass prepares a pass and returns how many reloads are tracked. changed is closed at the next change of the
+// tracker. It is nil if nothing is left to track.
+func (f *feed) beginPass() (n int, changed <-chan struct{}) {
 	t := f.tracker
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.tracked) == 0 && t.closed {
-		return 0, time.Time{}, nil
+	n = len(t.tracked)
+	if n == 0 && t.closed {
+		return 0, nil
 	}
-	oldest = t.oldest
-	if len(t.tracked) >= minFed && f.options.Log {
-		t.oldest = time.Time{}
+	if f.main && n >= minForFeed {
+		f.reach, t.oldest = earlier(f.reach, t.oldest), time.Time{}
 	}
-	return len(t.tracked), oldest, t.changed
+	if f.main && n < minForFeed {
+		t.feedWorks = false
+	}
+	return n, t.changed
 }
 
-// end records whether the net may slow down.
-func (f *feed) end(fed bool) {
+// setFeedWorks tells the tracker whether single polls may be less frequent.
+func (f *feed) setFeedWorks(feedWorks bool) {
+	if f.main {
+		f.tracker.mu.Lock()
+		defer f.tracker.mu.Unlock()
+		f.tracker.feedWorks = feedWorks
+	}
+}
+
+// pass reads the list until it reaches the reloads that earlier passes read and the creation of each newly added
+// reload. It reads at most n pages, because polling each of the n tracked reloads takes n requests.
+func (f *feed) pass(ctx context.Context, n int) error {
 	t := f.tracker
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.fed != fed && f.options.Log {
-		t.fed = fed
-		t.wake()
-	}
-}
-
-// pass reads the list until the reloads are older than what earlier passes read, and no newer than the oldest
-// new reload. It takes at most as many requests as single polls of all n tracked reloads would.
-func (f *feed) pass(ctx context.Context, n int, oldest time.Time) error {
-	until := f.latest.Add(-feedOverlap)
-	if !oldest.IsZero() && oldest.Before(until) || f.latest.IsZero() {
-		until = oldest
+	until := f.reach
+	if !f.latest.IsZero() {
+		until = earlier(until, f.latest.Add(-feedOverlap))
 	}
 	opts := f.options
 	opts.PageSize = min(max(feedPage, 2*f.recent), maxPageSize)
 	query, err := opts.query()
+	if err != nil {
+		return err
+	}
 	w := walk{query: query, mark: query, untilMark: 1}
 	latest, read := f.latest, 0
 	for range n {
-		if err == nil {
-			err = f.tracker.budget.Wait(ctx)
+		if err := t.budget.Wait(ctx); err != nil {
+			return err
 		}
+		page, date, invalid, err := t.client.listValid(ctx, w.query)
 		if err != nil {
 			return err
 		}
-		page, date, invalid, err := f.tracker.client.listValid(ctx, w.query)
-		if err != nil {
-			return err
-		}
+		t.outage.succeeded()
 		for _, err := range invalid {
-			f.tracker.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: skipping an invalid record of a list", slog.String("error", withoutBody(err)))
+			t.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: skipping an invalid record of a list", slog.String("error", withoutBody(err)))
 		}
-		f.tracker.outage.succeeded()
-		done, newest := f.read(page, until, date.now())
-		read += len(page.Reloads)
-		if newest.After(latest) {
+		done, newest := f.apply(page, until, date.now())
+		if read += len(page.Reloads); newest.After(latest) {
 			latest = newest
 		}
 		more, err := w.advance(page)
@@ -150,17 +152,17 @@ func (f *feed) pass(ctx context.Context, n int, oldest time.Time) error {
 		case !f.sorted(page):
 			return errNotSorted
 		case done || !more:
-			f.latest, f.recent = latest, read
+			f.latest, f.reach, f.recent = latest, time.Time{}, read
 			return nil
 		}
 	}
-	f.latest = latest
+	f.latest, f.reach = latest, time.Time{}
 	return errTooLong
 }
 
-// read updates the tracked reloads of a page. done means that the page reaches back to until. newest is the latest time
-// in the page. A time in the future of the server clock does not count.
-func (f *feed) read(page *Page, until, now time.Time) (done bool, newest time.Time) {
+// apply updates the tracked reloads that the page contains. done means that the page reaches back to until. newest is
+// the latest time in the page. A time that is in the future by the server clock is ignored.
+func (f *feed) apply(page *Page, until, now time.Time) (done bool, newest time.Time) {
 	for i := range page.Reloads {
 		r := &page.Reloads[i]
 		f.tracker.update(r)

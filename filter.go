@@ -18,7 +18,8 @@ func StatusIs(statuses ...Status) Filter { return oneOf("status", statuses) }
 // TypeIs selects the reloads with one of the types. Without a type it returns the empty Filter.
 func TypeIs(types ...Type) Filter { return oneOf("type", types) }
 
-// PartialIs selects the partial reloads, or the others. The value is quoted, as in the vendor's example.
+// PartialIs selects the partial reloads if partial is true, and the others if it is false. The value is quoted, as in
+// the example of the API page.
 func PartialIs(partial bool) Filter { return equals("partial", strconv.FormatBool(partial)) }
 
 // And selects the reloads that all filters select. Empty filters are ignored.

@@ -196,3 +196,19 @@ func TestOnChange(t *testing.T) {
 		}
 	})
 }
+
+// A reload that cannot be pending any more, because it was created too long ago, is not attached to.
+func TestAttachToPendingIgnoresReloadsWithoutEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{RunFor: time.Minute}, reloadstest.WithListLag(3*time.Second))
+		tenant.AddReload(reloads.Reload{AppID: "app", CreationTime: time.Now().Add(-10 * time.Hour)})
+		pending, _ := tenant.Trigger("app", reloads.Reload{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		reload, err := tenant.NewClient().Run(ctx, reloads.Request{AppID: "app"}, reloads.AttachToPending())
+		if err != nil || reload.ID != pending.ID {
+			t.Errorf("got %+v, %v, want the reload %s", reload, err, pending.ID)
+		}
+	})
+}

@@ -21,7 +21,7 @@ type ListOptions struct {
 	// PageSize is the number of reloads per page, 1 to 100. 0 means the service's default, 10. It does not limit
 	// the total.
 	PageSize int
-	// Log includes the logs of the reloads.
+	// Log includes the summary of the log in each record.
 	Log bool
 	// Partial selects only the partial reloads, or only the others. Nil means both.
 	Partial *bool
@@ -29,8 +29,8 @@ type ListOptions struct {
 	Sort Sort
 	// Next and Prev are cursors. A cursor is the value of [Page].Next or [Page].Prev, a link as the service sent it, or
 	// the bare value of the next or prev parameter. With Next, iterators walk forward from there, with Prev backward.
-	// Setting both is an error. The cursor of a page or link includes the options of its list; the other fields are
-	// ignored then, except that an AppID that contradicts the cursor is an error. With a bare value they are sent.
+	// Setting both is an error. The cursor of a page or link includes the options of its list. The other fields are
+	// then ignored, but an AppID that contradicts the cursor is an error. With a bare value, the other fields are sent.
 	Next, Prev string
 }
 
@@ -50,8 +50,8 @@ const (
 type Page struct {
 	// Reloads are the records, in the order of the list. A page may be empty and still have a Next.
 	Reloads []Reload
-	// Next and Prev are the cursors of the following and the preceding page. They are empty at an end of the list.
-	// A cursor is opaque. It consists of "?" and the query of the service's link.
+	// Next and Prev are the cursors of the following and the preceding page. Next is empty on the last page, Prev on
+	// the first. A cursor is opaque. It consists of "?" and the query of the service's link.
 	Next, Prev string
 	// Self is the address of the page, as the service sent it. The client never contacts it.
 	Self string
@@ -75,7 +75,7 @@ func (o ListOptions) query() (string, error) {
 		}
 		values, _ := url.ParseQuery(query)
 		if apps := values["appId"]; o.AppID != "" && len(apps) > 0 && !slices.Equal(apps, []string{o.AppID}) {
-			return "", invalid("AppID", strconv.Quote(o.AppID), fmt.Sprintf("the cursor is of app %q", apps))
+			return "", invalid("AppID", strconv.Quote(o.AppID), fmt.Sprintf("contradicts the cursor, which belongs to app %q", apps))
 		}
 		return escapeQuery(query), nil
 	}
@@ -164,7 +164,7 @@ func (c *Client) listValid(ctx context.Context, query string) (page *Page, date 
 	if err != nil {
 		return nil, serverDate{}, nil, err
 	}
-	page, invalid, err = decodeList(k.attempt)
+	page, invalid, err = decodeList(&k.attempt)
 	return page, k.attempt.serverDate(), invalid, err
 }
 
@@ -178,10 +178,10 @@ func decodeList(a *attempt) (page *Page, invalid []error, err error) {
 		err = errors.New("the page has no data")
 	}
 	if err != nil {
-		return nil, nil, a.invalid(err)
+		return nil, nil, a.invalidBody(err)
 	}
 	for i, err := range invalid {
-		invalid[i] = a.invalid(err)
+		invalid[i] = a.invalidBody(err)
 	}
 	return &Page{
 		Reloads: body.Data,
@@ -196,9 +196,8 @@ func decodeList(a *attempt) (page *Page, invalid []error, err error) {
 //
 // Nothing is sent until the iterator is ranged over. Ranging again starts again. An error ends the iteration. It is
 // yielded once, with a nil page. An iteration without an error has returned the whole list. The error matches
-// [ErrCursorLoop] if the links lead back to an earlier page, or over a thousand empty pages in a row. A loop is detected
-// after at most three times as many pages as it has distinct ones. Breaking out of
-// the loop sends no further request.
+// [ErrCursorLoop] if the links lead back to an earlier page, or if 1000 pages in a row are empty. A loop is detected
+// after at most three times as many pages as there are distinct ones. After a break, no further request is sent.
 func (c *Client) Pages(ctx context.Context, opts ListOptions) iter.Seq2[*Page, error] {
 	first, err := opts.query() // now, because the caller may modify what opts.Partial points to
 	return func(yield func(*Page, error) bool) {
@@ -230,8 +229,8 @@ type walk struct {
 	backward  bool
 	query     string // of the next page
 	mark      string
-	untilMark int // pages until the mark moves …
-	sinceMark int // … and since it moved
+	untilMark int // pages between two moves of the mark
+	sinceMark int // pages since the mark moved
 	empty     int // empty pages in a row
 }
 

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// All defaults and fixed limits of the client are in this file; the rate limits of the service are in ratelimit.go.
+// The defaults of all policies and timeouts, and the size limits of pages and bodies. The rate limits of the service
+// are in ratelimit.go. Constants that cannot be configured are in the file that uses them.
 const (
 	defaultAttemptTimeout = time.Minute
 
@@ -28,16 +29,17 @@ const (
 
 // RetryPolicy controls how often and when a request is retried after a temporary failure. The package documentation
 // lists these failures. The backoff doubles from MinBackoff to MaxBackoff, each time reduced at random by up to a half.
-// Where a response has Retry-After, that is the wait instead.
+// If a response has Retry-After, that is the wait instead.
 //
 // The default is RetryPolicy{MaxRetries: 5}.
 type RetryPolicy struct {
-	// MaxRetries is the maximum number of retries of a request. 0 means none. The one retry with a renewed token
-	// after a 401 does not count.
+	// MaxRetries is the maximum number of retries of a request. 0 means none. The one retry with a renewed token after
+	// a 401 does not count. A trigger that is retried because its outcome was unknown is a new request; there are at
+	// most MaxRetries of those, too.
 	MaxRetries int
 	// MinBackoff is the backoff before the first retry. 0 means 500 ms.
 	MinBackoff time.Duration
-	// MaxBackoff is the longest backoff. 0 means 30 s.
+	// MaxBackoff is the longest backoff. 0 means 30 s, or MinBackoff if that is longer.
 	MaxBackoff time.Duration
 	// MaxRetryAfter is the longest Retry-After that is honored. If the service asks for more, its response is
 	// returned instead. 0 means 5 minutes, the period over which the service meters.
@@ -75,8 +77,9 @@ type PollPolicy struct {
 	MinInterval time.Duration
 	// MaxInterval is the longest interval. 0 means 15 s, or MinInterval if that is longer.
 	MaxInterval time.Duration
-	// GiveUpAfter ends a wait if all polls failed for that long, at least five. In a batch, all polls of all reloads
-	// count together. 0 means 1 h. A negative duration means never.
+	// GiveUpAfter ends a wait when at least five polls in a row have failed, over at least this duration. In a batch,
+	// the polls of all its reloads count together. Waiting for the rate limit is not a failure. 0 means 1 h. A negative
+	// duration means never.
 	GiveUpAfter time.Duration
 }
 

@@ -19,9 +19,9 @@ const (
 	SpecialPerMinute = 50
 )
 
-// Limiter decides when a request may start. Wait blocks until it may, and then returns nil. It returns an error as
-// soon as ctx has ended, or is certain to end before the request may start. A Limiter must be safe for concurrent use.
-// A [*WindowLimiter] is one; a *rate.Limiter of golang.org/x/time/rate is another.
+// Limiter decides when a request may start. Wait blocks until it may, and then returns nil. It returns an error as soon
+// as ctx has ended, or is certain to end before the request may start. A Limiter must be safe for concurrent use.
+// [*WindowLimiter] and the *rate.Limiter of golang.org/x/time/rate implement Limiter.
 //
 // If a Limiter also has the method
 //
@@ -29,6 +29,7 @@ const (
 //
 // the client calls it after every 429 of its tier. The limiter should let no request start before until.
 type Limiter interface {
+	// Wait blocks until a request may start. The client calls it once before each attempt.
 	Wait(ctx context.Context) error
 }
 
@@ -52,10 +53,10 @@ type Limiters struct {
 // idle client may start N requests at once. A busy client reaches 98 % of the rate; the rest is a margin for network
 // jitter.
 //
-// Requests start in order of their calls. One that gives up has used nothing. Create a WindowLimiter with
+// Requests start in order of their calls. A request that gives up is not counted. Create a WindowLimiter with
 // [NewLimiter]; the zero value limits nothing. It is safe for concurrent use and may be shared between clients.
 type WindowLimiter struct {
-	window time.Duration // longer than the service's by guardMargin
+	window time.Duration // the period times guardMargin
 	base   time.Time     // all times below are durations since base
 
 	limit int // of requests in a window
@@ -63,7 +64,7 @@ type WindowLimiter struct {
 	mu     sync.Mutex
 	bucket *rate.Limiter
 	starts []time.Duration // of the requests in the window, oldest first; at most limit
-	paused time.Duration   // no request starts before
+	paused time.Duration   // no request starts before this time
 	queue  list.List       // of chan struct{}, each closed when its waiter has reached the front
 }
 
@@ -89,7 +90,8 @@ func NewLimiter(requests int, per time.Duration) *WindowLimiter {
 
 // Wait blocks until a request may start, counts it, and returns nil. If the deadline of ctx is too early for that, it
 // returns at once with an error that matches [ErrRateLimited] and [context.DeadlineExceeded]. If ctx ends first, it
-// returns the error of ctx. A request that got an error is not counted. A nil ctx is an error that matches [ErrBadRequest].
+// returns the error of ctx. A request that got an error is not counted. If ctx is nil, the error matches
+// [ErrBadRequest].
 func (l *WindowLimiter) Wait(ctx context.Context) error {
 	if ctx == nil {
 		return errNilContext
@@ -97,24 +99,11 @@ func (l *WindowLimiter) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil || l.bucket == nil {
 		return err
 	}
-	l.mu.Lock()
-	now := time.Now()
-	if l.queue.Len() == 0 && l.take(now) {
-		l.mu.Unlock()
-		return nil
-	}
-	if err := l.hopeless(ctx, now, l.queue.Len()); err != nil {
-		l.mu.Unlock()
+	place, front, err := l.enter(ctx)
+	if place == nil {
 		return err
 	}
-	front := make(chan struct{})
-	place := l.queue.PushBack(front)
-	if l.queue.Front() == place {
-		close(front)
-	}
-	l.mu.Unlock()
 	defer l.leave(place)
-
 	select {
 	case <-front:
 	case <-ctx.Done():
@@ -123,9 +112,9 @@ func (l *WindowLimiter) Wait(ctx context.Context) error {
 	for {
 		l.mu.Lock()
 		now := time.Now()
-		ok := l.take(now)
+		ok := l.tryStart(now)
 		wait := l.earliest(now, 0)
-		err := l.hopeless(ctx, now, 0)
+		err := l.deadlineError(ctx, now, 0)
 		l.mu.Unlock()
 		if ok {
 			return nil
@@ -139,6 +128,26 @@ func (l *WindowLimiter) Wait(ctx context.Context) error {
 	}
 }
 
+// enter puts a request at the end of the queue; front is closed when it has reached the front. place is nil if the
+// request may start at once, or cannot start before its deadline.
+func (l *WindowLimiter) enter(ctx context.Context) (place *list.Element, front chan struct{}, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if l.queue.Len() == 0 && l.tryStart(now) {
+		return nil, nil, nil
+	}
+	if err := l.deadlineError(ctx, now, l.queue.Len()); err != nil {
+		return nil, nil, err
+	}
+	front = make(chan struct{})
+	place = l.queue.PushBack(front)
+	if l.queue.Front() == place {
+		close(front)
+	}
+	return place, front, nil
+}
+
 // Pause lets no request start before until. It does not shorten an earlier pause.
 func (l *WindowLimiter) Pause(until time.Time) {
 	l.mu.Lock()
@@ -146,8 +155,8 @@ func (l *WindowLimiter) Pause(until time.Time) {
 	l.paused = max(l.paused, until.Sub(l.base))
 }
 
-// take counts a request that starts now, if it may.
-func (l *WindowLimiter) take(now time.Time) bool {
+// tryStart reports whether a request may start now, and counts it if so.
+func (l *WindowLimiter) tryStart(now time.Time) bool {
 	t := now.Sub(l.base)
 	left := 0 // how many have left the window
 	for left < len(l.starts) && t >= l.starts[left]+l.window {
@@ -179,8 +188,8 @@ func (l *WindowLimiter) earliest(now time.Time, ahead int) time.Duration {
 	return max(rounds, bucket, max(guard, l.paused)+rounds-t)
 }
 
-// hopeless returns an error if the deadline comes before the request may start.
-func (l *WindowLimiter) hopeless(ctx context.Context, now time.Time, ahead int) error {
+// deadlineError returns an error if the deadline of ctx comes before the request may start.
+func (l *WindowLimiter) deadlineError(ctx context.Context, now time.Time, ahead int) error {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return nil
@@ -207,7 +216,7 @@ func (l *WindowLimiter) leave(place *list.Element) {
 // limitError returns the error of a waiter whose ctx has ended.
 func limitError(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("%w: the deadline came before the request's turn: %w", ErrRateLimited, ctx.Err())
+		return fmt.Errorf("%w: the deadline came before the request could start: %w", ErrRateLimited, ctx.Err())
 	}
 	return ctx.Err()
 }

@@ -26,13 +26,14 @@ type Reload struct {
 	Status Status `json:"status"`
 	// Partial is true for a partial reload.
 	Partial bool `json:"partial"`
-	// Weight is the scheduling priority within the tenant, from 1 to 10; higher is sooner. 0 means it was not sent.
+	// Weight is the scheduling priority within the tenant, from 1 to 10; higher is sooner. 0 means that the service did
+	// not send it.
 	Weight int `json:"weight,omitzero"`
 	// ResourceID identifies the resource that the reload was started for.
 	ResourceID string `json:"resourceId,omitzero"`
 	// ResourceType is the service that started the reload, such as [ResourceTypeAPI].
 	ResourceType string `json:"resourceType,omitzero"`
-	// CreationTime is when the reload was created, by the server clock.
+	// CreationTime is when the reload was created, by the clock of the service.
 	CreationTime time.Time `json:"creationTime,omitzero"`
 	// StartTime is when the reload left the queue.
 	StartTime time.Time `json:"startTime,omitzero"`
@@ -61,7 +62,7 @@ type Links struct {
 	Extra map[string]json.RawMessage `json:",embed"`
 }
 
-// IsZero reports whether there are no links.
+// IsZero reports whether l has no links.
 func (l Links) IsZero() bool { return l.Self.IsZero() && len(l.Extra) == 0 }
 
 // Link is one link of a record or of a page.

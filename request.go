@@ -13,7 +13,7 @@ import (
 // Request describes the reload to trigger.
 //
 // Printing or logging a Request shows the names of its variables, but not their values, which may be secrets. Encoding
-// it as JSON, which is the body of the request, includes the values.
+// it as JSON, which is the body of the request, includes the values. All text must be valid UTF-8.
 type Request struct {
 	// AppID identifies the app to reload. It is required.
 	AppID string `json:"appId"`
@@ -22,7 +22,8 @@ type Request struct {
 	// Weight is the scheduling priority within the tenant, from 1 to 10; higher is sooner. 0 means the service's
 	// default, 1.
 	Weight int `json:"weight,omitzero"`
-	// Variables are set in the load script. At most 20 are allowed, with names and values of at most 256 characters.
+	// Variables are set in the load script. At most 20 are allowed. Names and values have at most 256 Unicode
+	// characters. A name must not be empty. The map must not be modified during a call.
 	Variables map[string]string `json:"variables,omitempty"`
 	// ResourceID identifies the resource that the reload is started for. Any text is allowed.
 	ResourceID string `json:"resourceId,omitzero"`
@@ -105,7 +106,7 @@ type Result struct {
 	// Reload is the most recent state of the reload. It is nil if none was triggered.
 	Reload *Reload
 	// Err is nil if the reload SUCCEEDED, and a [*ReloadError] if it finished with another status. It matches
-	// [ErrNotStarted] if the request had no effect because ctx had ended, or would have ended before its turn.
+	// [ErrNotStarted] if the request had no effect because ctx had ended, or would have ended before it could start.
 	// Otherwise it is an error of [Client.Run].
 	Err error
 }

@@ -31,7 +31,7 @@ func (op operation) method() string {
 	return http.MethodGet
 }
 
-// attempt is one try of a call: what was sent and what came of it. Each try has an attempt of its own.
+// attempt is one HTTP request of a call, and its outcome. A retry is a new attempt.
 type attempt struct {
 	op     operation
 	path   string // as sent, without query
@@ -44,9 +44,9 @@ type attempt struct {
 	status   int
 	header   http.Header
 	body     *bytes.Buffer
-	stream   io.ReadCloser // of a log: the body, which the caller reads
+	stream   io.ReadCloser // the body of a log, which the caller reads; otherwise nil
 	err      error         // nil: the status is a 2xx and the body is complete
-	response *Error        // in err, if there was a response
+	response *Error        // the *Error in err; nil if there was no response
 }
 
 // receive stores the outcome of the attempt. Afterwards the connection is free, except that of a log.
@@ -83,11 +83,11 @@ func (a *attempt) read(resp *http.Response) error {
 		}
 		return e
 	case errors.Is(err, ErrBodyTooLong):
-		return a.invalid(err)
+		return a.invalidBody(err)
 	case err != nil:
 		return a.transportError(fmt.Errorf("reading the response body: %w", err))
 	case a.op == opLog:
-		return a.invalid(errHTML)
+		return a.invalidBody(errHTML)
 	}
 	return nil
 }
@@ -119,7 +119,7 @@ func (a *attempt) reload() (*Reload, error) {
 		err = errNoID
 	}
 	if err != nil {
-		return nil, a.invalid(err)
+		return nil, a.invalidBody(err)
 	}
 	return r, nil
 }
@@ -143,8 +143,8 @@ func (a *attempt) responseError() *Error {
 	return e
 }
 
-// invalid returns the error of a 2xx whose body is not what the API promises.
-func (a *attempt) invalid(err error) *Error {
+// invalidBody returns the error of a 2xx whose body is invalid.
+func (a *attempt) invalidBody(err error) *Error {
 	e := a.newError()
 	e.Body = a.snippet()
 	e.Err = err
@@ -176,8 +176,8 @@ func (a *attempt) snippet() string {
 	return shorten(strings.ToValidUTF8(a.redact(a.body.String()), "\uFFFD"), shownBody)
 }
 
-// redact removes the token from a text that the server wrote. A token of a few bytes is not a secret, and may be
-// part of any text.
+// redact removes the token from a text that the server wrote. A token shorter than minSecret is not removed: it is not
+// a secret, and it may occur in any text.
 func (a *attempt) redact(s string) string {
 	if len(a.token) < minSecret {
 		return s
@@ -208,14 +208,15 @@ type redactedError struct {
 func (e *redactedError) Error() string { return e.text }
 func (e *redactedError) Unwrap() error { return e.err }
 
-// serverDate returns what the response tells about the server clock.
+// serverDate returns the Date header of the response, with the times that are needed to compute the clock offset.
 func (a *attempt) serverDate() serverDate {
 	date, _ := http.ParseTime(a.header.Get("Date")) // zero if there is none
 	return serverDate{date: date, sent: a.began, received: a.ended}
 }
 
 // retryAfter parses a Retry-After header (RFC 9110, 10.2.3): whole seconds, or a date, which is compared with the
-// server's. A date in the past is 0. ok is false for any other value. A number that exceeds a Duration is the longest Duration.
+// server's. A date in the past is 0. ok is false for any other value. A number of seconds that does not fit into a
+// Duration is replaced by the longest Duration.
 func retryAfter(value string, now time.Time) (d time.Duration, ok bool) {
 	value = strings.TrimSpace(value)
 	if value == "" {

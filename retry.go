@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// failure is what an error means for the next try. Every decision about errors in this package starts with it.
+// failure is what an error means for the next attempt. Every decision about errors in this package starts with it.
 type failure int
 
 const (
@@ -21,7 +21,7 @@ const (
 	notProcessed
 	// outcomeUnknown: the request may have taken effect. Only an idempotent operation may be retried.
 	outcomeUnknown
-	// invalidResponse: a 2xx with an invalid body. It took effect, and a retry would bring the same body.
+	// invalidResponse: a 2xx with an invalid body. The request took effect, and a retry would return the same body.
 	invalidResponse
 	// notFound: 404.
 	notFound
@@ -31,7 +31,7 @@ const (
 	noHost
 )
 
-// classify returns the failure that err is. err is not nil.
+// classify returns the failure that err represents. err must not be nil.
 func classify(err error) failure {
 	var response *Error
 	var token *tokenError
@@ -64,14 +64,14 @@ func classifyResponse(e *Error) failure {
 		return notFound
 	case e.StatusCode == http.StatusNotImplemented, e.StatusCode == http.StatusHTTPVersionNotSupported,
 		e.StatusCode == http.StatusNetworkAuthenticationRequired:
-		return permanent // the request was not accepted at all
+		return permanent // the service or gateway did not process the request
 	case e.Is(ErrServer):
 		return outcomeUnknown
 	}
 	return permanent
 }
 
-// errOtherReload is a response with the record of another reload, for example from a confused proxy.
+// errOtherReload means that a response is the record of another reload, for example because a proxy mixed up responses.
 var errOtherReload = errors.New("the response is the record of another reload")
 
 // mayHaveTakenEffect reports whether a request that failed with err may have taken effect.
@@ -101,7 +101,7 @@ func (p RetryPolicy) shouldRetry(a *attempt, retries int) bool {
 	return retryable && !tooLong && retries < p.MaxRetries
 }
 
-// wait returns the wait that the service asks for, or the backoff.
+// wait returns the time until the next attempt: the Retry-After of the response or, without one, the backoff.
 func (p RetryPolicy) wait(a *attempt, retries int) time.Duration {
 	if a.response != nil && a.response.RetryAfter > 0 {
 		return a.response.RetryAfter
@@ -120,15 +120,15 @@ func (p RetryPolicy) backoff(n int) time.Duration {
 
 const (
 	notFoundGrace = 10 * time.Second // a new reload may not be visible at once
-	minFailures   = 5                // polls, before a wait gives up
-	minInvalid    = 3                // invalid responses in a row …
-	invalidSpan   = time.Minute      // … over this time
+	minFailures   = 5                // minimum number of failed polls before a wait gives up
+	minInvalid    = 3                // minimum number of invalid responses in a row before a wait ends
+	invalidSpan   = time.Minute      // minimum time from the first to the last of them
 )
 
 // pollHealth decides when failed polls of a reload end the wait for it.
 type pollHealth struct {
-	worked bool      // the service has responded to this client before
-	named  time.Time // when a response first named the reload to this client; zero if none did
+	worked    bool      // an earlier call for this reload succeeded
+	firstSeen time.Time // when a response first contained the reload; zero if none did
 
 	invalid      int // invalid responses in a row
 	invalidSince time.Time
@@ -142,9 +142,9 @@ func (h *pollHealth) endsWait(err error, now time.Time) bool {
 	}
 	switch failure {
 	case noToken, noHost:
-		return !h.worked // what has worked may work again
+		return !h.worked // after an earlier success, the failure may be temporary
 	case notFound:
-		return h.named.IsZero() || now.Sub(h.named) >= notFoundGrace
+		return h.firstSeen.IsZero() || now.Sub(h.firstSeen) >= notFoundGrace
 	case invalidResponse:
 		if h.invalid++; h.invalid == 1 {
 			h.invalidSince = now
@@ -158,8 +158,8 @@ func (h *pollHealth) endsWait(err error, now time.Time) bool {
 
 // succeeded records a poll that succeeded.
 func (h *pollHealth) succeeded(now time.Time) {
-	if h.named.IsZero() {
-		h.named = now
+	if h.firstSeen.IsZero() {
+		h.firstSeen = now
 	}
 	h.worked, h.invalid = true, 0
 }
@@ -192,7 +192,8 @@ func (o *outage) succeeded() {
 	o.failures = 0
 }
 
-// endsLists reports whether a failed list means that this token cannot list the reloads.
+// endsLists reports whether a list failed in a way that further lists would fail, too: the token may not list the
+// reloads, or the service refuses the query.
 func endsLists(err error) bool {
 	return errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrForbidden) || errors.Is(err, ErrBadRequest)
 }

@@ -20,7 +20,7 @@ type apiRequest struct {
 	op          operation
 	path, query string
 	body        any
-	// inFlight replaces ctx for an attempt that was sent, so that it may outlive ctx. Nil means ctx.
+	// inFlight replaces ctx while an attempt is in flight, so that the attempt may outlive ctx. Nil means ctx.
 	inFlight context.Context
 }
 
@@ -32,18 +32,18 @@ type call struct {
 	loop   retryablehttp.Client
 	req    *retryablehttp.Request
 
-	attempt   *attempt      // the most recent one
-	retries   int           // after failures
-	retrying  bool          // another attempt follows …
-	wait      time.Duration // … after this wait
+	attempt   attempt       // the most recent one
+	retries   int           // after failures, without the retry after a 401
+	retrying  bool          // another attempt follows
+	wait      time.Duration // before that attempt
 	renewed   bool          // the token was renewed after a 401
 	nextToken string        // the renewed token
 
 	mayHaveTakenEffect bool // an attempt failed whose outcome is unknown
-	expired            bool // no attempt follows because ctx has ended, or would have ended before
+	expired            bool // no attempt follows because ctx has ended, or would end before it starts
 }
 
-// expiredError is the error of a call that had no effect because ctx ended, or would have ended, before its turn.
+// expiredError is the error of a call that had no effect because ctx ended, or would have ended, before it could start.
 type expiredError struct{ error }
 
 func (e *expiredError) Unwrap() error { return e.error }
@@ -55,7 +55,7 @@ func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
 	if !ok {
 		buffer = new(bytes.Buffer)
 	}
-	k := &call{apiRequest: r, client: c, ctx: ctx, attempt: &attempt{op: r.op, body: buffer}}
+	k := &call{apiRequest: r, client: c, ctx: ctx, attempt: attempt{op: r.op, body: buffer}}
 	if ctx == nil {
 		return k, errNilContext
 	}
@@ -68,14 +68,14 @@ func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
 		return k, fmt.Errorf("reloads: %w", err)
 	}
 	k.req, k.path = req, req.URL.EscapedPath()
-	err = k.begin(req.Request)
+	err = k.beginAttempt(req.Request)
 	if err == nil {
 		k.loop = retryablehttp.Client{
 			HTTPClient:   c.http,
-			RetryMax:     math.MaxInt, // shouldRetry counts
-			CheckRetry:   k.finish,
+			RetryMax:     math.MaxInt, // shouldRetry limits the retries
+			CheckRetry:   k.finishAttempt,
 			Backoff:      func(_, _ time.Duration, _ int, _ *http.Response) time.Duration { return k.wait },
-			PrepareRetry: k.begin,
+			PrepareRetry: k.beginAttempt,
 			ErrorHandler: retryablehttp.PassthroughErrorHandler,
 		}
 		_, stopped := k.loop.Do(req)
@@ -91,20 +91,23 @@ func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
 	return k, err
 }
 
-// begin prepares the request for an attempt. Each attempt has headers of its own, because the previous one may still
-// read them, and http.Client adds cookies to them.
-func (c *call) begin(req *http.Request) error {
+// beginAttempt prepares the request for an attempt. Each attempt has its own headers, because the previous one may
+// still read them, and http.Client adds cookies to them.
+func (c *call) beginAttempt(req *http.Request) error {
 	token, waited, err := c.admit()
 	if err != nil {
 		return err
 	}
-	req.Header = c.header(token)
+	previous := c.attempt
+	if previous.number > 0 {
+		req.Header = make(http.Header, len(req.Header))
+	}
+	c.setHeader(req.Header, token)
 	if c.inFlight != nil {
 		*req = *req.WithContext(c.inFlight)
 	}
-	previous := c.attempt
 	previous.body.Reset()
-	c.attempt = &attempt{
+	c.attempt = attempt{
 		op: c.op, path: c.path, number: previous.number + 1, token: token,
 		waited: waited, began: time.Now(), body: previous.body,
 	}
@@ -115,7 +118,7 @@ func (c *call) begin(req *http.Request) error {
 const freshToken = 30 * time.Second
 
 // admit returns a token when the request may start. It gets the token before it waits for the rate limit: a slow token
-// source must not hold back requests whose turn has come, because they would then start together.
+// source must not delay requests that the limiter has admitted, because they would then start together.
 func (c *call) admit() (token string, waited time.Duration, err error) {
 	for {
 		fetched := time.Now()
@@ -128,7 +131,7 @@ func (c *call) admit() (token string, waited time.Duration, err error) {
 		c.nextToken = ""
 		turn := time.Now()
 		if waited > 0 && turn.Sub(fetched) < time.Second {
-			return token, waited, c.checkContext() // the source had a token at hand
+			return token, waited, c.checkContext() // the source returned a cached token
 		}
 		if err := c.client.limiter(c.op).Wait(c.ctx); err != nil {
 			c.expired = isExpired(c.ctx, err)
@@ -149,15 +152,14 @@ func (c *call) checkContext() error {
 	return nil
 }
 
-// isExpired reports whether a limiter failed because ctx has ended, or would have ended before the request's turn.
+// isExpired reports whether a limiter failed because ctx has ended, or would have ended before the request could start.
 func isExpired(ctx context.Context, err error) bool {
 	_, hasDeadline := ctx.Deadline()
 	return ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) ||
 		hasDeadline && strings.HasPrefix(err.Error(), "rate: Wait(n=1) would exceed") // of golang.org/x/time/rate
 }
 
-func (c *call) header(token string) http.Header {
-	h := make(http.Header, 5)
+func (c *call) setHeader(h http.Header, token string) {
 	maps.Copy(h, c.client.header)
 	if c.body != nil {
 		h["Content-Type"] = []string{"application/json"}
@@ -166,12 +168,11 @@ func (c *call) header(token string) http.Header {
 		h["Accept"] = []string{"text/plain, application/json;q=0.5"} // errors are JSON
 	}
 	h["Authorization"] = []string{"Bearer " + token}
-	return h
 }
 
-// finish stores the outcome of an attempt, including its body, and reports whether another one follows.
-func (c *call) finish(ctx context.Context, resp *http.Response, err error) (bool, error) {
-	a := c.attempt
+// finishAttempt stores the outcome of an attempt, including its body, and reports whether another one follows.
+func (c *call) finishAttempt(ctx context.Context, resp *http.Response, err error) (bool, error) {
+	a := &c.attempt
 	a.receive(resp, err)
 	if c.inFlight != nil {
 		ctx = c.ctx
@@ -182,9 +183,9 @@ func (c *call) finish(ctx context.Context, resp *http.Response, err error) (bool
 	return c.retrying, nil
 }
 
-// prepareRetry reports whether another attempt follows a failed one, and sets the wait before.
+// prepareRetry reports whether another attempt follows a failed one, and sets the wait before it.
 func (c *call) prepareRetry(ctx context.Context) bool {
-	a, policy := c.attempt, c.client.retry
+	a, policy := &c.attempt, c.client.retry
 	c.mayHaveTakenEffect = c.mayHaveTakenEffect || mayHaveTakenEffect(a.err)
 	if ctx.Err() != nil {
 		c.expired = true
@@ -210,13 +211,13 @@ func (c *call) prepareRetry(ctx context.Context) bool {
 	return true
 }
 
-// renewToken requests another token after a 401, once a call. Without another token the 401 is final.
+// renewToken requests another token after a 401, at most once per call. If the token is the same, the 401 is final.
 func (c *call) renewToken(ctx context.Context) bool {
 	if c.renewed {
 		return false
 	}
 	c.renewed = true
-	a := c.attempt
+	a := &c.attempt
 	token, err := c.client.tokens.get(ctx, a.token)
 	if err != nil {
 		a.err = fmt.Errorf("%w; renewing the token: %w", a.err, err)
@@ -262,7 +263,7 @@ func (c *call) log(ctx context.Context, level slog.Level, message string, more .
 	if !c.client.logger.Enabled(ctx, level) {
 		return
 	}
-	a := c.attempt
+	a := &c.attempt
 	attrs := append([]slog.Attr{
 		slog.String("operation", string(c.op)), slog.String("path", c.path),
 		slog.Int("attempt", a.number), slog.Int("status", a.status),

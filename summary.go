@@ -1,6 +1,9 @@
 package reloads
 
 import (
+	"errors"
+	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,15 +11,15 @@ import (
 	"unicode/utf8"
 )
 
-// Summary is what [Reload.Summary] reads from the log of a record. A figure is nil if the log does not contain it, or
-// not in the known form.
+// Summary is what [Reload.Summary] reads from the log of a record. A figure is nil if the log does not contain it in
+// the known form.
 type Summary struct {
 	// RowsRead is the number of rows that were read from the sources.
 	RowsRead *int64
 	// RowsStored is the number of rows that the app stored.
 	RowsStored *int64
-	// LastLines are the last lines of the log, at most three of at most 200 bytes each. Lines that every log has
-	// are left out.
+	// LastLines are the last lines of the log, at most three of at most 200 bytes each. Lines that every log has are
+	// left out. Nil if none remain.
 	LastLines []string
 }
 
@@ -71,6 +74,77 @@ func (r *Reload) lastLines() (last []string) {
 	}
 	slices.Reverse(last)
 	return last
+}
+
+// ReloadError is a reload that did not succeed. The calls to the API were successful: an [*Error] is about the API, a
+// ReloadError is about the job.
+//
+// With [errors.Is] it matches [ErrReloadFailed], [ErrReloadCanceled] or [ErrReloadExceededLimit]. With a status that
+// this package does not know it matches none of them.
+type ReloadError struct {
+	// Reload is the finished reload. It is never nil in an error that this package returns.
+	Reload *Reload
+}
+
+// The classes of a [*ReloadError], for [errors.Is].
+var (
+	// ErrReloadFailed means that the reload ended as FAILED.
+	ErrReloadFailed = errors.New("reloads: reload failed")
+	// ErrReloadCanceled means that the reload ended as CANCELED.
+	ErrReloadCanceled = errors.New("reloads: reload canceled")
+	// ErrReloadExceededLimit means that the reload ended as EXCEEDED_LIMIT.
+	ErrReloadExceededLimit = errors.New("reloads: reload exceeded its limit")
+)
+
+// Error names the reload, its app and its status in one line. It adds the record's error code and message or, without
+// a message, the last lines of the log.
+func (e *ReloadError) Error() string {
+	r := e.Reload
+	if r == nil {
+		return "reloads: reload did not succeed"
+	}
+	s := fmt.Sprintf("reloads: reload %s of app %s ended as %s", r.ID, r.AppID, r.Status)
+	for _, why := range []string{r.ErrorCode, r.ErrorMessage} {
+		if why != "" {
+			s += ": " + why
+		}
+	}
+	if lines := r.lastLines(); r.ErrorMessage == "" && len(lines) > 0 {
+		s += "; its log ends: " + strings.Join(lines, " / ")
+	}
+	return oneLine(s)
+}
+
+// Is reports whether target is the class of the reload's status.
+func (e *ReloadError) Is(target error) bool {
+	if e.Reload == nil {
+		return false
+	}
+	switch e.Reload.Status {
+	case StatusFailed:
+		return target == ErrReloadFailed
+	case StatusCanceled:
+		return target == ErrReloadCanceled
+	case StatusExceededLimit:
+		return target == ErrReloadExceededLimit
+	}
+	return false
+}
+
+// LogValue returns the group of the reload.
+func (e *ReloadError) LogValue() slog.Value {
+	if e.Reload == nil {
+		return slog.Value{}
+	}
+	return e.Reload.LogValue()
+}
+
+// Err returns nil if the reload is active or SUCCEEDED, and a [*ReloadError] if it finished with another status.
+func (r *Reload) Err() error {
+	if !r.Ended() || r.Status == StatusSucceeded {
+		return nil
+	}
+	return &ReloadError{Reload: r}
 }
 
 // oneLine replaces control characters with spaces, so that a server cannot forge lines of a log.

@@ -19,6 +19,7 @@ import (
 // the client calls that after a 401, with the token that was refused. Renew should return a different token, and the
 // same one to all concurrent callers.
 type TokenSource interface {
+	// Token returns the token without the prefix "Bearer ". If it returns an error, the call fails without a retry.
 	Token(ctx context.Context) (string, error)
 }
 

@@ -2,17 +2,16 @@ package reloads
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"time"
 )
 
 // tracker polls the reloads of a batch until they have finished. Two loops share one budget, 80 % of Tier 1, so that
-// other callers are not held up:
+// other callers of the client are not delayed:
 //
-//   - The feed lists what has changed in the tenant, latest first, 100 reloads per request.
-//   - The net polls single reloads, least recently polled first. It finds what the feed does not: a reload that the
-//     list does not contain, and everything if the token may not list the tenant or the list fails.
+//   - The feed lists the tenant's reloads that changed last, up to 100 per request.
+//   - Single polls get one reload each, least recently polled first. They find the reloads that the feed does not
+//     contain, and all reloads if the token may not list the tenant or the list fails.
 type tracker struct {
 	client *Client
 	budget *WindowLimiter
@@ -20,27 +19,27 @@ type tracker struct {
 	outage outage
 	done   func(app string) // called when the request of an app has its result
 
-	mu      sync.Mutex
-	tracked map[string]*trackedReload // by the ID of the reload
-	closed  bool                      // no more are added
-	abandon func(*trackedReload)      // ends a reload because ctx has ended; nil until then
-	changed chan struct{}             // closed and replaced when something has changed
-	fed     bool                      // the most recent pass of the feed succeeded
-	oldest  time.Time                 // creation of the oldest reload added since the most recent pass
+	mu        sync.Mutex
+	tracked   map[string]*trackedReload // by the ID of the reload
+	closed    bool                      // no more reloads are added
+	abandon   func(*trackedReload)      // finishes a reload after ctx has ended; nil until then
+	changed   chan struct{}             // closed and replaced when something has changed
+	feedWorks bool                      // the most recent pass of the feed succeeded
+	oldest    time.Time                 // creation of the oldest reload added since the most recent pass
 }
 
 type trackedReload struct {
 	request Request
 	reload  *Reload // the most recent state
 	own     bool    // the batch triggered it
-	results int     // how many results it has
+	results int     // how many results to yield: one per occurrence in the batch
 	polling bool    // a poll is in flight
 	due     time.Time
 	polled  time.Time
 	added   time.Time
 	health  pollHealth
 
-	reported *Reload // the state that OnChange saw; used by the loop only
+	reported *Reload // the state that OnChange received last; used only by the goroutine that ranges
 }
 
 // event is a change of a tracked reload, a result, or both.
@@ -49,11 +48,12 @@ type event struct {
 	result  *Result
 }
 
-// eventQueue passes events to the loop over the results. It is not limited, so that a slow loop delays nothing.
+// eventQueue passes events to the loop over the results. Its length is not limited, so that a slow loop body does not
+// delay polls and triggers.
 type eventQueue struct {
 	mu     sync.Mutex
 	events []event
-	ready  chan struct{} // of size 1: there are events
+	ready  chan struct{} // has a value if there are events; capacity 1
 }
 
 func (q *eventQueue) push(e event) {
@@ -76,11 +76,11 @@ func (q *eventQueue) take() []event {
 }
 
 const (
-	budgetPerMinute = Tier1PerMinute * 8 / 10
-	pollCost        = time.Minute / budgetPerMinute
-	concurrentPolls = 8
-	minFed          = 4           // fewer reloads are polled singly only
-	netSpacing      = time.Second // between single polls while the feed works
+	budgetPerMinute   = Tier1PerMinute * 8 / 10
+	pollCost          = time.Minute / budgetPerMinute
+	concurrentPolls   = 8
+	minForFeed        = 4           // with fewer tracked reloads, the feed is not read
+	singlePollSpacing = time.Second // between single polls while the feed works
 )
 
 func newTracker(c *Client) tracker {
@@ -90,7 +90,7 @@ func newTracker(c *Client) tracker {
 	}
 }
 
-// add tracks a reload, which may have finished. A batch may contain the same one several times.
+// add tracks a reload, which may have finished. A batch may contain the same reload several times.
 func (t *tracker) add(req Request, r *Reload, own bool) {
 	now := time.Now()
 	t.mu.Lock()
@@ -100,12 +100,10 @@ func (t *tracker) add(req Request, r *Reload, own bool) {
 		return
 	}
 	tr := &trackedReload{request: req, reload: r, own: own, results: 1, added: now, polled: now}
-	tr.health = pollHealth{named: t.client.named.first(r.ID), worked: own}
+	tr.health = pollHealth{firstSeen: t.client.seen.get(r.ID).at, worked: own}
 	tr.due = now.Add(t.client.polling.interval(0))
 	t.tracked[r.ID] = tr
-	if t.oldest.IsZero() || r.CreationTime.Before(t.oldest) {
-		t.oldest = r.CreationTime
-	}
+	t.oldest = earlier(t.oldest, r.CreationTime)
 	t.events.push(event{tracked: tr})
 	switch {
 	case r.Ended():
@@ -116,7 +114,7 @@ func (t *tracker) add(req Request, r *Reload, own bool) {
 	t.wake()
 }
 
-// close declares that no more reloads are added.
+// close records that no more reloads are added.
 func (t *tracker) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -124,31 +122,31 @@ func (t *tracker) close() {
 	t.wake()
 }
 
-// wake makes the loops check what to do. The caller holds t.mu.
+// wake makes the waiting goroutines of the tracker check its state again. The caller holds t.mu.
 func (t *tracker) wake() {
 	close(t.changed)
 	t.changed = make(chan struct{})
 }
 
-// poll runs the net until every reload has finished or ctx has ended.
-func (t *tracker) poll(ctx context.Context) {
+// pollAll polls single reloads until every reload has finished or ctx has ended.
+func (t *tracker) pollAll(ctx context.Context) {
 	var polls sync.WaitGroup
 	defer polls.Wait()
 	slots := make(chan struct{}, concurrentPolls)
-	for ; ctx.Err() == nil; _ = sleep(ctx, pollCost) { // in an even stream
+	for ctx.Err() == nil {
 		tr, wait, changed := t.next(time.Now())
 		if changed == nil {
 			return
 		}
 		if tr == nil {
-			pause(ctx, wait, changed)
+			waitForChange(ctx, wait, changed)
 			continue
 		}
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
 		}
-		if t.budget.Wait(ctx) != nil { // also if its turn would come after the deadline
+		if t.budget.Wait(ctx) != nil { // also if the next poll would start after the deadline
 			<-ctx.Done()
 			return
 		}
@@ -156,39 +154,40 @@ func (t *tracker) poll(ctx context.Context) {
 			t.pollOne(ctx, tr)
 			<-slots
 		})
+		_ = sleep(ctx, wait) // so that polls are spread evenly
 	}
 }
 
-// next returns the reload to poll now, or nil and the wait until there is one. changed is nil if there is nothing left
-// to track.
+// next returns the reload to poll now: of those that are due, the least recently polled one. wait is the time until the
+// next call of next. If none is due, it returns nil and the time until one is due. changed is nil if nothing is left to
+// track.
 func (t *tracker) next(now time.Time) (next *trackedReload, wait time.Duration, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.tracked) == 0 && t.closed {
 		return nil, 0, nil
 	}
-	var spacing time.Duration // between two polls of the same reload
-	if t.fed {
-		spacing = time.Duration(len(t.tracked)) * netSpacing
-	}
 	wait = time.Hour
 	for _, tr := range t.tracked {
-		if tr.polling {
-			continue
-		}
-		if w := max(tr.due.Sub(now), tr.polled.Add(spacing).Sub(now)); w < wait {
-			next, wait = tr, w
+		switch w := tr.due.Sub(now); {
+		case tr.polling:
+		case w > 0:
+			wait = min(wait, w)
+		case next == nil || tr.polled.Before(next.polled):
+			next = tr
 		}
 	}
-	if wait > 0 {
-		return nil, wait, t.changed
+	if next != nil {
+		next.polling = true
+		if wait = pollCost; t.feedWorks {
+			wait = singlePollSpacing
+		}
 	}
-	next.polling = true
-	return next, 0, t.changed
+	return next, wait, t.changed
 }
 
-// pause waits for d, until something has changed, or until ctx has ended.
-func pause(ctx context.Context, d time.Duration, changed <-chan struct{}) {
+// waitForChange waits for d, until something has changed, or until ctx has ended.
+func waitForChange(ctx context.Context, d time.Duration, changed <-chan struct{}) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -209,7 +208,7 @@ func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 		t.update(r)
 	case ctx.Err() == nil:
 		if err = t.client.pollError(ctx, last.ID, last, err, &tr.health, &t.outage); err != nil {
-			t.end(tr, last, err)
+			t.finishAs(tr, last, err)
 		}
 	}
 	t.mu.Lock()
@@ -220,27 +219,26 @@ func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 }
 
 // update stores the state of a reload, if it is tracked.
-func (t *tracker) update(r *Reload) (tracked bool) {
+func (t *tracker) update(r *Reload) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	tr := t.tracked[r.ID]
 	if tr == nil {
-		return false
+		return
 	}
 	changed := tr.reload.Status != r.Status
 	state := *r // a copy, because r would keep its page in memory
 	tr.reload = &state
 	switch {
 	case r.Ended():
-		t.finish(tr, r.Err())
+		t.finish(tr, state.Err())
 	case changed:
 		t.events.push(event{tracked: tr})
 	}
-	return true
 }
 
-// end finishes a reload in the given state.
-func (t *tracker) end(tr *trackedReload, r *Reload, err error) {
+// finishAs finishes a reload with the given state and error, unless it has already finished.
+func (t *tracker) finishAs(tr *trackedReload, r *Reload, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.tracked[tr.reload.ID] == tr {
@@ -259,7 +257,9 @@ func (t *tracker) finish(tr *trackedReload, err error) {
 		t.events.push(event{tracked: tr, result: &Result{Request: tr.request, Reload: tr.reload, Err: err}})
 	}
 	t.done(tr.request.AppID)
-	t.wake()
+	if len(t.tracked) == 0 {
+		t.wake()
+	}
 }
 
 // report adds the result of a request without a tracked reload.
@@ -275,7 +275,7 @@ func (t *tracker) state(tr *trackedReload) *Reload {
 	return tr.reload
 }
 
-// abandonAll calls f, in a goroutine, for each reload that is tracked now or added later.
+// abandonAll calls f for each reload that is tracked now or added later. It holds t.mu, so f must not block.
 func (t *tracker) abandonAll(f func(*trackedReload)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -283,9 +283,4 @@ func (t *tracker) abandonAll(f func(*trackedReload)) {
 	for _, tr := range t.tracked {
 		f(tr)
 	}
-}
-
-func (t *tracker) logFailedList(ctx context.Context, err error) {
-	t.client.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: listing the tenant failed, continuing with single polls",
-		slog.String("error", withoutBody(err)))
 }

@@ -16,7 +16,7 @@ import (
 // transport wraps the caller's transport. It limits the duration of each attempt. It keeps http.Client from following
 // redirects. It hides CloseIdleConnections, which go-retryablehttp would call after every failure.
 //
-// It also leaves dead connections. net/http keeps an HTTP/2 connection in its pool when an attempt is canceled, even
+// It also abandons dead connections. net/http keeps an HTTP/2 connection in its pool when an attempt is canceled, even
 // if the connection no longer delivers anything. All further attempts would use that connection.
 type transport struct {
 	base    http.RoundTripper // nil: the default transport at the time of the request, as in http.Client
@@ -40,7 +40,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	// A timer instead of a deadline, because the limit on a log ends with its header.
+	// A timer instead of a deadline, because for a log the limit ends when the header has arrived.
 	ctx, cancel := context.WithCancelCause(r.Context())
 	var timer *time.Timer
 	if t.timeout > 0 {
@@ -126,7 +126,7 @@ func (t *transport) attemptError(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
 	var timeout attemptTimeout
 	timedOut := errors.As(cause, &timeout)
-	if timedOut || errors.Is(cause, context.DeadlineExceeded) { // a canceled attempt says nothing about its connection
+	if timedOut || errors.Is(cause, context.DeadlineExceeded) { // if the caller canceled, the connection may be fine
 		t.suspect.Store(true)
 	}
 	if timedOut {
@@ -161,7 +161,7 @@ func (c *connTrace) trace(r *http.Request) *http.Request {
 	}))
 }
 
-// unsent reports whether the attempt failed before it had a connection. Without a trace, only an error of dialing
+// unsent reports whether the attempt failed before it had a connection. Without a trace, only a DNS or dial error
 // proves that.
 func (c *connTrace) unsent(err error) bool {
 	if _, ok := err.(tls.RecordHeaderError); ok {

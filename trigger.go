@@ -11,17 +11,17 @@ import (
 // A POST whose response was lost may have taken effect, and retrying it may trigger a second reload. Therefore the
 // client first lists the app's newest reloads, and adopts one that was created no earlier than the POST.
 
-// listWaits are the waits before each list. A reload that is listed late is found for half a minute.
+// listWaits are the waits before each list. Together they give a new reload half a minute to appear in the list.
 var listWaits = [...]time.Duration{0, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
 
 const (
-	exactOffset   = 50 * time.Millisecond // the offset of the Date header is determined to this width, if …
-	maxProbes     = 8                     // … this many lists are sufficient
-	usableOffset  = time.Second           // with a wider range, the times cannot be compared
-	unknownOffset = 5 * time.Minute       // the largest offset, if the service does not send its time
+	exactOffset   = 50 * time.Millisecond // the offset of the Date header is narrowed to this width
+	maxProbes     = 8                     // maximum number of additional lists for that
+	usableOffset  = time.Second           // with a wider offset, times cannot be compared
+	unknownOffset = 5 * time.Minute       // the assumed limit of the offset if the service sends no Date header
 
-	unknownRecords = 2 * time.Second        // how far the clock of the records may be behind the one of the Date header
-	knownRecords   = 100 * time.Millisecond // how far the clocks of the service's servers may be apart
+	recordClockLag    = 2 * time.Second        // how far the record clock may be behind the clock of the Date header
+	serverClockSpread = 100 * time.Millisecond // how far the clocks of the service's servers may be apart
 )
 
 // reconciliation determines the outcome of a trigger.
@@ -31,12 +31,12 @@ type reconciliation struct {
 	since    time.Time // when the first POST with an unknown outcome was sent; zero if there was none
 	accepted bool      // a POST was accepted, but its response is invalid
 	dates    clockOffset
-	probes   int // lists that were to narrow dates
+	probes   int // additional lists that were requested to narrow dates
 }
 
-// triggerOnce sends a trigger until it has taken effect. It never retries one that may have taken effect. It sends
-// nothing but lists after ctx has ended, and those only in the grace time.
-func (c *Client) triggerOnce(ctx context.Context, grace *graceTime, req Request, body []byte) (*Reload, error) {
+// triggerAndReconcile sends a trigger until it has taken effect. If an attempt may have taken effect, it retries only
+// after the lists show that it did not. After ctx has ended, it only lists reloads, and only in the grace time.
+func (c *Client) triggerAndReconcile(ctx context.Context, grace *graceTime, req Request, body []byte) (*Reload, error) {
 	s := reconciliation{client: c, req: req, dates: clockOffset{-unknownOffset, unknownOffset}}
 	for posts := 0; ; posts++ {
 		r, unknownSince, accepted, err := c.post(ctx, grace, body)
@@ -54,13 +54,13 @@ func (c *Client) triggerOnce(ctx context.Context, grace *graceTime, req Request,
 		switch {
 		case s.since.IsZero():
 			return nil, err
-		case unknownSince.IsZero() && !pending: // a refusal says nothing about the previous POST
+		case unknownSince.IsZero() && !pending: // the outcome of the previous POST is still unknown
 			return nil, s.unknown(err)
 		}
-		found, listErr := s.findWithin(grace.lists(ctx), err)
+		found, listErr := s.findRepeatedly(grace.listContext(ctx), err)
 		switch {
 		case found != nil:
-			c.named.add(found.ID)
+			c.seen.add(found.ID, false)
 			return found, nil
 		case listErr != nil:
 			return nil, s.unknown(fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr))
@@ -71,17 +71,17 @@ func (c *Client) triggerOnce(ctx context.Context, grace *graceTime, req Request,
 	}
 }
 
-// post sends a trigger until its outcome is known, or may not be retried. unknownSince is when an attempt with an
-// unknown outcome was sent; zero if the outcome is known. accepted means that the service responded with a 2xx, even if
-// the rest of the response is missing or invalid.
+// post sends a trigger until its outcome is known or the trigger may not be retried. unknownSince is when an attempt
+// with an unknown outcome was sent; zero if the outcome is known. accepted means that the service responded with a 2xx,
+// even if the rest of the response is missing or invalid.
 func (c *Client) post(ctx context.Context, grace *graceTime, body []byte) (r *Reload, unknownSince time.Time, accepted bool, err error) {
-	k, err := c.send(ctx, apiRequest{op: opTrigger, path: reloadsPath, body: body, inFlight: grace.requests()})
+	k, err := c.send(ctx, apiRequest{op: opTrigger, path: reloadsPath, body: body, inFlight: grace.inFlightContext()})
 	defer k.release()
-	a := k.attempt
+	a := &k.attempt
 	if err == nil {
 		if r, err = a.reload(); err == nil {
 			c.records.observe(r.CreationTime, a.began, a.ended)
-			c.named.add(r.ID)
+			c.seen.add(r.ID, true)
 			return r, time.Time{}, true, nil
 		}
 	}
@@ -92,8 +92,9 @@ func (c *Client) post(ctx context.Context, grace *graceTime, body []byte) (r *Re
 	return nil, unknownSince, accepted, err
 }
 
-// findWithin lists the reloads after each of the waits. It returns nil without an error if the trigger made none.
-func (s *reconciliation) findWithin(ctx context.Context, cause error) (*Reload, error) {
+// findRepeatedly lists the reloads after each of the waits. It returns nil without an error if the trigger had no
+// effect.
+func (s *reconciliation) findRepeatedly(ctx context.Context, cause error) (*Reload, error) {
 	s.log(ctx, "reloads: the outcome of the trigger is unknown, listing the reloads of the app", slog.String("error", withoutBody(cause)))
 	var err error
 	for _, wait := range listWaits {
@@ -109,11 +110,11 @@ func (s *reconciliation) findWithin(ctx context.Context, cause error) (*Reload, 
 			return nil, err
 		}
 	}
-	return nil, err // of the last list, because an earlier one may have been too early
+	return nil, err // only the last list counts, because a new reload may not be in an earlier one
 }
 
-// find lists the app's newest reloads and returns the one that the trigger made. It lists again while the clock
-// offset is not exact enough to distinguish it from an earlier one.
+// find lists the app's newest reloads and returns the one that the trigger created. It lists again while the clock
+// offset is too wide to distinguish that reload from an earlier one.
 func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 	for {
 		list, err := s.list(ctx)
@@ -122,9 +123,9 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 		}
 		s.dates.update(list.date)
 		offset, known := s.client.records.known()
-		span := knownRecords
+		span := serverClockSpread
 		if !known {
-			offset, span = s.dates, unknownRecords
+			offset, span = s.dates, recordClockLag
 		}
 		candidate, undecided := s.choose(list, offset, span)
 		width := offset.width()
@@ -151,13 +152,13 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 
 var errUndecided = errors.New("a reload of the app may be the triggered one, or an earlier one")
 
-// choose returns the oldest candidate: a reload that was created no earlier than the POST, as far as the clocks tell,
-// and does not contradict the request. Among candidates, those with the ResourceID of the request come first. undecided
-// is a reload that was created up to span earlier, or at the same time as the candidate.
+// choose returns the oldest candidate: a reload that was created no earlier than the POST, as far as the clock offset
+// tells, and does not contradict the request. Among candidates, those with the ResourceID of the request come first.
+// undecided is a reload that was created up to span earlier, or at the same time as the candidate.
 func (s *reconciliation) choose(list triggerList, offset clockOffset, span time.Duration) (candidate, undecided *Reload) {
 	earliest := s.since.Add(offset.min)
 	tied := false
-	named := func(r *Reload) bool { return s.req.ResourceID != "" && r.ResourceID == s.req.ResourceID }
+	sameResource := func(r *Reload) bool { return s.req.ResourceID != "" && r.ResourceID == s.req.ResourceID }
 	for i := range list.Reloads {
 		r := &list.Reloads[i]
 		end := r.CreationTime.Add(precision(r.CreationTime)) // it was created before
@@ -165,10 +166,10 @@ func (s *reconciliation) choose(list triggerList, offset clockOffset, span time.
 		case s.contradicts(r, list.partial[r.ID]), !end.After(earliest.Add(-span)):
 		case !end.After(earliest):
 			undecided = r
-		case candidate == nil, named(r) && !named(candidate),
-			named(r) == named(candidate) && r.CreationTime.Before(candidate.CreationTime):
+		case candidate == nil, sameResource(r) && !sameResource(candidate),
+			sameResource(r) == sameResource(candidate) && r.CreationTime.Before(candidate.CreationTime):
 			candidate, tied = r, false
-		case named(r) == named(candidate) && r.CreationTime.Equal(candidate.CreationTime):
+		case sameResource(r) == sameResource(candidate) && r.CreationTime.Equal(candidate.CreationTime):
 			tied = true
 		}
 	}
@@ -178,11 +179,11 @@ func (s *reconciliation) choose(list triggerList, offset clockOffset, span time.
 	return candidate, undecided
 }
 
-// contradicts reports whether a reload cannot be the triggered one, because it was known before, or because a field
-// that both the record and the request state is different.
+// contradicts reports whether a reload cannot be the triggered one, because it belongs to another call or was known
+// before, or because a field that both the record and the request state is different.
 func (s *reconciliation) contradicts(r *Reload, partial *bool) bool {
-	known := s.client.named.first(r.ID)
-	return !known.IsZero() && known.Before(s.since) ||
+	known := s.client.seen.get(r.ID)
+	return known.own || !known.at.IsZero() && known.at.Before(s.since) ||
 		partial != nil && *partial != s.req.Partial ||
 		r.ResourceID != "" && s.req.ResourceID != "" && r.ResourceID != s.req.ResourceID
 }
@@ -202,7 +203,7 @@ func (s *reconciliation) list(ctx context.Context) (l triggerList, err error) {
 		return l, err
 	}
 	l = triggerList{date: k.attempt.serverDate(), partial: decodePartial(k.attempt.body.Bytes())}
-	l.Page, l.invalid, err = decodeList(k.attempt)
+	l.Page, l.invalid, err = decodeList(&k.attempt)
 	return l, err
 }
 

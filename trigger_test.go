@@ -435,6 +435,22 @@ func TestTriggerIgnoresContradictingReload(t *testing.T) {
 	}
 }
 
+// Two goroutines trigger the same app. The trigger of the first has no effect. The reload of the second is not taken for
+// it.
+func TestTriggerIgnoresReloadOfAnotherCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, client := newWorld(t, &world{latency: 50 * time.Millisecond, runFor: time.Second})
+		var second triggered
+		plan := lostBefore
+		plan.then = func() { second = w.trigger(t, client, reloads.Request{AppID: "app"}) }
+		first := w.trigger(t, client, reloads.Request{AppID: "app"}, plan)
+		second.returnsOwn(t)
+		first.returnsOwn(t)
+		first.sent(t, 2)
+	})
+}
+
 // invalidBodies are the ways in which the body of a 2xx may be invalid.
 var invalidBodies = map[string]postPlan{
 	"HTML":           {corrupt: func(string) string { return "<html>Sign in</html>" }},

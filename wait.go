@@ -13,16 +13,16 @@ import (
 // Watch returns an iterator over the states of a reload: the current one, then one at every change of its status, up to
 // a terminal one. A reload that failed is not an error of Watch.
 //
-// Nothing is sent until the iterator is ranged over. Ranging again starts again. A failed poll is logged and does not
-// end the watch. These errors do, and are yielded once, with a nil reload:
+// Nothing is sent until the iterator is ranged over. Ranging again starts again. A failed poll is logged and usually
+// does not end the watch. The following errors do. They are yielded once, with a nil reload:
 //
-//   - ctx ended.
-//   - 404, unless a response named the reload to this client less than 10 s ago.
+//   - ctx ended, or an argument is invalid.
+//   - 404, unless this client triggered the reload, or this watch first received it, less than 10 s ago.
 //   - Another final refusal, such as 401 or 403.
 //   - Three invalid responses in a row, over at least a minute: responses that are not the API's, or the record of
 //     another reload.
 //   - All polls failed for [PollPolicy].GiveUpAfter.
-//   - The token source failed, or the host does not exist, before the first response.
+//   - The token source failed, or the host does not exist, before the first successful poll.
 func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Reload, error] {
 	return c.watch(ctx, id, nil)
 }
@@ -58,7 +58,7 @@ func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[
 		if known != nil && (!yield(known, nil) || known.Ended()) {
 			return
 		}
-		health := pollHealth{named: c.named.first(id), worked: known != nil}
+		health := pollHealth{firstSeen: c.seen.get(id).at, worked: known != nil}
 		var out outage
 		var failed error // the error of the most recent poll
 		for first := known == nil; ; first = false {
@@ -121,7 +121,7 @@ func (c *Client) poll(ctx context.Context, id string) (*Reload, serverDate, erro
 
 // waitError returns the error of a wait whose ctx has ended. failed is the error of the most recent poll, if any.
 func waitError(ctx context.Context, id string, last *Reload, failed error) error {
-	state := "never seen"
+	state := "status unknown"
 	if last != nil && last.Status != "" {
 		state = string(last.Status)
 	}
