@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,7 +15,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	toxics "github.com/Shopify/toxiproxy/v2/client"
 	"github.com/reloads-go/reloads"
 )
 
@@ -117,14 +117,30 @@ func TestCutAtEveryByte(t *testing.T) {
 func TestTriggerCutAtEveryByte(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	var length atomic.Int64
+	length.Store(math.MaxInt64)
+	address := serveRaw(t, func(c *net.TCPConn) {
+		defer c.Close()
+		request, response := exchange(c, w.address)
+		if bytes.HasPrefix(request, []byte("POST")) {
+			response = response[:min(length.Load(), int64(len(response)))]
+		}
+		_, _ = c.Write(response)
+	})
+	r := newRoute(t, address)
+	r.transport.DisableKeepAlives = true
+	client := newClient(t, r, once)
+	// From a complete response, the client learns the clock of the records. Otherwise each search would take a second.
 	size := len(record(t, operations[2], w))
+	w.tenant.AddApp("first", reloadsForever)
+	if _, err := client.Trigger(t.Context(), reloads.Request{AppID: "first"}); err != nil {
+		t.Fatal(err)
+	}
 	for n := range size + 1 {
+		length.Store(int64(n))
 		app := "app" + strconv.Itoa(n)
 		w.tenant.AddApp(app, reloadsForever)
-		cut := startProxy(t, w.address, toxic{"limit_data", "downstream", toxics.Attributes{"bytes": n}})
-		client := newClient(t, newRoute(t, cut.Listen, w.address), once)
-		// With a ResourceID, the client does not need to compare the clocks, which takes a second.
-		r, err := client.Trigger(t.Context(), reloads.Request{AppID: app, ResourceID: app})
+		r, err := client.Trigger(t.Context(), reloads.Request{AppID: app})
 		if err != nil || r.AppID != app || r.ID == "" {
 			t.Errorf("after %d of %d bytes: %v, %v", n, size, r, err)
 		}

@@ -55,19 +55,10 @@ func TestConnectionEndsInTheNextRequest(t *testing.T) {
 
 // serveOnce forwards one request and its response. It ends the connection at the first bytes of the next request.
 func serveOnce(c *net.TCPConn, tenant string, end func(*net.TCPConn)) {
-	upstream, err := net.Dial("tcp", tenant)
-	if err != nil {
-		reset(c)
-		return
+	if _, response := exchange(c, tenant); response != nil {
+		_, _ = c.Write(response)
+		_, _ = c.Read(make([]byte, 4096))
 	}
-	defer upstream.Close()
-	request := make([]byte, 4096) // one read gets the whole request, and one read its whole response
-	n, _ := c.Read(request)
-	_, _ = upstream.Write(request[:n])
-	response := make([]byte, 4096)
-	n, _ = upstream.Read(response)
-	_, _ = c.Write(response[:n])
-	_, _ = c.Read(request)
 	end(c)
 }
 
@@ -82,9 +73,11 @@ func TestKeptConnectionIsDead(t *testing.T) {
 			w := newWorld(t)
 			proxy := startProxy(t, w.address)
 			r := newRoute(t, proxy.Listen, w.address)
-			client := newClient(t, r, reloads.WithAttemptTimeout(3*time.Second))
+			r.faulty.Store(0)
+			client := newClient(t, r, reloads.WithAttemptTimeout(time.Second))
 			w.warm(t, client)
 			swallow(t, proxy)
+			r.faulty.Store(1)
 			w.expect(t, op, client)
 		})
 	}
@@ -102,9 +95,11 @@ func TestKeptHTTP2ConnectionIsDead(t *testing.T) {
 			w, r, _ := newTLSWorld(t, certificate, trusted)
 			proxy := startProxy(t, w.address)
 			r.addresses = []string{proxy.Listen, w.address}
-			client := newClientOf(t, "https://tenant.test", r, reloads.WithAttemptTimeout(3*time.Second))
+			r.faulty.Store(0)
+			client := newClientOf(t, "https://tenant.test", r, reloads.WithAttemptTimeout(time.Second))
 			w.warm(t, client)
 			swallow(t, proxy)
+			r.faulty.Store(1)
 			w.expect(t, op, client)
 		})
 	}

@@ -54,9 +54,13 @@ func TestSoak(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	s := &soakTest{random: rand.New(rand.NewPCG(seed, 0))}
-	transport := &http.Transport{DialContext: s.dial, MaxIdleConnsPerHost: soakWorkers}
-	s.idle = transport.CloseIdleConnections
-	s.client = newClientOf(t, "http://127.0.0.1", transport, reloads.WithAttemptTimeout(2*time.Second))
+	r := &route{transport: http.Transport{MaxIdleConnsPerHost: soakWorkers}}
+	r.transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		address, faulty := s.next()
+		return r.dial(ctx, network, address, func() bool { return faulty })
+	}
+	s.idle = r.transport.CloseIdleConnections
+	s.client = newClient(t, r, reloads.WithAttemptTimeout(2*time.Second))
 	began := time.Now()
 	round := min(max(time.Second, *soak/12), time.Minute)
 	var heaps []uint64
@@ -101,15 +105,14 @@ func (s *soakTest) rand(n int) int {
 	return s.random.IntN(n)
 }
 
-// dial connects to one of the addresses of the current round at random.
-func (s *soakTest) dial(ctx context.Context, network, _ string) (net.Conn, error) {
+// next returns one of the addresses of the current round at random, and whether its connections have faults.
+func (s *soakTest) next() (address string, faulty bool) {
 	s.mu.Lock()
-	address := s.addresses[s.random.IntN(len(s.addresses))]
+	defer s.mu.Unlock()
 	if s.faulty {
 		s.toxic.Add(1)
 	}
-	s.mu.Unlock()
-	return new(net.Dialer).DialContext(ctx, network, address)
+	return s.addresses[s.random.IntN(len(s.addresses))], s.faulty
 }
 
 // round makes calls to a new tenant for the given time.
@@ -126,7 +129,7 @@ func (s *soakTest) round(t *testing.T, faulty bool, length time.Duration) {
 	t.Cleanup(s.idle) // runs before server.Close, which waits for idle connections
 	addresses := []string{server.Listener.Addr().String()}
 	if faulty {
-		addresses = []string{closedPort(t)}
+		addresses = []string{closedPort(t, "tcp")}
 		for _, list := range soakToxics {
 			addresses = append(addresses, startProxy(t, server.Listener.Addr().String(), list...).Listen)
 		}

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -115,30 +114,6 @@ func same(got, want reloads.Reload) error {
 	return nil
 }
 
-// A route is the transport of a client. It dials the nth connection to the nth address, and further connections to the
-// last address. It also counts the attempts, because net/http can dial more often than that.
-type route struct {
-	addresses []string
-	transport http.Transport
-	dials     atomic.Int64
-	attempts  atomic.Int64
-}
-
-func newRoute(t *testing.T, addresses ...string) *route {
-	r := &route{addresses: addresses}
-	r.transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-		n := int(r.dials.Add(1)) - 1
-		return new(net.Dialer).DialContext(ctx, network, r.addresses[min(n, len(r.addresses)-1)])
-	}
-	t.Cleanup(r.transport.CloseIdleConnections)
-	return r
-}
-
-func (r *route) RoundTrip(req *http.Request) (*http.Response, error) {
-	r.attempts.Add(1)
-	return r.transport.RoundTrip(req)
-}
-
 // maxRetries is the number of retries of the clients that newClient returns.
 const maxRetries = 2
 
@@ -213,20 +188,18 @@ func serveRaw(t *testing.T, f func(*net.TCPConn)) (address string) {
 	return listener.Addr().String()
 }
 
-// closedPort returns an address that refuses connections. The port stays reserved until the end of the test.
-func closedPort(t *testing.T) (address string) {
+// closedPort returns an address that refuses connections, or datagrams if network is "udp". The port stays reserved until
+// the end of the test: it is that of a socket that is connected to another one.
+func closedPort(t *testing.T, network string) (address string) {
 	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	peer := "127.0.0.1:9" // datagrams need no peer
+	if network == "tcp" {
+		peer = serveRaw(t, drain)
+	}
+	conn, err := net.Dial(network, peer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = syscall.Close(fd) })
-	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	name, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprint("127.0.0.1:", name.(*syscall.SockaddrInet4).Port)
+	t.Cleanup(func() { conn.Close() })
+	return conn.LocalAddr().String()
 }

@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 )
 
-// Error is an unsuccessful response to a token request: every response outside 2xx, including redirects. If
-// Config.UserID is empty, a 2xx response whose body contains an error code is an Error, too. The client secret is
-// replaced by "REDACTED" in all fields.
+// Error is an unsuccessful response to a token request: every response outside 2xx, including redirects, and a 2xx whose
+// body states an error code. The client secret is replaced by "REDACTED" in all fields, unless it is shorter than 8
+// bytes.
 type Error struct {
 	// StatusCode is the HTTP status code of the response.
 	StatusCode int
@@ -21,7 +23,7 @@ type Error struct {
 
 // Error returns the status, code and description of the response. For frequent causes it adds what to do about them.
 func (e *Error) Error() string {
-	s := fmt.Sprintf("oauth: token request failed: %d %s", e.StatusCode, http.StatusText(e.StatusCode))
+	s := strings.TrimSpace(fmt.Sprintf("oauth: token request failed: %d %s", e.StatusCode, http.StatusText(e.StatusCode)))
 	for _, part := range []string{e.Code, e.Description} {
 		if part != "" {
 			s += ": " + part
@@ -36,19 +38,24 @@ func (e *Error) Error() string {
 	return s
 }
 
-// newError decodes the body of an unsuccessful response. The body has the format of RFC 6749 or that of the other Qlik
-// Cloud APIs. A body in neither format leaves Code and Description empty.
-func (r tokenRequester) newError(status int, body []byte) *Error {
+// newError decodes the body of an unsuccessful response. The body has the format of RFC 6749, or that of the other Qlik
+// Cloud APIs, or it is a form, which RFC 6749 does not provide for. Any other body leaves Code and Description empty.
+func (r *tokenRequester) newError(status int, body []byte) *Error {
 	var b struct {
 		Error            string `json:"error"`
 		ErrorDescription string `json:"error_description"`
+		AccessToken      string `json:"access_token"`
 		Errors           []struct {
 			Code   string `json:"code"`
 			Title  string `json:"title"`
 			Detail string `json:"detail"`
 		} `json:"errors"`
 	}
-	_ = json.Unmarshal(body, &b) // a body that is not JSON adds nothing
+	if err := json.Unmarshal(body, &b); err != nil {
+		if form, err := url.ParseQuery(string(body)); err == nil {
+			b.Error, b.ErrorDescription, b.AccessToken = form.Get("error"), form.Get("error_description"), form.Get("access_token")
+		}
+	}
 	e := &Error{StatusCode: status, Code: b.Error, Description: b.ErrorDescription}
 	if len(b.Errors) > 0 {
 		first := b.Errors[0]
@@ -57,6 +64,8 @@ func (r tokenRequester) newError(status int, body []byte) *Error {
 			e.Description += ": " + first.Detail
 		}
 	}
-	e.Code, e.Description = r.redact(e.Code), r.redact(e.Description)
+	for _, redact := range []redactor{r.redact, newRedactor(b.AccessToken)} {
+		e.Code, e.Description = redact.text(e.Code), redact.text(e.Description)
+	}
 	return e
 }

@@ -13,15 +13,15 @@
 package oauth
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/reloads-go/reloads"
 )
@@ -39,8 +39,32 @@ type Config struct {
 	// impersonate users. Empty means that the tokens are for the client itself.
 	UserID string
 	// HTTPClient sends the token requests. It is copied, and the copy does not follow redirects. Nil means a client
-	// with the default transport and a timeout of 30 s per request.
+	// with the default transport. A token request takes at most HTTPClient.Timeout, or 30 s if that is 0.
 	HTTPClient *http.Client
+}
+
+// String implements [fmt.Stringer]. It returns the text that Format prints and a number, which is the same for equal
+// configurations only. Without the number, go-cmp would print the secrets to show how two configurations differ. The
+// number is a hash with a random key of the process. It says nothing about the secret.
+func (c Config) String() string {
+	return fmt.Sprintf("%v #%x", c, maphash.Comparable(hashKey, c.comparable()))
+}
+
+// Equal reports whether all fields of c and other are equal. Package go-cmp uses it instead of comparing and printing
+// each field.
+func (c Config) Equal(other Config) bool { return c.comparable() == other.comparable() }
+
+var hashKey = maphash.MakeSeed()
+
+// comparableConfig is a Config that can be compared with ==.
+type comparableConfig struct {
+	tenantURL, clientID, clientSecret, scopes, userID string
+	http                                              *http.Client
+}
+
+func (c Config) comparable() comparableConfig {
+	scopes := fmt.Sprintf("%#v", c.Scopes) // distinguishes nil and empty
+	return comparableConfig{c.TenantURL, c.ClientID, c.ClientSecret, scopes, c.UserID, c.HTTPClient}
 }
 
 // LogValue implements [slog.LogValuer]. It returns the tenant URL, the client ID and the user ID, but not the secret.
@@ -55,22 +79,28 @@ func (c Config) Format(f fmt.State, _ rune) {
 
 // MarshalText implements [encoding.TextMarshaler], which encoding/json uses as well. It returns the text that Format
 // prints and a nil error.
-func (c Config) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(c)), nil }
+func (c Config) MarshalText() ([]byte, error) { return []byte(fmt.Sprintf("%v", c)), nil }
 
 // NewTokenSource returns a token source for cfg. The token source is safe for concurrent use. Concurrent callers share
-// one token and one token request.
+// one token and one token request. Its methods print, log and encode it without the token and the secret.
 //
-// The token source has the method Renew that [reloads.TokenSource] describes. A token is renewed when a tenth of its
-// lifetime remains, but at most 5 minutes before it expires. If the renewal fails, callers get the current token until
-// it expires, and the next renewal starts 30 s later at the earliest. A token without an expiry time is kept until the
-// service rejects it.
+// A token is renewed when a tenth of its lifetime remains, but at most 5 minutes before it expires. The renewal does not
+// delay the callers: they get the current token until it expires, even if the renewal hangs or fails. After a renewal
+// that failed, the next one starts 30 s later at the earliest. When the token has expired, callers wait for the renewal.
+// A token without an expiry time is kept until the service rejects it.
+//
+// The token source has the method Renew that [reloads.TokenSource] describes. It waits for a token that the service has
+// not rejected, and returns the same one to all callers.
+//
+// A caller stops waiting when its context ends. The token request continues, because other callers may wait for it. It
+// ends with its own timeout; see Config.HTTPClient.
 //
 // NewTokenSource sends nothing; the first token is requested when it is needed. If a field of cfg is invalid,
 // NewTokenSource returns an error that names the field and matches [reloads.ErrBadRequest].
 //
 // The token source itself returns an [*Error] for an unsuccessful response, the error of the context if that has ended,
-// and otherwise an error that wraps the error of net/http or describes the invalid response. It does not retry a
-// request.
+// and otherwise an error that wraps the error of net/http or describes the invalid response. A token request is not
+// retried, with one exception: a caller that joined a request which then gets no response waits for one more request.
 func NewTokenSource(cfg Config) (reloads.TokenSource, error) {
 	// NewClient validates the tenant URL. The token is not used.
 	if _, err := reloads.NewClient(cfg.TenantURL, reloads.APIKey("not-a-token")); err != nil {
@@ -87,69 +117,33 @@ func NewTokenSource(cfg Config) (reloads.TokenSource, error) {
 	if cfg.Scopes == nil {
 		cfg.Scopes = []string{"user_default"}
 	}
-	hc := *cmp.Or(cfg.HTTPClient, &http.Client{Timeout: 30 * time.Second})
-	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	r := tokenRequester{cfg: cfg, endpoint: u.JoinPath("oauth/token").String(), http: &hc}
-	s := &source{fetch: r.clientCredentials, lock: make(chan struct{}, 1)}
-	if cfg.UserID != "" {
-		s.fetch = r.impersonate
-	}
-	return s, nil
+	c := &cache{fetch: newTokenRequester(cfg, u.JoinPath("oauth/token").String()).token}
+	return &tokenSource{name: fmt.Sprintf("token source for %v", cfg), get: c.get}, nil
 }
 
-// source is a token source that keeps its token while the token is valid.
-type source struct {
-	fetch func(context.Context) (token, error)
-
-	// lock guards the fields below. It is a channel, so that a caller stops waiting when its context ends. A caller
-	// sends an element to lock it.
-	lock    chan struct{}
-	current token
-	renewAt time.Time // zero if current does not expire
+// tokenSource is a token source. It holds a function, because fmt and go-cmp would print the token and the secret in a
+// field.
+type tokenSource struct {
+	name string
+	get  func(ctx context.Context, refused string) (string, error)
 }
 
-// token is an access token and the time at which it expires. The zero time means that it does not expire.
-type token struct {
-	value   string
-	expires time.Time
-}
+// Token returns the current token. If there is none, Token waits for a new one.
+func (s *tokenSource) Token(ctx context.Context) (string, error) { return s.get(ctx, "") }
 
-const (
-	maxRenewEarly = 5 * time.Minute  // before the token expires
-	renewInterval = 30 * time.Second // between renewals that fail while the token is still valid
-)
-
-// Token returns the current token. If there is none, or if it is about to expire, Token requests a new one.
-func (s *source) Token(ctx context.Context) (string, error) { return s.get(ctx, "") }
-
-// Renew is Token, except that it also requests a new token if the current token is refused.
-func (s *source) Renew(ctx context.Context, refused string) (string, error) {
+// Renew is Token, except that it also waits for a new token if the current token is refused.
+func (s *tokenSource) Renew(ctx context.Context, refused string) (string, error) {
 	return s.get(ctx, refused)
 }
 
-func (s *source) get(ctx context.Context, refused string) (string, error) {
-	select {
-	case s.lock <- struct{}{}:
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
-	defer func() { <-s.lock }()
-	now := time.Now()
-	valid := s.current.value != "" && s.current.value != refused && (s.current.expires.IsZero() || now.Before(s.current.expires))
-	if valid && (s.renewAt.IsZero() || now.Before(s.renewAt)) {
-		return s.current.value, nil
-	}
-	fresh, err := s.fetch(ctx)
-	switch {
-	case err == nil:
-		s.current, s.renewAt = fresh, time.Time{}
-		if !fresh.expires.IsZero() {
-			s.renewAt = fresh.expires.Add(-min(fresh.expires.Sub(now)/10, maxRenewEarly))
-		}
-	case valid: // the current token can still be used
-		s.renewAt = now.Add(renewInterval)
-	default:
-		return "", err
-	}
-	return s.current.value, nil
-}
+// Format implements [fmt.Formatter]. It prints the configuration without the secret, for every verb.
+func (s *tokenSource) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.name) }
+
+// String implements [fmt.Stringer]. It returns the text that Format prints.
+func (s *tokenSource) String() string { return s.name }
+
+// LogValue implements [slog.LogValuer]. It returns the text that Format prints.
+func (s *tokenSource) LogValue() slog.Value { return slog.StringValue(s.name) }
+
+// MarshalText implements [encoding.TextMarshaler]. It returns the text that Format prints and a nil error.
+func (s *tokenSource) MarshalText() ([]byte, error) { return []byte(s.name), nil }

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,49 +17,69 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 )
 
-// tokenRequester requests tokens from the token endpoint of the tenant. Each call of its methods is one request,
-// without retries.
+// tokenRequester requests tokens from the token endpoint of the tenant.
 type tokenRequester struct {
 	cfg      Config
 	endpoint string
 	http     *http.Client
+	timeout  time.Duration // of a request
+	redact   redactor
+}
+
+const defaultTimeout = 30 * time.Second
+
+func newTokenRequester(cfg Config, endpoint string) *tokenRequester {
+	hc := *cmp.Or(cfg.HTTPClient, http.DefaultClient)
+	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	timeout := cmp.Or(max(hc.Timeout, 0), defaultTimeout)
+	hc.Timeout = 0 // the context limits the request, so that the error is ours
+	return &tokenRequester{cfg: cfg, endpoint: endpoint, http: &hc, timeout: timeout, redact: newRedactor(cfg.ClientSecret)}
+}
+
+// token sends one request for a token, without retries. It takes at most r.timeout.
+func (r *tokenRequester) token(ctx context.Context) (token, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	if r.cfg.UserID == "" {
+		return r.clientCredentials(ctx)
+	}
+	return r.impersonate(ctx)
 }
 
 // clientCredentials requests a token for the OAuth client itself.
-func (r tokenRequester) clientCredentials(ctx context.Context) (token, error) {
+func (r *tokenRequester) clientCredentials(ctx context.Context) (token, error) {
 	credentials := clientcredentials.Config{
 		ClientID: r.cfg.ClientID, ClientSecret: r.cfg.ClientSecret, TokenURL: r.endpoint, Scopes: r.cfg.Scopes,
 		AuthStyle: oauth2.AuthStyleInParams,
 	}
+	sent := time.Now()
 	t, err := credentials.Token(context.WithValue(ctx, oauth2.HTTPClient, r.http))
 	var retrieveErr *oauth2.RetrieveError
+	var urlErr *url.Error
 	switch {
 	case errors.As(err, &retrieveErr):
 		return token{}, r.newError(retrieveErr.Response.StatusCode, retrieveErr.Body)
+	case err != nil && !errors.As(err, &urlErr):
+		return token{}, r.requestError(ctx, fmt.Errorf("invalid response: %w", err))
 	case err != nil:
 		return token{}, r.requestError(ctx, err)
+	case t.Expiry.IsZero():
+		return token{t.AccessToken, parseExpiresAt(t.Extra("expires_at"))}, nil
 	}
-	expires := t.Expiry // from expires_in
-	if expires.IsZero() {
-		expires = parseExpiresAt(t.Extra("expires_at"))
-	}
-	return token{t.AccessToken, expires}, nil
+	return token{t.AccessToken, t.Expiry.Add(-time.Since(sent))}, nil // t.Expiry begins with the response
 }
 
 const grantTypeImpersonation = "urn:qlik:oauth:user-impersonation"
 
 // impersonate requests a token on behalf of the user. The grant type is specific to Qlik Cloud. The request has a JSON
 // body because a form cannot contain the object user_lookup.
-func (r tokenRequester) impersonate(ctx context.Context) (token, error) {
-	body, err := json.Marshal(map[string]any{
+func (r *tokenRequester) impersonate(ctx context.Context) (token, error) {
+	body, _ := json.Marshal(map[string]any{ // strings can always be encoded
 		"grant_type": grantTypeImpersonation, "client_id": r.cfg.ClientID, "client_secret": r.cfg.ClientSecret,
 		"scope": strings.Join(r.cfg.Scopes, " "), "user_lookup": map[string]string{"field": "userId", "value": r.cfg.UserID},
 	})
-	if err != nil {
-		return token{}, fmt.Errorf("oauth: %w", err)
-	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.endpoint, bytes.NewReader(body))
-	if err != nil {
+	if err != nil { // unreachable: NewTokenSource has validated the URL
 		return token{}, fmt.Errorf("oauth: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
@@ -71,25 +92,30 @@ func (r tokenRequester) impersonate(ctx context.Context) (token, error) {
 	defer resp.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
-		return token{}, r.requestError(ctx, err)
-	}
-	var fields struct {
-		AccessToken string  `json:"access_token"`
-		ExpiresIn   float64 `json:"expires_in"`
-		ExpiresAt   any     `json:"expires_at"`
+		return token{}, r.requestError(ctx, fmt.Errorf("reading the response: %w", err))
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return token{}, r.newError(resp.StatusCode, body)
 	}
-	if err := json.Unmarshal(body, &fields); err != nil || fields.AccessToken == "" {
+	var fields struct {
+		Error       string      `json:"error"`
+		AccessToken string      `json:"access_token"`
+		ExpiresIn   json.Number `json:"expires_in"` // also accepts a number in a string
+		ExpiresAt   any         `json:"expires_at"`
+	}
+	switch err := json.Unmarshal(body, &fields); {
+	case fields.Error != "":
+		return token{}, r.newError(resp.StatusCode, body)
+	case err != nil, fields.AccessToken == "":
 		return token{}, fmt.Errorf("oauth: POST %s: invalid response: expected JSON with an access_token", r.endpoint)
 	}
-	expires := parseExpiresAt(fields.ExpiresAt)
-	if fields.ExpiresIn > 0 {
-		expires = sent.Add(time.Duration(min(fields.ExpiresIn, 1e9)) * time.Second)
+	if seconds, _ := fields.ExpiresIn.Float64(); seconds > 0 {
+		return token{fields.AccessToken, sent.Add(time.Duration(min(seconds, maxExpiresIn) * float64(time.Second)))}, nil
 	}
-	return token{fields.AccessToken, expires}, nil
+	return token{fields.AccessToken, parseExpiresAt(fields.ExpiresAt)}, nil
 }
+
+const maxExpiresIn = 1<<31 - 1 // seconds, as in package oauth2
 
 // parseExpiresAt parses the field expires_at of a response without expires_in. The value is a string in RFC 3339
 // format, or a number of seconds or milliseconds since the Unix epoch. Any other value, and a response without the
@@ -111,28 +137,24 @@ func parseExpiresAt(value any) time.Time {
 }
 
 // requestError returns the error of a request without a complete, valid response. Its text contains the endpoint but
-// not the secret. It wraps the error of ctx if ctx has ended.
-func (r tokenRequester) requestError(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("oauth: POST %s: %w", r.endpoint, ctx.Err())
-	}
+// not the secret.
+func (r *tokenRequester) requestError(ctx context.Context, err error) error {
 	var urlErr *url.Error
 	if errors.As(err, &urlErr) {
 		err = urlErr.Err // the text of a *url.Error repeats the URL
 	}
-	return fmt.Errorf("oauth: POST %s: %w", r.endpoint, &redactedError{r.redact(err.Error()), err})
+	if ctx.Err() != nil { // only the timeout ends ctx
+		err = timeoutError(r.timeout)
+	}
+	return fmt.Errorf("oauth: POST %s: %w", r.endpoint, r.redact.error(err))
 }
 
-// redactedError is an error whose text does not contain the client secret.
-type redactedError struct {
-	text string
-	err  error
-}
+// timeoutError is the error of a token request that took too long. It implements [net.Error]. It does not match
+// [context.DeadlineExceeded], which means the caller's own deadline.
+type timeoutError time.Duration
 
-func (e *redactedError) Error() string { return e.text }
-func (e *redactedError) Unwrap() error { return e.err }
-
-// redact replaces the client secret in a text that the server may have written.
-func (r tokenRequester) redact(s string) string {
-	return strings.ReplaceAll(s, r.cfg.ClientSecret, "REDACTED")
+func (e timeoutError) Error() string {
+	return fmt.Sprintf("the token request took longer than %v", time.Duration(e))
 }
+func (e timeoutError) Timeout() bool   { return true }
+func (e timeoutError) Temporary() bool { return true }

@@ -1,0 +1,354 @@
+package oauth_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/oauth"
+	"github.com/reloads-go/reloads/reloadstest"
+)
+
+func TestATokenIsKeptUntilShortlyBeforeItExpires(t *testing.T) {
+	for name, c := range map[string]reloadstest.OAuthClient{
+		"expires_in": {Lifetime: time.Hour}, "expires_at": {Lifetime: time.Hour, ExpiresAt: true},
+	} {
+		for _, user := range flows {
+			synctest.Test(t, func(t *testing.T) {
+				tenant, cfg := world(c)
+				cfg.UserID = user
+				s := source(t, cfg)
+				if n := signIns(tenant); n != 0 {
+					t.Errorf("%d token requests before the first call of Token", n)
+				}
+				var got []int
+				for range 5 {
+					mustToken(t, s)
+					synctest.Wait() // for a renewal
+					got = append(got, signIns(tenant))
+					time.Sleep(27*time.Minute + 30*time.Second)
+				}
+				// At 0, 27.5, 55, 82.5 and 110 min. Each token is renewed 5 min before its lifetime of one hour ends.
+				if diff := cmp.Diff([]int{1, 1, 2, 2, 3}, got); diff != "" {
+					t.Errorf("%s, user %q: token requests (-want +got):\n%s", name, user, diff)
+				}
+			})
+		}
+	}
+}
+
+// A failed renewal is not an error while the current token is valid. After the token has expired, it is.
+func TestARenewalThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant, cfg := world(reloadstest.OAuthClient{Lifetime: time.Hour})
+		s := source(t, cfg)
+		first := mustToken(t, s)
+		tenant.Inject(reloadstest.Fault{Operation: reloadstest.SignIn, Status: 503, Times: 4})
+		time.Sleep(56 * time.Minute)
+		for range 10 { // not every call sends a request
+			if token, err := s.Token(t.Context()); token != first || err != nil {
+				t.Errorf("while the first token is valid: got another token or the error %v", err)
+			}
+			synctest.Wait()
+		}
+		if n := signIns(tenant); n != 2 {
+			t.Errorf("%d token requests, want 2", n)
+		}
+		time.Sleep(30 * time.Second)
+		if mustToken(t, s) != first {
+			t.Error("the first token was replaced")
+		}
+		synctest.Wait()
+		if n := signIns(tenant); n != 3 {
+			t.Errorf("%d token requests after 30 s, want 3", n)
+		}
+		time.Sleep(5 * time.Minute)
+		for range 2 {
+			var e *oauth.Error
+			if _, err := s.Token(t.Context()); !errors.As(err, &e) || e.StatusCode != 503 {
+				t.Errorf("after the first token has expired: %v", err)
+			}
+		}
+		if token, err := s.Token(t.Context()); err != nil || token == first {
+			t.Errorf("after the faults: got the first token or the error %v", err)
+		}
+	})
+}
+
+// A renewal that hangs does not delay callers while the current token is valid. Afterwards they wait for the renewal, up
+// to the end of their contexts. The renewal ends with its own timeout.
+func TestARenewalThatHangs(t *testing.T) {
+	for timeout, want := range map[time.Duration]time.Duration{0: 30 * time.Second, 10 * time.Second: 10 * time.Second} {
+		for _, user := range flows {
+			synctest.Test(t, func(t *testing.T) {
+				endpoint := &service{}
+				cfg := configOf(endpoint)
+				cfg.UserID, cfg.HTTPClient.Timeout = user, timeout
+				s := source(t, cfg)
+				first := mustToken(t, s)
+				endpoint.hang.Store(true)
+				time.Sleep(56 * time.Minute)
+				began := time.Now()
+				var callers sync.WaitGroup
+				for range 100 {
+					callers.Go(func() {
+						ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+						defer cancel()
+						if token, err := s.Token(ctx); token != first || err != nil || time.Since(began) != 0 {
+							t.Errorf("while the first token is valid: got %q, %v after %v", token, err, time.Since(began))
+						}
+					})
+				}
+				callers.Wait()
+				synctest.Wait()
+				if n := endpoint.requests.Load(); n != 2 {
+					t.Errorf("%d token requests, want 2", n)
+				}
+				time.Sleep(want)
+				synctest.Wait()
+				if n := endpoint.running.Load(); n != 0 {
+					t.Errorf("the renewal runs for longer than %v", want)
+				}
+
+				time.Sleep(5 * time.Minute) // the first token has expired
+				began = time.Now()
+				for i := range 100 {
+					callers.Go(func() {
+						limit := time.Second * time.Duration(1+i%5)
+						ctx, cancel := context.WithTimeout(t.Context(), limit)
+						defer cancel()
+						if _, err := s.Token(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != limit {
+							t.Errorf("after the first token has expired: %v after %v, want an end after %v", err, time.Since(began), limit)
+						}
+					})
+				}
+				callers.Wait()
+				if n := endpoint.requests.Load(); n != 3 {
+					t.Errorf("%d token requests, want 3", n)
+				}
+				_, err := s.Token(t.Context()) // the renewal that it joins fails, and so does another one
+				var late net.Error
+				if !errors.As(err, &late) || !late.Timeout() || !late.Temporary() || errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 2*want {
+					t.Errorf("got %v after %v, want a timeout after %v", err, time.Since(began), 2*want)
+				}
+				endpoint.hang.Store(false)
+				if token := mustToken(t, s); token == first {
+					t.Error("got the expired token")
+				}
+			})
+		}
+	}
+}
+
+// The calls of a client continue with the token that is still valid while a renewal hangs.
+func TestCallsWhileARenewalHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant, cfg := world(reloadstest.OAuthClient{Lifetime: time.Hour})
+		tenant.AddApp("app", reloadstest.App{RunFor: 58 * time.Minute})
+		client, err := reloads.NewClient(tenantURL, source(t, cfg), reloads.WithHTTPClient(cfg.HTTPClient))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tenant.Inject(reloadstest.Fault{Operation: reloadstest.SignIn, Delay: time.Hour, Skip: 1, Times: -1})
+		began := time.Now()
+		if _, err := client.Run(t.Context(), reloads.Request{AppID: "app"}); err != nil || time.Since(began) > 59*time.Minute {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		time.Sleep(30 * time.Second) // until the renewal ends
+	})
+}
+
+// A caller that joined a hanging request gets the token of the next one.
+func TestAHangingRequestIsFollowedByAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint := &service{}
+		endpoint.hang.Store(true)
+		s := source(t, configOf(endpoint))
+		began := time.Now()
+		var callers sync.WaitGroup
+		callers.Go(func() {
+			if _, err := s.Token(t.Context()); err == nil || time.Since(began) != 30*time.Second {
+				t.Errorf("the caller that started the request: %v after %v", err, time.Since(began))
+			}
+		})
+		time.Sleep(time.Second)
+		endpoint.hang.Store(false)
+		for range 100 {
+			callers.Go(func() {
+				if token, err := s.Token(t.Context()); token != "test-token-2" || err != nil || time.Since(began) != 30*time.Second {
+					t.Errorf("got %q, %v after %v", token, err, time.Since(began))
+				}
+			})
+		}
+		callers.Wait()
+	})
+}
+
+// Many callers share one request. A caller stops waiting when its context ends. The request continues, also if that
+// caller has started it.
+func TestOneRequestAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant, cfg := world(reloadstest.OAuthClient{})
+		tenant.Inject(reloadstest.Fault{Operation: reloadstest.SignIn, DelayAnswer: 10 * time.Second})
+		s := source(t, cfg)
+		began := time.Now()
+		impatient, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		var callers sync.WaitGroup
+		callers.Go(func() { // starts the request and stops waiting
+			if _, err := s.Token(impatient); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 3*time.Second {
+				t.Errorf("first caller: %v after %v", err, time.Since(began))
+			}
+		})
+		synctest.Wait()
+		for i := range 100 {
+			callers.Go(func() {
+				ctx, limit := t.Context(), 10*time.Second
+				if i%10 == 0 {
+					ctx, limit = impatient, 3*time.Second
+				}
+				_, err := s.Token(ctx)
+				if (err != nil) != (i%10 == 0) || time.Since(began) != limit {
+					t.Errorf("caller %d: %v after %v", i, err, time.Since(began))
+				}
+			})
+		}
+		callers.Wait()
+		if n := signIns(tenant); n != 1 {
+			t.Errorf("%d token requests, want 1", n)
+		}
+	})
+}
+
+// A token that is revoked during a long wait is renewed once for all waiting callers.
+func TestARefusedTokenDuringALongWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant, cfg := world(reloadstest.OAuthClient{})
+		client, err := reloads.NewClient(tenantURL, source(t, cfg), reloads.WithHTTPClient(cfg.HTTPClient))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var waiting sync.WaitGroup
+		for i := range 20 {
+			app := fmt.Sprint("app", i)
+			tenant.AddApp(app, reloadstest.App{RunFor: time.Hour})
+			waiting.Go(func() {
+				if _, err := client.Run(t.Context(), reloads.Request{AppID: app}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(30 * time.Minute)
+		tenant.RevokeOAuthTokens()
+		waiting.Wait()
+		if n := signIns(tenant); n != 2 {
+			t.Errorf("%d token requests, want 2", n)
+		}
+	})
+}
+
+// Renew returns the same new token to all callers whose token was refused, also to those that come later or while an
+// early renewal runs.
+func TestRenew(t *testing.T) {
+	for name, age := range map[string]time.Duration{"in the middle of its lifetime": 10 * time.Minute, "during an early renewal": 56 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			endpoint := &service{}
+			s := source(t, configOf(transportFunc(func(r *http.Request) (*http.Response, error) {
+				time.Sleep(time.Second)
+				return endpoint.RoundTrip(r)
+			})))
+			first := mustToken(t, s)
+			time.Sleep(age)
+			if mustToken(t, s) != first { // starts the early renewal
+				t.Fatal("got another token")
+			}
+			synctest.Wait()
+			var callers sync.WaitGroup
+			for i := range 100 {
+				callers.Go(func() {
+					time.Sleep(time.Duration(i) * 20 * time.Millisecond)
+					if token, err := s.Renew(t.Context(), first); token != "test-token-2" || err != nil {
+						t.Errorf("%s: got %q, %v", name, token, err)
+					}
+				})
+			}
+			callers.Wait()
+			if token := mustToken(t, s); token != "test-token-2" || endpoint.requests.Load() != 2 {
+				t.Errorf("%s: got %q after %d token requests", name, token, endpoint.requests.Load())
+			}
+		})
+	}
+}
+
+// Renew returns an error if it cannot get another token. The token that was refused to one caller is still returned to
+// others, because the service may have refused it by mistake.
+func TestRenewThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint := &service{}
+		s := source(t, configOf(endpoint))
+		first := mustToken(t, s)
+		endpoint.hang.Store(true)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := s.Renew(ctx, first); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want the end of the context", err)
+		}
+		began := time.Now()
+		if token := mustToken(t, s); token != first || time.Since(began) != 0 {
+			t.Errorf("got %q after %v", token, time.Since(began))
+		}
+		endpoint.hang.Store(false)
+		if token, err := s.Renew(t.Context(), first); token != "test-token-3" || err != nil {
+			t.Errorf("got %q, %v", token, err)
+		}
+	})
+}
+
+// A token without an expiry time is kept until the service refuses it.
+func TestATokenWithoutAnExpiryTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		s := source(t, configOf(transportFunc(func(r *http.Request) (*http.Response, error) {
+			n++
+			return response(r, 200, "application/json", fmt.Sprintf(`{"access_token":"test-token-%d"}`, n)), nil
+		})))
+		first := mustToken(t, s)
+		time.Sleep(10_000 * time.Hour)
+		if token := mustToken(t, s); token != first || n != 1 {
+			t.Errorf("got %q after %d token requests", token, n)
+		}
+		if token, err := s.Renew(t.Context(), first); token != "test-token-2" || err != nil {
+			t.Errorf("got %q, %v", token, err)
+		}
+	})
+}
+
+// A transport of a test may end its goroutine with t.FailNow. The callers get an error.
+func TestATransportThatExitsItsGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := source(t, configOf(transportFunc(func(*http.Request) (*http.Response, error) {
+			runtime.Goexit()
+			return nil, nil
+		})))
+		failed := make(chan error)
+		go func() {
+			defer close(failed)
+			_, err := s.Token(t.Context())
+			failed <- err
+		}()
+		if err := <-failed; err == nil || !strings.Contains(err.Error(), "without a result") {
+			t.Errorf("got %v", err)
+		}
+	})
+}

@@ -1,0 +1,157 @@
+package oauth_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reloads-go/reloads/oauth"
+)
+
+// The secret is sent to the tenant's own address in the format of the service. A redirect is not followed.
+func TestWhatIsSent(t *testing.T) {
+	for _, c := range []struct {
+		user   string
+		scopes []string
+		want   string
+	}{
+		{"", []string{"a", "b"}, "client_id=client&client_secret=" + testSecret + "&grant_type=client_credentials&scope=a+b"},
+		{"", nil, "client_id=client&client_secret=" + testSecret + "&grant_type=client_credentials&scope=user_default"},
+		{"", []string{}, "client_id=client&client_secret=" + testSecret + "&grant_type=client_credentials"},
+		{"u", []string{"a", "b"}, `{"client_id":"client","client_secret":"` + testSecret + `","grant_type":"urn:qlik:oauth:user-impersonation",` +
+			`"scope":"a b","user_lookup":{"field":"userId","value":"u"}}`},
+		{"u", nil, `{"client_id":"client","client_secret":"` + testSecret + `","grant_type":"urn:qlik:oauth:user-impersonation",` +
+			`"scope":"user_default","user_lookup":{"field":"userId","value":"u"}}`},
+	} {
+		var sent []string
+		hc := &http.Client{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
+			body, _ := io.ReadAll(r.Body)
+			sent = append(sent, r.Method+" "+r.URL.String()+" "+string(body))
+			redirect := response(r, 307, "", testSecret)
+			redirect.Header.Set("Location", "https://elsewhere.example.com/")
+			return redirect, nil
+		})}
+		cfg := oauth.Config{
+			TenantURL: tenantURL + "/gw/api/v1/", ClientID: "client", ClientSecret: testSecret, Scopes: c.scopes, UserID: c.user, HTTPClient: hc,
+		}
+		_, err := source(t, cfg).Token(t.Context())
+		var e *oauth.Error
+		if !errors.As(err, &e) || e.StatusCode != 307 || strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), testSecret) {
+			t.Errorf("got the error %v", err)
+		}
+		if diff := cmp.Diff([]string{"POST " + tenantURL + "/gw/oauth/token " + c.want}, sent); diff != "" {
+			t.Errorf("user %q: sent (-want +got):\n%s", c.user, diff)
+		}
+		if hc.CheckRedirect != nil || hc.Timeout != 0 {
+			t.Error("the http.Client of the caller was modified")
+		}
+	}
+}
+
+// The expiry time is taken from expires_in or expires_at. Times that cannot be parsed mean that the token does not
+// expire. The lifetime begins when the request is sent.
+func TestExpiryTime(t *testing.T) {
+	for fields, want := range map[string]time.Duration{
+		`"expires_in":1000`:                        1000 * time.Second,
+		`"expires_in":"1000"`:                      1000 * time.Second,
+		`"expires_in":1e3`:                         1000 * time.Second,
+		`"expires_in":1000.5`:                      1000500 * time.Millisecond,
+		`"expires_in":99999999999999`:              (1<<31 - 1) * time.Second,
+		`"expires_at":"2000-01-01T00:16:40Z"`:      1000 * time.Second,
+		`"expires_at":"2000-01-01T01:16:40+01:00"`: 1000 * time.Second,
+		`"expires_at":946685800`:                   1000 * time.Second,
+		`"expires_at":946685800000`:                1000 * time.Second,
+		`"expires_in":0,"expires_at":946685800`:    1000 * time.Second,
+		`"expires_in":null`:                        0,
+		`"expires_at":"tomorrow"`:                  0,
+		`"expires_at":-1`:                          0,
+		`"expires_at":true`:                        0,
+		``:                                         0,
+	} {
+		for _, user := range flows {
+			if user == "" && (strings.HasSuffix(fields, "1e3") || strings.HasSuffix(fields, "1000.5")) {
+				continue // package oauth2 accepts whole numbers only
+			}
+			synctest.Test(t, func(t *testing.T) { // from 2000-01-01 00:00:00 UTC
+				began := time.Now()
+				n := 0
+				cfg := configOf(transportFunc(func(r *http.Request) (*http.Response, error) {
+					n++
+					time.Sleep(10 * time.Second)
+					return response(r, 200, "application/json", strings.ReplaceAll(`{"access_token":"test-token",`+fields+`}`, ",}", "}")), nil
+				}))
+				cfg.UserID = user
+				s := source(t, cfg)
+				mustToken(t, s)
+				if want == 0 {
+					time.Sleep(1e6 * time.Second)
+				} else {
+					time.Sleep(want - time.Since(began) - 1)
+				}
+				mustToken(t, s) // may start a renewal, but does not wait for it
+				if got := time.Since(began); want > 0 && got != want-1 {
+					t.Errorf("user %q, %s: a call shortly before the expiry time waited until %v", user, fields, got)
+				}
+				time.Sleep(10 * time.Second) // until a renewal ends
+				if renewed := n > 1; renewed != (want > 0) {
+					t.Errorf("user %q, %s: %d token requests", user, fields, n)
+				}
+			})
+		}
+	}
+}
+
+// A token that is expired when it arrives is returned once.
+func TestATokenThatIsExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		s := source(t, configOf(transportFunc(func(r *http.Request) (*http.Response, error) {
+			n++
+			return response(r, 200, "application/json", `{"access_token":"test-token","expires_at":1}`), nil
+		})))
+		for i := range 3 {
+			mustToken(t, s)
+			if n != i+1 {
+				t.Errorf("%d token requests after %d calls", n, i+1)
+			}
+		}
+	})
+}
+
+// The error of a request without a complete response names the endpoint and wraps the cause.
+func TestARequestWithoutAResponse(t *testing.T) {
+	for name, c := range map[string]struct {
+		transport transportFunc
+		is        error
+	}{
+		"no connection": {func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+		}, syscall.ECONNREFUSED},
+		"incomplete": {func(r *http.Request) (*http.Response, error) {
+			resp := response(r, 200, "application/json", "")
+			resp.Body = io.NopCloser(iotest.ErrReader(syscall.ECONNRESET))
+			return resp, nil
+		}, syscall.ECONNRESET},
+	} {
+		for _, user := range flows {
+			cfg := configOf(c.transport)
+			cfg.UserID = user
+			_, err := source(t, cfg).Token(t.Context())
+			wrapped := errors.Is(err, c.is) || name == "incomplete" && user == "" // package oauth2 does not wrap that error
+			if !wrapped || !strings.HasPrefix(err.Error(), "oauth: POST https://tenant.example.com/oauth/token: ") ||
+				strings.Count(err.Error(), tenantURL) != 1 {
+				t.Errorf("%s, user %q: got %v", name, user, err)
+			}
+		}
+	}
+}
