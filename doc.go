@@ -57,22 +57,26 @@
 // # Triggering once
 //
 // If the outcome of a trigger is unknown, the client lists the app's newest reloads, several times within half a
-// minute, and returns the oldest one that was created after the trigger was sent. Only if there is none, it retries the
-// trigger, at most [RetryPolicy].MaxRetries times. It never retries a trigger that the service responded to with a 2xx.
+// minute, and returns the oldest one that was created after the trigger was sent. Only if every listed reload was
+// created before, it retries the trigger. [RetryPolicy].MaxRetries limits all retries of a call together. The client
+// never retries a trigger that the service responded to with a 2xx.
 //
 // The client's clock and those of the service may differ. The creation times of the reloads that the client has
 // triggered show how the clock of the records differs from its own. Before its first trigger, it assumes that the
-// records have the clock of the Date header, and determines the difference to 50 ms, with more lists if necessary. A
-// reload is not returned if the client triggered or attached to it before, or if its partial or ResourceID contradicts
-// the request. A field that the service did not send is not a contradiction. Among several reloads, one with the
-// ResourceID of the request comes first.
+// records have the clock of the Date header, and determines the difference to 50 ms, with more lists if necessary. It
+// assumes that the clocks of the service are at most 2 s apart. Among several reloads, one with the ResourceID of the
+// request comes first.
 //
-// The error matches [ErrOutcomeUnknown] if the outcome cannot be determined:
+// The error matches [ErrOutcomeUnknown], and contains the ID of the reload if there is one, if the outcome cannot be
+// determined:
 //
-//   - The only possible reload was created up to 2 s before the trigger was sent, or up to 100 ms if the clock of the
-//     records is known. The error contains its ID.
+//   - A reload was created up to 2 s before the trigger was sent, or has no creation time, or one in the future.
+//   - A reload was created after the trigger, but its partial or ResourceID contradicts the request. A field that the
+//     service did not send is not a contradiction.
 //   - The two oldest possible reloads were created at the same time.
-//   - The clock of the records is not known, and the service sends no Date header.
+//   - The clock of the records cannot be determined: the service sends no Date header, or the creation times of the
+//     client's own reloads contradict it or each other.
+//   - The list has several pages and is not sorted.
 //   - The retry was refused because a reload is pending, or for another final reason.
 //   - The outcome of the last retry is unknown, too, and no reload is listed.
 //   - The service accepted the trigger, but no reload is listed.
@@ -80,13 +84,14 @@
 //
 // So a call triggers at most one reload, provided that the service lists a reload within half a minute of the trigger,
 // or refuses another trigger while that reload is pending. A trigger that takes effect later, when the reload of its
-// retry has already finished, reloads the app a second time.
+// retry has already finished, reloads the app a second time. So does one that took effect although the response is a 429
+// of the rate limit, or a 503 with Retry-After: the client takes these for refusals.
 //
 // What the call returns is its own reload, unless somebody else triggers the same app at the same time: if a trigger
 // had no effect, a reload that somebody else triggers right afterwards can be taken for it. So can one that was
 // triggered shortly before, within the precision of creation times (a second, if they are whole seconds) and of the
-// clocks. A [Request].ResourceID that no other trigger uses prevents that if the service returns it. The API page says
-// so, but it is not confirmed.
+// clocks. A reload that this client triggered with another call is never taken for it. A [Request].ResourceID that no
+// other trigger uses prevents the rest if the service returns it. The API page says so, but it is not confirmed.
 //
 // # Rate limits
 //
@@ -113,8 +118,8 @@
 //
 // While a batch tracks four or more reloads, it reads the list of the tenant's reloads that finished last, up to 100
 // per request, if the token may do that and the service sorts the list. In addition, and otherwise instead, it polls
-// the reloads one by one, least recently polled first. Retries aside, a batch takes at most 80 % of Tier 1 in any
-// minute to track its reloads.
+// the reloads one by one, least recently polled first. Together this takes at most 80 % of Tier 1 in any minute.
+// A failed request of this kind is not retried at once.
 //
 // # Authentication
 //
@@ -124,8 +129,9 @@
 // # Secrets
 //
 // This package never prints, logs or forwards a token: not in a client, an option, an error or a panic. The token is
-// sent to the scheme, host and port of the tenant URL only. The values of a [Request]'s variables are not printed or
-// logged either.
+// sent to the scheme, host and port of the tenant URL only. It is removed from texts that the service sends, unless it
+// is shorter than 8 bytes. The client does not print or log the values of a [Request]'s variables either, but an error
+// of the service may quote one.
 //
 // # Testing
 //

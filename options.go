@@ -29,7 +29,7 @@ func AttachToPending() RunOption { return func(o *runOptions) { o.attach = true 
 
 // CancelOnAbort cancels the reload in the service if ctx ends before the reload has finished. A trigger in flight is
 // not interrupted then, so that its reload can be canceled, too. Canceling takes at most 10 s, for all reloads of a
-// batch together. The rate limit allows 50 cancels in that time. The errors of the other reloads say that they were not
+// batch together. Breaking out of the loop over a batch waits for that. The rate limit allows 50 cancels in that time. The errors of the other reloads say that they were not
 // canceled. A reload that was attached to is not canceled.
 func CancelOnAbort() RunOption { return func(o *runOptions) { o.cancel = true } }
 

@@ -33,10 +33,11 @@ func (op operation) method() string {
 
 // attempt is one HTTP request of a call, and its outcome. A retry is a new attempt.
 type attempt struct {
-	op     operation
-	path   string // as sent, without query
-	number int    // counted from 1
-	token  string
+	op      operation
+	path    string // as sent, without query
+	number  int    // counted from 1
+	token   string
+	refused string // the token of the previous attempt
 
 	waited       time.Duration // for the rate limit
 	began, ended time.Time     // up to the last byte of the response
@@ -176,10 +177,12 @@ func (a *attempt) snippet() string {
 // redact removes the token from a text that the server wrote. A token shorter than minSecret is not removed: it is not
 // a secret, and it may occur in any text.
 func (a *attempt) redact(s string) string {
-	if len(a.token) < minSecret {
-		return s
+	for _, token := range []string{a.token, a.refused} {
+		if len(token) >= minSecret {
+			s = strings.ReplaceAll(s, token, redacted)
+		}
 	}
-	return strings.ReplaceAll(s, a.token, redacted)
+	return s
 }
 
 const minSecret = 8 // bytes

@@ -111,7 +111,7 @@ func (c *call) beginAttempt(req *http.Request) error {
 	}
 	previous.body.Reset()
 	c.attempt = attempt{
-		op: c.op, path: c.path, number: previous.number + 1, token: token,
+		op: c.op, path: c.path, number: previous.number + 1, token: token, refused: previous.token,
 		waited: waited, began: time.Now(), body: previous.body,
 	}
 	return nil

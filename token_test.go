@@ -429,3 +429,18 @@ func TestTokenFetchFailsAtFirstPoll(t *testing.T) {
 		}
 	}
 }
+
+// A token that was refused and then renewed is not printed either.
+func TestRefusedTokenIsRedacted(t *testing.T) {
+	t.Parallel()
+	n := 0
+	source := reloads.TokenFunc(func(context.Context) (string, error) {
+		n++
+		return fmt.Sprint("test-token-number-", n), nil
+	})
+	wire := scripted(respond(401, ""), respond(403, "the token test-token-number-1 was replaced by test-token-number-2"))
+	_, err := clientWithTokens(t, source, wire).Get(t.Context(), reloadID)
+	if text := fmt.Sprint(err); strings.Contains(text, "number-") || !strings.Contains(text, "the token REDACTED was replaced by REDACTED") {
+		t.Errorf("got %s", text)
+	}
+}
