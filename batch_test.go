@@ -614,3 +614,138 @@ func TestResultLogValue(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// Two requests of a batch get the same reload. Each has its own result, and the loop ends.
+func TestRunAllOfRequestsWithTheSameReload(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		apps   []string
+		second int // the status of the response to the second trigger
+		opts   []reloads.RunOption
+	}{
+		"attached to, app IDs that differ in case": {[]string{"app", "APP"}, http.StatusTooManyRequests, []reloads.RunOption{reloads.AttachToPending()}},
+		"a gateway sends the same 201 to both":     {[]string{"a", "b"}, http.StatusCreated, nil},
+		"the same 201 to two requests for one app": {[]string{"a", "a"}, http.StatusCreated, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				record := func(app string) string {
+					status := reloads.StatusReloading
+					if time.Since(began) > 20*time.Second {
+						status = reloads.StatusSucceeded
+					}
+					return recordText("same", app, status, began)
+				}
+				s := &scriptedService{latency: 20 * time.Millisecond}
+				s.trigger = func(n int, app string) (int, string) {
+					if n == 1 && c.second == http.StatusTooManyRequests {
+						return c.second, testdata(t, "error_429_pending.json")
+					}
+					return http.StatusCreated, record("")
+				}
+				s.list = func(*http.Request) (int, string) { return http.StatusOK, listText(record("app")) }
+				s.get = func(string) (int, string) { return http.StatusOK, record("") }
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				var apps []string
+				for r := range scriptedClient(t, s).RunAll(ctx, requestsFor(c.apps...), c.opts...) {
+					apps = append(apps, r.Request.AppID)
+					if r.Err != nil || r.Reload.ID != "same" || r.Reload.Status != reloads.StatusSucceeded {
+						t.Errorf("%s: got %v, %v", r.Request.AppID, r.Reload, r.Err)
+					}
+				}
+				slices.Sort(apps)
+				want := slices.Sorted(slices.Values(c.apps))
+				if !slices.Equal(apps, want) || ctx.Err() != nil {
+					t.Errorf("results for %q, ctx: %v, want %q before ctx has ended", apps, ctx.Err(), want)
+				}
+			})
+		})
+	}
+}
+
+// The caller leaves the loop at the first error after ctx has ended. All reloads of the batch are canceled nevertheless.
+func TestBreakAfterContextEndedCompletesCancels(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		requests int
+		inLoop   bool // at a result that has nothing to do with ctx, while the loop body ends ctx
+	}{
+		"all have started":                 {6, false},
+		"some wait for the rate limit":     {60, false},
+		"ctx is canceled in the loop":      {5, true},
+		"as many as the rate limit allows": {50, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{runFor: time.Hour, latency: 50 * time.Millisecond}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var reqs []reloads.Request
+				for i := range c.requests {
+					reqs = append(reqs, reloads.Request{AppID: fmt.Sprint("app", i)})
+				}
+				if c.inLoop {
+					reqs = append(reqs, reloads.Request{}) // invalid, so it has its result at once
+				} else {
+					time.AfterFunc(10*time.Second, cancel)
+				}
+				for r := range scriptedClient(t, w).RunAll(ctx, reqs, reloads.CancelOnAbort()) {
+					if r.Err != nil {
+						time.Sleep(3 * time.Second)
+						cancel()
+						break
+					}
+				}
+				time.Sleep(time.Minute)
+				if got := w.statuses(); got[reloads.StatusCanceled] == 0 || len(got) != 1 {
+					t.Errorf("got the statuses %v, want all CANCELED", got)
+				}
+			})
+		})
+	}
+}
+
+// A request that had no effect when ctx ended has not started, whatever the client was doing for it.
+func TestRunAllNotStartedWhenContextEnds(t *testing.T) {
+	t.Parallel()
+	slowToken := reloads.TokenFunc(func(ctx context.Context) (string, error) {
+		select {
+		case <-time.After(2 * time.Second):
+			return testToken, nil
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	})
+	for name, c := range map[string]struct {
+		token   reloads.TokenSource
+		trigger func(int, string) (int, string)
+		opts    []reloads.RunOption
+	}{
+		"while the token is renewed": {slowToken, func(int, string) (int, string) { return http.StatusUnauthorized, "" }, nil},
+		"while it waits to attach": {reloads.APIKey(testToken), func(int, string) (int, string) {
+			return http.StatusTooManyRequests, testdata(t, "error_429_pending.json")
+		}, []reloads.RunOption{reloads.AttachToPending()}},
+	} {
+		for _, after := range []time.Duration{2500 * time.Millisecond, 3 * time.Second} {
+			t.Run(fmt.Sprintf("%s, %v", name, after), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := &scriptedService{latency: 20 * time.Millisecond, trigger: c.trigger}
+					s.list = func(*http.Request) (int, string) { return http.StatusOK, emptyPage }
+					client, err := reloads.NewClient("https://tenant.example.com", c.token, reloads.WithHTTPClient(&http.Client{Transport: s}))
+					if err != nil {
+						t.Fatal(err)
+					}
+					ctx, cancel := context.WithTimeout(t.Context(), after)
+					defer cancel()
+					for r := range client.RunAll(ctx, requestsFor("app"), c.opts...) {
+						if !errors.Is(r.Err, reloads.ErrNotStarted) || !errors.Is(r.Err, context.DeadlineExceeded) || s.triggers == 0 {
+							t.Errorf("got %v after %d triggers, want ErrNotStarted", r.Err, s.triggers)
+						}
+					}
+				})
+			})
+		}
+	}
+}

@@ -504,3 +504,71 @@ func openDescriptors() int {
 	entries, _ := os.ReadDir("/dev/fd")
 	return len(entries)
 }
+
+// scriptedService is a transport made of functions, one for each operation, for services that behave as no world does. Each
+// function returns the status and the body of a response. A status of 0 means that the connection is reset.
+type scriptedService struct {
+	requestLog
+	latency time.Duration
+	trigger func(n int, app string) (int, string) // n counts the triggers from 0
+	list    func(*http.Request) (int, string)
+	get     func(id string) (int, string)
+	cancel  func(id string) (int, string)
+
+	serving  sync.Mutex // held while one of the functions runs
+	triggers int
+}
+
+func (s *scriptedService) RoundTrip(r *http.Request) (*http.Response, error) {
+	n := s.record(r)
+	time.Sleep(s.latency)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	s.serving.Lock()
+	defer s.serving.Unlock()
+	status, body := 0, ""
+	switch id := strings.TrimPrefix(r.URL.Path, "/api/v1/reloads/"); {
+	case isTrigger(r):
+		var req reloads.Request
+		if err := json.Unmarshal([]byte(s.requests()[n].Body), &req); err != nil {
+			return nil, err
+		}
+		status, body = s.trigger(s.triggers, req.AppID)
+		s.triggers++
+	case isCancel(r):
+		status, body = s.cancel(strings.TrimSuffix(id, "/actions/cancel"))
+	case isList(r):
+		status, body = s.list(r)
+	default:
+		status, body = s.get(id)
+	}
+	if status == 0 {
+		return nil, errReset
+	}
+	return respond(status, body, "Date", time.Now().UTC().Format(http.TimeFormat))(r)
+}
+
+// recordText returns the JSON of a record. The fields are pairs of name and value. A zero time is omitted.
+func recordText(id, app string, status reloads.Status, created time.Time, fields ...any) string {
+	record := map[string]any{"id": id, "appId": app, "status": status}
+	if !created.IsZero() {
+		record["creationTime"] = created.UTC().Format(milliseconds)
+	}
+	for i := 0; i < len(fields); i += 2 {
+		record[fields[i].(string)] = fields[i+1]
+	}
+	text, err := json.Marshal(record)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// listText returns the JSON of the last page of a list.
+func listText(records ...string) string {
+	return `{"data":[` + strings.Join(records, ",") + `],"links":{}}`
+}
+
+// listForbidden is the response to a list if the token may not list the reloads of the tenant.
+func listForbidden(*http.Request) (int, string) { return http.StatusForbidden, "" }

@@ -404,3 +404,169 @@ func TestGoexitAndPanicEndRun(t *testing.T) {
 		}
 	}
 }
+
+// OnChange takes longer than the grace time. The reload is canceled after it has returned.
+func TestCancelOnAbortAfterSlowOnChange(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{runFor: time.Hour, latency: 50 * time.Millisecond}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		slow := reloads.OnChange(func(reloads.Request, *reloads.Reload) { time.Sleep(16 * time.Second) })
+		reload, err := scriptedClient(t, w).Run(ctx, reloads.Request{AppID: "app"}, reloads.CancelOnAbort(), slow)
+		time.Sleep(time.Minute)
+		if got := w.statuses(); !errors.Is(err, context.DeadlineExceeded) || reload == nil || got[reloads.StatusCanceled] != 1 {
+			t.Errorf("got %v, %v and the statuses %v, want a canceled reload", reload, err, got)
+		}
+	})
+}
+
+// A new reload may not be found at once, by a cancel either.
+func TestCancelOnAbortOfReloadThatIsNotFoundYet(t *testing.T) {
+	t.Parallel()
+	for name, run := range runs {
+		if name == "WaitAll" {
+			continue // it cancels nothing
+		}
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				w := &world{runFor: time.Hour, latency: 20 * time.Millisecond, instead: func(r *http.Request) outcome {
+					if (isGet(r) || isCancel(r)) && time.Since(began) < 3*time.Second {
+						return respond(http.StatusNotFound, "")
+					}
+					return nil
+				}}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				run(ctx, w, scriptedClient(t, w), func() {}, reloads.CancelOnAbort())
+				time.Sleep(time.Minute)
+				if got := w.statuses(); got[reloads.StatusCanceled] == 0 || len(got) != 1 {
+					t.Errorf("got the statuses %v, want all CANCELED", got)
+				}
+			})
+		})
+	}
+}
+
+// The list is behind. A reload that this client saw finish is not attached to.
+func TestAttachToPendingIgnoresReloadThatWasSeenToFinish(t *testing.T) {
+	t.Parallel()
+	const runFor, behind = 10 * time.Second, 5 * time.Second
+	for name, run := range map[string]func(context.Context, *reloads.Client) (ids []string){
+		"RunAll": func(ctx context.Context, client *reloads.Client) (ids []string) {
+			for r := range client.RunAll(ctx, requestsFor("app", "app"), reloads.AttachToPending()) {
+				ids = append(ids, r.Reload.ID)
+			}
+			return ids
+		},
+		"Run": func(ctx context.Context, client *reloads.Client) (ids []string) {
+			for range 2 {
+				r, _ := client.Run(ctx, reloads.Request{AppID: "app"}, reloads.AttachToPending())
+				ids = append(ids, r.ID)
+			}
+			return ids
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				first := func(behind time.Duration) string {
+					if time.Since(began) < runFor+behind {
+						return recordText("first", "app", reloads.StatusReloading, began)
+					}
+					return recordText("first", "app", reloads.StatusSucceeded, began)
+				}
+				s := &scriptedService{latency: 20 * time.Millisecond}
+				s.trigger = func(n int, _ string) (int, string) {
+					switch {
+					case n == 0:
+						return http.StatusCreated, first(0)
+					case time.Since(began) < runFor+behind:
+						return http.StatusTooManyRequests, testdata(t, "error_429_pending.json")
+					}
+					return http.StatusCreated, recordText("second", "app", reloads.StatusSucceeded, time.Now())
+				}
+				s.list = func(*http.Request) (int, string) { return http.StatusOK, listText(first(behind)) }
+				s.get = func(string) (int, string) { return http.StatusOK, first(0) }
+				if ids := run(t.Context(), scriptedClient(t, s)); !slices.Equal(ids, []string{"first", "second"}) {
+					t.Errorf("got the reloads %q, want the first and the second", ids)
+				}
+			})
+		})
+	}
+}
+
+// The service ignores the appId of the list. The pending reload of another app is not attached to.
+func TestAttachToPendingIgnoresReloadsOfOtherApps(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		foreign := recordText("foreign", "other", reloads.StatusReloading, time.Now())
+		s := &scriptedService{latency: 20 * time.Millisecond}
+		s.trigger = func(int, string) (int, string) {
+			return http.StatusTooManyRequests, testdata(t, "error_429_pending.json")
+		}
+		s.list = func(*http.Request) (int, string) { return http.StatusOK, listText(foreign) }
+		s.get = func(string) (int, string) { return http.StatusOK, foreign }
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		reload, err := scriptedClient(t, s).Run(ctx, reloads.Request{AppID: "app"}, reloads.AttachToPending())
+		if reload != nil || !errors.Is(err, reloads.ErrReloadPending) {
+			t.Errorf("got %v, %v, want ErrReloadPending", reload, err)
+		}
+	})
+}
+
+// The first list shows a later state than a record that arrives after it. OnChange never receives an earlier state than
+// before, and the result has the most recent one.
+func TestOnChangeReceivesNoEarlierState(t *testing.T) {
+	t.Parallel()
+	for name, get := range map[string]func(*reloads.Reload) (int, string){
+		"the polls are behind": func(r *reloads.Reload) (int, string) {
+			return http.StatusOK, recordText(r.ID, r.AppID, reloads.StatusQueued, r.CreationTime)
+		},
+		"the polls fail": func(*reloads.Reload) (int, string) { return http.StatusForbidden, "" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				rs := map[string]*reloads.Reload{}
+				var all []*reloads.Reload
+				var running []string
+				for _, app := range eightApps {
+					r := &reloads.Reload{ID: "of-" + app, AppID: app, Status: reloads.StatusQueued, CreationTime: began}
+					rs[r.ID], all = r, append(all, r)
+					running = append(running, recordText(r.ID, app, reloads.StatusReloading, began, "startTime", began.UTC()))
+				}
+				// Only the polls take long, so their responses are older than those of the lists.
+				s := &scriptedService{list: func(r *http.Request) (int, string) {
+					if strings.Contains(r.URL.Query().Get("filter"), "RELOADING") {
+						return http.StatusOK, listText(running...)
+					}
+					return http.StatusOK, emptyPage
+				}}
+				wire := outcome(func(r *http.Request) (*http.Response, error) {
+					if !isGet(r) {
+						return s.RoundTrip(r)
+					}
+					time.Sleep(20 * time.Second)
+					status, body := get(rs[strings.TrimPrefix(r.URL.Path, "/api/v1/reloads/")])
+					return respond(status, body)(r)
+				})
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+				defer cancel()
+				last := map[string]reloads.Status{}
+				for r := range scriptedClient(t, wire).WaitAll(ctx, all, reloads.OnChange(func(_ reloads.Request, r *reloads.Reload) {
+					if last[r.ID] == reloads.StatusReloading {
+						t.Errorf("%s: OnChange received %s after RELOADING", r.ID, r.Status)
+					}
+					last[r.ID] = r.Status
+				})) {
+					if r.Reload.Status != reloads.StatusReloading || last[r.Reload.ID] != reloads.StatusReloading {
+						t.Errorf("%s: the result is %s, OnChange received %s, want RELOADING", r.Reload.ID, r.Reload.Status, last[r.Reload.ID])
+					}
+				}
+			})
+		})
+	}
+}

@@ -663,3 +663,15 @@ func TestMemoryOfPagesWithLogs(t *testing.T) {
 type unrecorded struct{ *scriptedTransport }
 
 func (f unrecorded) RoundTrip(r *http.Request) (*http.Response, error) { return f.outcomes[0](r) }
+
+// A link without a query is the fault of the service, not of the caller.
+func TestNextLinkWithoutQuery(t *testing.T) {
+	t.Parallel()
+	for _, href := range []string{"https://tenant.example.com/api/v1/reloads", "/api/v1/reloads?", "#top"} {
+		client := scriptedClient(t, scripted(respond(http.StatusOK, pageJSON(fmt.Sprintf(`{"next":{"href":%q}}`, href), "a"))))
+		ids, errs, err := collect(client.All(t.Context(), reloads.ListOptions{}))
+		if errs != 1 || errors.Is(err, reloads.ErrBadRequest) || len(ids) != 1 {
+			t.Errorf("link %q: got %q and %d errors, %v, want one that is not ErrBadRequest", href, ids, errs, err)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package reloads_test
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -392,4 +393,134 @@ func TestBatchOfManyWithRateLimitedList(t *testing.T) {
 func endless(r *http.Request) (*http.Response, error) {
 	n, _ := strconv.Atoi(r.URL.Query().Get("next"))
 	return respond(200, pageJSON(fmt.Sprintf(`{"next":{"href":"?next=%d"}}`, n+1), fmt.Sprint("foreign", n)))(r)
+}
+
+// scriptedReloads returns n reloads that are RELOADING.
+func scriptedReloads(prefix string, n int) (rs []*reloads.Reload) {
+	for i := range n {
+		rs = append(rs, &reloads.Reload{ID: fmt.Sprint(prefix, i), AppID: fmt.Sprint(prefix, i), Status: reloads.StatusReloading, CreationTime: time.Now()})
+	}
+	return rs
+}
+
+// A batch uses at most 80 % of the rate limit in every minute, even if each poll is retried.
+func TestBatchKeepsItsShareOfRateLimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		wire := scripted(respond(http.StatusInternalServerError, ""))
+		client := scriptedClient(t, wire, reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 5, MinBackoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond}))
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		for range client.WaitAll(ctx, scriptedReloads("r", 100)) {
+		}
+		all, most := wire.requests(), 0
+		for i, from := 0, 0; i < len(all); i++ {
+			for all[i].At.Sub(all[from].At) >= time.Minute {
+				from++
+			}
+			most = max(most, i-from+1)
+		}
+		if most > 800 || most < 400 {
+			t.Errorf("%d reads in a minute, want at most 800, and the batch not to stop", most)
+		}
+	})
+}
+
+// As many polls as may be in flight at once have no response. The ends of the other reloads are noticed nevertheless.
+func TestBatchWithPollsWithoutResponse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		ended := began.Add(30 * time.Second)
+		wire := outcome(func(r *http.Request) (*http.Response, error) {
+			id := strings.TrimPrefix(r.URL.Path, "/api/v1/reloads/")
+			switch {
+			case isList(r):
+				return respond(http.StatusForbidden, "")(r)
+			case strings.HasPrefix(id, "hung") && time.Since(began) < 3*time.Hour:
+				return hangs(r)
+			case time.Now().Before(ended):
+				return respond(http.StatusOK, recordText(id, id, reloads.StatusReloading, began))(r)
+			}
+			return respond(http.StatusOK, recordText(id, id, reloads.StatusSucceeded, began))(r)
+		})
+		worst, noticed := time.Duration(0), 0
+		for r := range scriptedClient(t, wire).WaitAll(t.Context(), append(scriptedReloads("hung", 8), scriptedReloads("ok", 8)...)) {
+			if strings.HasPrefix(r.Reload.ID, "ok") {
+				worst, noticed = max(worst, time.Since(ended)), noticed+1
+			}
+		}
+		if worst > time.Minute || noticed != 8 {
+			t.Errorf("%d ends were noticed, within %v, want 8 within a minute", noticed, worst)
+		}
+	})
+}
+
+// A list that is allowed but contains nothing does not slow the single polls much more than a forbidden one.
+func TestBatchWithEmptyListPollsSingly(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		list func(*http.Request) (int, string)
+		lag  time.Duration
+	}{
+		"forbidden": {listForbidden, time.Minute},
+		"empty":     {func(*http.Request) (int, string) { return http.StatusOK, emptyPage }, 75 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				ended := began.Add(time.Minute)
+				s := &scriptedService{latency: 20 * time.Millisecond, list: c.list, get: func(id string) (int, string) {
+					if time.Now().Before(ended) {
+						return http.StatusOK, recordText(id, id, reloads.StatusReloading, began)
+					}
+					return http.StatusOK, recordText(id, id, reloads.StatusSucceeded, began)
+				}}
+				for range scriptedClient(t, s).WaitAll(t.Context(), scriptedReloads("r", 600)) {
+				}
+				if lag := time.Since(ended); lag > c.lag {
+					t.Errorf("the ends were noticed within %v, want %v", lag, c.lag)
+				}
+			})
+		})
+	}
+}
+
+// Many reloads of the tenant ended at the same time, and none since. The feed does not read them again in each pass.
+func TestFeedOfQuietTenantAfterBurst(t *testing.T) {
+	t.Parallel()
+	lists := map[int]int{}
+	for _, burst := range []int{0, 2000} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			earlier := began.Add(-time.Hour).UTC()
+			s := &scriptedService{latency: 20 * time.Millisecond}
+			s.get = func(id string) (int, string) {
+				if time.Since(began) < 10*time.Minute {
+					return http.StatusOK, recordText(id, id, reloads.StatusReloading, began)
+				}
+				return http.StatusOK, recordText(id, id, reloads.StatusSucceeded, began, "endTime", began.Add(10*time.Minute).UTC())
+			}
+			s.list = func(r *http.Request) (int, string) {
+				lists[burst]++
+				query := r.URL.Query()
+				from, _ := strconv.Atoi(query.Get("next"))
+				limit, _ := strconv.Atoi(query.Get("limit"))
+				var records []string
+				for i := from; i < min(from+limit, burst); i++ {
+					records = append(records, recordText(fmt.Sprint("earlier", i), "x", reloads.StatusFailed, earlier, "endTime", earlier))
+				}
+				if from+limit >= burst {
+					return http.StatusOK, listText(records...)
+				}
+				query.Set("next", strconv.Itoa(from+limit))
+				return http.StatusOK, `{"data":[` + strings.Join(records, ",") + `],"links":{"next":{"href":"?` + query.Encode() + `"}}}`
+			}
+			for range scriptedClient(t, s).WaitAll(t.Context(), scriptedReloads("r", 40)) {
+			}
+		})
+	}
+	if lists[2000] > lists[0]+25 {
+		t.Errorf("%d lists after a burst, want about %d, as without one", lists[2000], lists[0])
+	}
 }

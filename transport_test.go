@@ -2,6 +2,7 @@ package reloads_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -678,5 +679,34 @@ func TestUnknownHostIsNotRetried(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A server reads a trigger and then sends something that is not TLS. The trigger may have taken effect.
+func TestTriggerWithInvalidTLSResponse(t *testing.T) {
+	t.Parallel()
+	var posts atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			w.WriteHeader(http.StatusForbidden) // the reload cannot be found
+			return
+		}
+		posts.Add(1)
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		raw := conn.(*tls.Conn).NetConn()
+		_, _ = io.WriteString(raw, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+		time.Sleep(50 * time.Millisecond) // closing at once may reset the connection instead
+		_ = raw.Close()
+	}))
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	client := rawClient(t, server.URL, reloads.WithHTTPClient(server.Client()))
+	reload, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"})
+	if reload != nil || !errors.Is(err, reloads.ErrOutcomeUnknown) || posts.Load() != 1 {
+		t.Errorf("got %v, %v after %d triggers, want ErrOutcomeUnknown after 1", reload, err, posts.Load())
 	}
 }

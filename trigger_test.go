@@ -1093,3 +1093,114 @@ func (f *figures) check(t *testing.T, maxUnknown float64) {
 		t.Errorf("%d calls %s:\n%s", len(examples), what, strings.Join(examples[:min(3, len(examples))], "\n"))
 	}
 }
+
+// A trigger took effect, and its reload is listed in a way that does not identify it. The trigger is not retried.
+func TestTriggerIsNotRetriedIfReloadIsListedDifferently(t *testing.T) {
+	t.Parallel()
+	var earlier []string // oldest first, as if the service ignored the sort
+	for i := range 25 {
+		earlier = append(earlier, recordText(fmt.Sprint("earlier", i), "app", reloads.StatusSucceeded, time.Date(1999, 12, 1+i, 0, 0, 0, 0, time.UTC)))
+	}
+	record := func(created time.Time, fields ...any) string {
+		return recordText("own", "app", reloads.StatusSucceeded, created, fields...)
+	}
+	for name, c := range map[string]struct {
+		req   reloads.Request
+		list  func(own string, created time.Time, r *http.Request) string
+		found bool
+	}{
+		"another resourceId": {reloads.Request{AppID: "app", ResourceID: "run-42"}, func(_ string, created time.Time, _ *http.Request) string {
+			return listText(record(created, "resourceId", "made-by-the-service"))
+		}, false},
+		"another partial": {reloads.Request{AppID: "app", Partial: true}, func(_ string, created time.Time, _ *http.Request) string {
+			return listText(record(created, "partial", false))
+		}, false},
+		"without creationTime": {reloads.Request{AppID: "app"}, func(string, time.Time, *http.Request) string {
+			return listText(record(time.Time{}))
+		}, false},
+		"after an empty first page": {reloads.Request{AppID: "app"}, func(own string, _ time.Time, r *http.Request) string {
+			if r.URL.Query().Get("next") == "" {
+				return pageJSON(`{"next":{"href":"?next=2&appId=app"}}`)
+			}
+			return listText(own)
+		}, true},
+		"sort ignored, after 25 others": {reloads.Request{AppID: "app"}, func(own string, _ time.Time, r *http.Request) string {
+			if r.URL.Query().Get("next") == "" {
+				return `{"data":[` + strings.Join(earlier[:20], ",") + `],"links":{"next":{"href":"?next=2&appId=app"}}}`
+			}
+			return listText(append(earlier[20:], own)...)
+		}, false},
+		"by a clock 1 s behind, later not at all": {reloads.Request{AppID: "app"}, func(_ string, created time.Time, _ *http.Request) string {
+			if time.Since(created) > 20*time.Second {
+				return listText()
+			}
+			return listText(record(created.Add(-time.Second)))
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var created time.Time
+				s := &scriptedService{latency: 20 * time.Millisecond}
+				s.trigger = func(int, string) (int, string) { created = time.Now(); return 0, "" }
+				s.list = func(r *http.Request) (int, string) { return http.StatusOK, c.list(record(created), created, r) }
+				reload, err := scriptedClient(t, s).Trigger(t.Context(), c.req)
+				if s.triggers != 1 {
+					t.Errorf("%d triggers, want 1", s.triggers)
+				}
+				if found := err == nil && reload.ID == "own"; found != c.found || !found && !errors.Is(err, reloads.ErrOutcomeUnknown) {
+					t.Errorf("got %v, %v, want the reload: %v, or ErrOutcomeUnknown", reload, err, c.found)
+				}
+			})
+		})
+	}
+}
+
+// The creationTime of one response is an hour off. It does not calibrate the clock of the records: the next trigger whose
+// response is lost makes one reload, and an earlier reload is not returned.
+func TestTriggerAfterResponseWithWrongCreationTime(t *testing.T) {
+	t.Parallel()
+	for _, off := range []time.Duration{time.Hour, -time.Hour} {
+		for _, calibrated := range []bool{false, true} {
+			for name, plan := range map[string]postPlan{"took effect": lostAfter, "had no effect": lostBefore} {
+				t.Run(fmt.Sprintf("%v, calibrated %v, %s", off, calibrated, name), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						w, client := newWorld(t, &world{latency: 20 * time.Millisecond})
+						if calibrated {
+							w.calibrate(t, client)
+						}
+						earlier := w.triggerForeign(worldRecord{app: "app"}, 0)
+						time.Sleep(30 * time.Minute)
+						ctx, _ := newCall(t.Context(), postPlan{corrupt: func(string) string {
+							return recordText("other", "other", reloads.StatusQueued, time.Now().Add(off))
+						}})
+						if _, err := client.Trigger(ctx, reloads.Request{AppID: "other"}); err != nil {
+							t.Fatal(err)
+						}
+						got := w.trigger(t, client, reloads.Request{AppID: "app"}, plan, plan)
+						got.returnsOwnOrUnknown(t, false)
+						if got.reload != nil && got.reload.ID == earlier.id {
+							t.Errorf("got the earlier reload, want another one or an error")
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// A record with a creationTime in the future is not returned as the triggered reload. The trigger is not retried, because
+// it may be that reload.
+func TestTriggerDoesNotReturnReloadOfTheFuture(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &scriptedService{latency: 20 * time.Millisecond}
+		s.trigger = func(int, string) (int, string) { return 0, "" }
+		s.list = func(*http.Request) (int, string) {
+			return http.StatusOK, listText(recordText("future", "app", reloads.StatusSucceeded, time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC)))
+		}
+		reload, err := scriptedClient(t, s).Trigger(t.Context(), reloads.Request{AppID: "app"})
+		if reload != nil || !errors.Is(err, reloads.ErrOutcomeUnknown) || s.triggers != 1 {
+			t.Errorf("got %v, %v after %d triggers, want ErrOutcomeUnknown after 1", reload, err, s.triggers)
+		}
+	})
+}

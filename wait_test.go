@@ -614,3 +614,66 @@ func TestWaitToleratesUnknownHostAfterResponse(t *testing.T) {
 		}
 	})
 }
+
+// The service may write the ID of a reload in another case than the caller.
+func TestWaitIgnoresCaseOfID(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		client := scriptedClient(t, scripted(respond(http.StatusOK, recordText("abcdef", "app", reloads.StatusSucceeded, began))))
+		reload, err := client.Wait(t.Context(), "ABCDEF")
+		if took := time.Since(began); err != nil || reload.ID != "abcdef" || took > time.Second {
+			t.Errorf("got %v, %v after %v", reload, err, took)
+		}
+	})
+}
+
+// The token source fails for a few seconds after the run has attached to a reload. The service has responded before, so the
+// wait continues.
+func TestFailingTokenSourceAfterAttach(t *testing.T) {
+	t.Parallel()
+	for name, run := range map[string]func(context.Context, *reloads.Client) error{
+		"Run": func(ctx context.Context, client *reloads.Client) error {
+			_, err := client.Run(ctx, reloads.Request{AppID: "app"}, reloads.AttachToPending())
+			return err
+		},
+		"RunAll": func(ctx context.Context, client *reloads.Client) (err error) {
+			for r := range client.RunAll(ctx, requestsFor("app"), reloads.AttachToPending()) {
+				err = r.Err
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				record := func() string {
+					if time.Since(began) > time.Minute {
+						return recordText("r1", "app", reloads.StatusSucceeded, began)
+					}
+					return recordText("r1", "app", reloads.StatusReloading, began)
+				}
+				s := &scriptedService{latency: 20 * time.Millisecond}
+				s.trigger = func(int, string) (int, string) {
+					return http.StatusTooManyRequests, testdata(t, "error_429_pending.json")
+				}
+				s.list = func(*http.Request) (int, string) { return http.StatusOK, listText(record()) }
+				s.get = func(string) (int, string) { return http.StatusOK, record() }
+				failed := 0
+				client, err := reloads.NewClient("https://tenant.example.com", reloads.TokenFunc(func(context.Context) (string, error) {
+					if d := time.Since(began); d > 500*time.Millisecond && d < 5*time.Second {
+						failed++
+						return "", errors.New("sign-in is down")
+					}
+					return testToken, nil
+				}), reloads.WithHTTPClient(&http.Client{Transport: s}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := run(t.Context(), client); err != nil || failed == 0 {
+					t.Errorf("got %v after %d failures of the token source", err, failed)
+				}
+			})
+		})
+	}
+}
