@@ -572,3 +572,11 @@ func listText(records ...string) string {
 
 // listForbidden is the response to a list if the token may not list the reloads of the tenant.
 func listForbidden(*http.Request) (int, string) { return http.StatusForbidden, "" }
+
+// skipInShortMode skips a simulation that takes many seconds under the race detector.
+func skipInShortMode(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("a simulation")
+	}
+}

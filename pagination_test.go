@@ -314,6 +314,7 @@ func TestCursorLoop(t *testing.T) {
 // A list can lead into a loop after a tail of pages. Every shape is detected within three times the distinct pages, and
 // is one error after pages that are the beginning of the list.
 func TestCursorLoopOfEveryShape(t *testing.T) {
+	skipInShortMode(t)
 	t.Parallel()
 	requests := 0
 	for tail := 0; tail <= 50; tail++ {
@@ -555,6 +556,7 @@ func repeatedPages(pages int, records string, at func()) *scriptedTransport {
 }
 
 func TestMemoryOfLongIteration(t *testing.T) {
+	skipInShortMode(t)
 	skipUnderRace(t)
 	records := make([]string, 100)
 	for i := range records {

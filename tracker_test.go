@@ -21,6 +21,7 @@ import (
 )
 
 func TestWaitAllOfTenThousand(t *testing.T) {
+	skipInShortMode(t)
 	synctest.Test(t, func(t *testing.T) {
 		tenant, rs := manyActive(t, 10_000, 30*time.Minute)
 		var before, after runtime.MemStats

@@ -252,6 +252,7 @@ type plannedFaultKey struct{}
 // No reload is lost, none is made twice, and no reload of somebody else is adopted. An outcome stays unknown where that
 // reload was made up to two seconds before.
 func TestManyTriggersWithFaults(t *testing.T) {
+	skipInShortMode(t)
 	t.Parallel()
 	const apps, timeout = 10_000, 20 * time.Second
 	faults := []reloadstest.Fault{
@@ -426,10 +427,10 @@ func TestTriggerDoesNotReturnContradictingReload(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w, client := newWorld(t, &world{})
-				plan, id := lostBefore, ""
-				plan.then = func() { id = w.triggerForeign(foreign, 0).id }
+				plan, id := lostBefore, make(chan string, 1)
+				plan.then = func() { id <- w.triggerForeign(foreign, 0).id }
 				got := w.trigger(t, client, reloads.Request{AppID: "app", Partial: true, ResourceID: "run-42"}, plan)
-				got.isUnknown(t, id)
+				got.isUnknown(t, <-id)
 				got.sent(t, 1)
 			})
 		})
@@ -442,11 +443,11 @@ func TestTriggerIgnoresReloadOfAnotherCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w, client := newWorld(t, &world{latency: 50 * time.Millisecond, runFor: time.Second})
-		var second triggered
+		second := make(chan triggered, 1)
 		plan := lostBefore
-		plan.then = func() { second = w.trigger(t, client, reloads.Request{AppID: "app"}) }
+		plan.then = func() { second <- w.trigger(t, client, reloads.Request{AppID: "app"}) }
 		first := w.trigger(t, client, reloads.Request{AppID: "app"}, plan)
-		second.returnsOwn(t)
+		(<-second).returnsOwn(t)
 		first.returnsOwn(t)
 		first.sent(t, 2)
 	})
@@ -816,9 +817,7 @@ type simulatedCall struct {
 // documentation names. The outcome of few stays unknown.
 func TestTriggerSimulation(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("it takes some seconds")
-	}
+	skipInShortMode(t)
 	for name, s := range map[string]simulation{
 		"A, milliseconds and agreeing clocks": {seed: 1, maxUnknown: 0.005},
 		"B, odd worlds":                       {seed: 2, odd: true, maxUnknown: 0.05},
