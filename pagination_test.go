@@ -593,9 +593,7 @@ func TestMemoryOfLongIteration(t *testing.T) {
 
 // All keeps no cursor of an earlier page. A million reloads have 100,000 of them at ten a page.
 func TestMemoryOfCursors(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a few seconds")
-	}
+	skipInShortMode(t)
 	skipUnderRace(t)
 	const pages, perPage = 100_000, 10
 	records := strings.Repeat(`{"id":"r"},`, perPage-1) + `{"id":"r"}`
