@@ -205,7 +205,7 @@ func (b *batch) yieldAll(yield func(Result) bool) bool {
 		if tr := e.tracked; tr != nil {
 			if r := b.state(tr); tr.reported == nil || tr.reported.Status != r.Status {
 				tr.reported = r
-				b.options.change(tr.requests[0], r)
+				b.options.change(tr.request, r)
 			}
 		}
 		if e.result != nil && !yield(*e.result) {

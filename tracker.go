@@ -33,7 +33,8 @@ type tracker struct {
 }
 
 type trackedReload struct {
-	requests []Request // whose reload it is; one result for each
+	request  Request   // the first one whose reload it is; OnChange receives it
+	requests []Request // all of them; one result for each
 	reload   *Reload   // the most recent state
 	own      bool      // the batch triggered it
 	polling  bool      // a poll is in flight
@@ -41,7 +42,6 @@ type trackedReload struct {
 	polled   time.Time
 	added    time.Time
 	health   pollHealth
-
 	reported *Reload // the state that OnChange received last; used only by the goroutine that ranges
 }
 
@@ -102,7 +102,7 @@ func (t *tracker) add(req Request, r *Reload, own bool) {
 		known.requests = append(known.requests, req)
 		return
 	}
-	tr := &trackedReload{requests: []Request{req}, reload: r, own: own, added: now, polled: now}
+	tr := &trackedReload{request: req, requests: []Request{req}, reload: r, own: own, added: now, polled: now}
 	tr.health.firstSeen = t.client.seen.get(r.ID).at
 	tr.due = now.Add(t.client.polling.interval(0))
 	t.tracked[r.ID] = tr
