@@ -313,7 +313,7 @@ func TestBatchWithInaccurateList(t *testing.T) {
 		return func(*worldRecord) time.Duration { return d }
 	}
 	// The lag of 90 % of the ends: if the feed sees them, if single polls do, and if the list is late. The last three reloads are polled singly.
-	const feed, polls, late, net = 3 * time.Second, 10 * time.Second, 12 * time.Second, 40 * time.Second
+	const feed, polls, late, net = 3 * time.Second, 16 * time.Second, 14 * time.Second, 40 * time.Second
 	for name, c := range map[string]struct {
 		world func() *world
 		lag   time.Duration
