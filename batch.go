@@ -74,7 +74,7 @@ const concurrentTriggers = 64
 // not affect the others.
 //
 // When ctx ends, nothing more is triggered, and every request without a result gets one, which matches [ErrNotStarted]
-// if the request had no effect. Breaking out of the loop stops all work, except cancels
+// if that is why the request had no effect. Breaking out of the loop stops all work, except cancels
 // after ctx has ended ([CancelOnAbort]). No goroutine remains after the loop. A reload
 // goes on in the service, unless [CancelOnAbort] is given and ctx ended. A slow loop body delays only the results.
 // Nothing is sent until the iterator is ranged over. Ranging again triggers all requests again.

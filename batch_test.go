@@ -7,16 +7,20 @@ import (
 	"iter"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/time/rate"
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/reloadstest"
@@ -554,6 +558,198 @@ func TestCancelOnAbortOfManyEndsInTime(t *testing.T) {
 		})
 	}
 }
+
+// limiterFunc is a Limiter.
+type limiterFunc func(ctx context.Context) error
+
+func (f limiterFunc) Wait(ctx context.Context) error { return f(ctx) }
+
+// afterTwo returns a limiter that lets two requests start, and decides about the others.
+func afterTwo(other func(ctx context.Context) error) reloads.Option {
+	var n atomic.Int32
+	return reloads.WithLimiters(reloads.Limiters{Trigger: limiterFunc(func(ctx context.Context) error {
+		if n.Add(1) <= 2 {
+			return nil
+		}
+		return other(ctx)
+	})})
+}
+
+// untilEnd blocks until ctx ends, and returns an error of its own.
+func untilEnd(ctx context.Context) error {
+	<-ctx.Done()
+	return errors.New("interrupted")
+}
+
+// dialing is the outcome of an attempt whose connection is not established. The transport reports to httptrace, as that of
+// net/http does.
+func dialing(after time.Duration) outcome {
+	return func(r *http.Request) (*http.Response, error) {
+		if trace := httptrace.ContextClientTrace(r.Context()); trace != nil && trace.GetConn != nil {
+			trace.GetConn("tenant.example.com:443")
+		}
+		select {
+		case <-time.After(after):
+			return nil, errDial
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+	}
+}
+
+// ErrNotStarted is for the requests that had no effect because the context ended, or would have ended, before their turn,
+// whatever they waited for. A connection or a sign-in that fails is another reason.
+func TestNotStarted(t *testing.T) {
+	t.Parallel()
+	const limit = 30 * time.Second // of the context
+	limiter := func(l reloads.Limiter) func() reloads.Option {
+		return func() reloads.Option { return reloads.WithLimiters(reloads.Limiters{Trigger: l}) }
+	}
+	two := func(other func(ctx context.Context) error) func() reloads.Option {
+		return func() reloads.Option { return afterTwo(other) }
+	}
+	instead := func(o outcome) func(*http.Request) outcome {
+		return func(r *http.Request) outcome {
+			if isTrigger(r) {
+				return o
+			}
+			return nil
+		}
+	}
+	// tokens returns the outcome of the third token fetch and later ones.
+	tokens := func(third func(ctx context.Context) (string, error)) func() reloads.TokenSource {
+		return func() reloads.TokenSource {
+			var n atomic.Int32
+			return reloads.TokenFunc(func(ctx context.Context) (string, error) {
+				if n.Add(1) <= 2 {
+					return testToken, nil
+				}
+				return third(ctx)
+			})
+		}
+	}
+	const waiting, deadlineOnly, cancelOnly = "2 aborted, 5 not started", 1, 2
+	for name, c := range map[string]struct {
+		option func() reloads.Option
+		tokens func() reloads.TokenSource
+		world  *world
+		want   string
+		again  bool // the last request is for the app of the first one
+		only   int  // deadlineOnly or cancelOnly; 0 means both
+	}{
+		"WindowLimiter":                          {option: func() reloads.Option { return limiter(reloads.NewLimiter(2, time.Minute))() }, want: waiting},
+		"rate.Limiter":                           {option: func() reloads.Option { return limiter(rate.NewLimiter(rate.Every(time.Minute), 2))() }, want: waiting},
+		"limiter with an error of its own":       {option: two(untilEnd), want: waiting},
+		"limiter with the error of the context":  {option: two(func(ctx context.Context) error { <-ctx.Done(); return fmt.Errorf("limiter: %w", ctx.Err()) }), want: waiting},
+		"limiter that calculates the wait":       {option: two(func(context.Context) error { return fmt.Errorf("too late: %w", context.DeadlineExceeded) }), want: waiting, only: deadlineOnly},
+		"limiter that ignores the context":       {option: two(func(context.Context) error { time.Sleep(time.Minute); return nil }), want: waiting},
+		"token source with an error of its own":  {tokens: tokens(func(ctx context.Context) (string, error) { return "", untilEnd(ctx) }), want: waiting},
+		"token source that returns a token late": {tokens: tokens(func(ctx context.Context) (string, error) { return testToken, ignore(untilEnd(ctx)) }), want: waiting},
+		"token source that ignores the context":  {tokens: tokens(func(context.Context) (string, error) { time.Sleep(time.Minute); return testToken, nil }), want: waiting},
+		"dial takes a minute":                    {world: &world{instead: instead(dialing(time.Minute))}, want: "7 not started"},
+		"429 for 20 s":                           {world: &world{instead: instead(respond(429, "", "Retry-After", "20"))}, want: "7 not started"},
+		"429 for 60 s":                           {world: &world{instead: instead(respond(429, "", "Retry-After", "60"))}, want: "7 not started"},
+		"503 for 20 s":                           {world: &world{instead: instead(respond(503, "", "Retry-After", "20"))}, want: "7 not started"},
+
+		"triggers in flight":         {world: &world{everyPost: postPlan{hold: time.Hour}}, want: "1 not started, 6 unknown", again: true},
+		"triggers without an effect": {world: &world{everyPost: postPlan{noEffect: true, hold: time.Hour}}, want: "1 not started, 6 unknown", again: true},
+		"triggers are reconciled":    {world: &world{listLag: time.Hour, everyPost: postPlan{status: 502}}, want: "1 not started, 6 unknown", again: true},
+
+		"connection refused":                {world: &world{instead: instead(fails(errDial))}, want: "7 failed"},
+		"connection refused after 12 s":     {world: &world{instead: instead(dialing(12 * time.Second))}, want: "7 failed"},
+		"host not found":                    {world: &world{instead: instead(fails(&net.DNSError{Err: "no such host", IsNotFound: true}))}, want: "7 failed"},
+		"sign-in fails":                     {tokens: tokens(func(context.Context) (string, error) { return "", errors.New("the identity provider is down") }), want: "2 aborted, 5 failed"},
+		"limiter fails":                     {option: two(func(context.Context) error { return errors.New("redis is down") }), want: "2 aborted, 5 failed"},
+		"limiter has a timeout of its own":  {option: two(func(context.Context) error { return fmt.Errorf("redis: %w", context.DeadlineExceeded) }), want: "2 aborted, 5 failed", only: cancelOnly},
+		"refused by the service":            {world: &world{instead: instead(respond(403, ""))}, want: "7 failed"},
+		"rate limited without retries left": {option: func() reloads.Option { return noRetries }, world: &world{instead: instead(respond(429, "", "Retry-After", "1"))}, want: "7 failed"},
+	} {
+		for _, deadline := range []bool{true, false} {
+			if c.only == cancelOnly && deadline || c.only == deadlineOnly && !deadline {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s, deadline %v", name, deadline), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := &world{}
+					if c.world != nil {
+						w = &world{instead: c.world.instead, everyPost: c.world.everyPost, listLag: c.world.listLag}
+					}
+					w.latency, w.runFor = 20*time.Millisecond, time.Hour
+					var opts []reloads.Option
+					if c.option != nil {
+						opts = append(opts, c.option())
+					}
+					source := reloads.TokenSource(reloads.APIKey(testToken))
+					if c.tokens != nil {
+						source = c.tokens()
+					}
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					if deadline {
+						ctx, cancel = context.WithTimeout(ctx, limit)
+						defer cancel()
+					} else {
+						defer time.AfterFunc(limit, cancel).Stop()
+					}
+					reqs := requestsFor(eightApps[:7]...)
+					if c.again {
+						reqs[6] = reqs[0]
+					}
+					got := map[string]int{}
+					for r := range clientWithTokens(t, source, w, opts...).RunAll(ctx, reqs) {
+						ended := errors.Is(r.Err, context.DeadlineExceeded) || errors.Is(r.Err, context.Canceled)
+						switch notStarted := errors.Is(r.Err, reloads.ErrNotStarted); {
+						case notStarted && (r.Reload != nil || !ended || errors.Is(r.Err, reloads.ErrOutcomeUnknown)):
+							t.Errorf("%s: got %v, %v", r.Request.AppID, r.Reload, r.Err)
+						case notStarted:
+							got["not started"]++
+						case errors.Is(r.Err, reloads.ErrOutcomeUnknown):
+							got["unknown"]++
+						case r.Reload != nil && ended:
+							got["aborted"]++
+						case r.Err != nil:
+							got["failed"]++
+						}
+					}
+					var texts []string
+					for _, kind := range []string{"aborted", "not started", "unknown", "failed"} {
+						if got[kind] > 0 {
+							texts = append(texts, fmt.Sprint(got[kind], " ", kind))
+						}
+					}
+					if text := strings.Join(texts, ", "); text != c.want {
+						t.Errorf("got %s, want %s", text, c.want)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A request whose app has a pending reload had no effect either, wherever it is when the context ends.
+func TestNotStartedWhileAttaching(t *testing.T) {
+	t.Parallel()
+	for after := 150 * time.Millisecond; after < 25*time.Second; after += 700 * time.Millisecond {
+		t.Run(after.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{latency: 400 * time.Millisecond, runFor: time.Hour, unlisted: func(*worldRecord) bool { return true }}
+				w.foreignReloads([]string{"app"})
+				ctx, cancel := context.WithTimeout(t.Context(), after)
+				defer cancel()
+				for r := range scriptedClient(t, w).RunAll(ctx, requestsFor("app"), reloads.AttachToPending()) {
+					posts := w.postTimes()
+					inFlight := time.Since(posts[len(posts)-1]) < 800*time.Millisecond
+					if errors.Is(r.Err, reloads.ErrNotStarted) == inFlight || errors.Is(r.Err, reloads.ErrOutcomeUnknown) != inFlight || !errors.Is(r.Err, context.DeadlineExceeded) {
+						t.Errorf("after %v, a trigger in flight %v: got %v", after, inFlight, r.Err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// ignore returns nil.
+func ignore(error) error { return nil }
 
 func TestRunAllOverHTTP(t *testing.T) {
 	t.Parallel()

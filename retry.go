@@ -1,6 +1,7 @@
 package reloads
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -36,7 +38,6 @@ const (
 func classify(err error) failure {
 	var response *Error
 	var token *tokenError
-	var unsent *unsentError
 	var sent *sentError
 	var dns *net.DNSError
 	switch {
@@ -52,7 +53,7 @@ func classify(err error) failure {
 		return invalidResponse
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return noHost
-	case errors.Is(err, ErrRateLimited), errors.As(err, &unsent):
+	case errors.Is(err, ErrRateLimited), isUnsent(err):
 		return notProcessed
 	}
 	return outcomeUnknown
@@ -95,6 +96,14 @@ func isCertificateError(err error) bool {
 	)
 	return errors.As(err, &verification) || errors.As(err, &record) || errors.As(err, &authority) ||
 		errors.As(err, &hostname) || errors.As(err, &certificate) || errors.Is(err, http.ErrSchemeMismatch)
+}
+
+// isExpired reports whether a limiter failed because ctx has ended, or would have ended before the request could start.
+// A limiter may have a timeout of its own, so DeadlineExceeded counts only if ctx has a deadline.
+func isExpired(ctx context.Context, err error) bool {
+	_, hasDeadline := ctx.Deadline()
+	return ctx.Err() != nil || hasDeadline && (errors.Is(err, context.DeadlineExceeded) ||
+		strings.HasPrefix(err.Error(), "rate: Wait(n=1) would exceed")) // of golang.org/x/time/rate
 }
 
 // shouldRetry decides whether a failed attempt is retried. retries is how many there were before.

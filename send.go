@@ -43,6 +43,7 @@ type call struct {
 	nextToken string        // the renewed token
 
 	mayHaveTakenEffect bool // an attempt failed whose outcome is unknown
+	unconnected        bool // an attempt failed to connect while ctx went on
 	expired            bool // no attempt follows because ctx has ended, or would end before it starts
 }
 
@@ -88,7 +89,7 @@ func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
 			k.expired = k.expired || ctx.Err() != nil
 		}
 	}
-	if err != nil && k.expired && !k.mayHaveTakenEffect {
+	if err != nil && k.expired && !k.mayHaveTakenEffect && !k.unconnected {
 		err = &expiredError{err}
 	}
 	return k, err
@@ -144,7 +145,9 @@ func (c *call) admit() (token string, waited time.Duration, err error) {
 			return token, waited, c.checkContext()
 		}
 		if err := c.client.limiter(c.op).Wait(c.ctx); err != nil {
-			c.expired = isExpired(c.ctx, err)
+			if c.expired = isExpired(c.ctx, err); c.expired && c.ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
+				err = fmt.Errorf("%w: %w: %w", ErrRateLimited, err, context.DeadlineExceeded)
+			}
 			return "", 0, fmt.Errorf("reloads: %s %s: waiting for the rate limit: %w", c.op.method(), c.path, err)
 		}
 		slots++
@@ -162,13 +165,6 @@ func (c *call) checkContext() error {
 		return fmt.Errorf("reloads: %s %s: %w", c.op.method(), c.path, err)
 	}
 	return nil
-}
-
-// isExpired reports whether a limiter failed because ctx has ended, or would have ended before the request could start.
-func isExpired(ctx context.Context, err error) bool {
-	_, hasDeadline := ctx.Deadline()
-	return ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) ||
-		hasDeadline && strings.HasPrefix(err.Error(), "rate: Wait(n=1) would exceed") // of golang.org/x/time/rate
 }
 
 func (c *call) setHeader(h http.Header, token string) {
@@ -202,6 +198,7 @@ func (c *call) prepareRetry() bool {
 		c.expired = true
 		return false
 	}
+	c.unconnected = c.unconnected || isUnsent(a.err)
 	if a.status == http.StatusUnauthorized {
 		return c.renewToken()
 	}

@@ -161,6 +161,11 @@ type unsentError struct{ error }
 
 func (e *unsentError) Unwrap() error { return e.error }
 
+func isUnsent(err error) bool {
+	var unsent *unsentError
+	return errors.As(err, &unsent)
+}
+
 // sentError is the error of an attempt that had a connection, so that it may have been sent.
 type sentError struct{ error }
 
