@@ -74,10 +74,9 @@ const concurrentTriggers = 64
 // not affect the others.
 //
 // When ctx ends, nothing more is triggered, and every request without a result gets one, which matches [ErrNotStarted]
-// if that is why the request had no effect. Breaking out of the loop stops all work, except cancels
-// after ctx has ended ([CancelOnAbort]). No goroutine remains after the loop. A reload
-// goes on in the service, unless [CancelOnAbort] is given and ctx ended. A slow loop body delays only the results.
-// Nothing is sent until the iterator is ranged over. Ranging again triggers all requests again.
+// if that is why the request had no effect. Breaking out of the loop stops all work, except cancels after ctx has ended
+// ([CancelOnAbort]). No goroutine remains after the loop. A reload goes on in the service, unless [CancelOnAbort] is given
+// and ctx ended. A slow loop body delays only the results. Nothing is sent until the iterator is ranged over. Ranging again triggers all requests again.
 //
 // Tracking many reloads takes few requests if the token may list the tenant's reloads, like that of a TenantAdmin. With
 // another token, each reload is polled individually, and the intervals grow with the number of reloads.
@@ -218,15 +217,25 @@ func (b *batch) yieldAll(yield func(Result) bool) bool {
 // startAll starts the requests of the queue until the queue is closed.
 func (b *batch) startAll(ctx context.Context, q *requestQueue) {
 	for i := range q.ready {
-		req := q.reqs[i]
-		r, own, err := b.startOne(ctx, req)
+		var request sync.WaitGroup
+		request.Go(func() { b.startAndTrack(ctx, q.reqs[i]) }) // a transport in a test may call runtime.Goexit
+		request.Wait()
+	}
+}
+
+func (b *batch) startAndTrack(ctx context.Context, req Request) {
+	var r *Reload
+	var own bool
+	err := fmt.Errorf("%w: its goroutine was ended", ErrOutcomeUnknown)
+	defer func() {
 		if err != nil {
 			b.report(Result{Request: req, Err: err})
-			continue
+			return
 		}
 		b.outage.succeeded()
 		b.add(req, r, own)
-	}
+	}()
+	r, own, err = b.startOne(ctx, req)
 }
 
 func (b *batch) startOne(ctx context.Context, req Request) (r *Reload, own bool, err error) {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -944,4 +945,24 @@ func TestRunAllNotStartedWhenContextEnds(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A transport that ends its goroutine, as t.Fatal in a stub does, does not hang a batch.
+func TestGoexitInTransportEndsRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{runFor: time.Second, instead: func(r *http.Request) outcome {
+			if isTrigger(r) && r.ContentLength == int64(len(`{"appId":"bad"}`)) {
+				runtime.Goexit()
+			}
+			return nil
+		}}
+		got := map[string]error{}
+		for r := range scriptedClient(t, w).RunAll(t.Context(), requestsFor("bad", "good1", "bad", "good2")) {
+			got[r.Request.AppID] = errors.Join(got[r.Request.AppID], r.Err)
+		}
+		if len(got) != 3 || got["good1"] != nil || got["good2"] != nil || !errors.Is(got["bad"], reloads.ErrOutcomeUnknown) {
+			t.Errorf("got %v, want ErrOutcomeUnknown for bad only", got)
+		}
+	})
 }
