@@ -118,7 +118,7 @@ func (f *feed) beginPass() (n int, wait time.Duration, changed <-chan struct{}) 
 	return n, time.Until(t.listsFrom), t.changed
 }
 
-// setState tells the tracker how frequent single polls have to be. gone means that there are no more passes.
+// setState tells the tracker how frequent single polls have to be. gone means that no further pass follows.
 func (f *feed) setState(works, gone bool) {
 	t := f.tracker
 	t.mu.Lock()
