@@ -113,10 +113,10 @@ func TestASecretInTheErrorOfATransport(t *testing.T) {
 	const secret = "p4ss/w+rd=&?#%"
 	own := errors.New("the own error of the transport, with " + secret)
 	for name, failure := range map[string]error{
-		"outside":       dump{"sent client_secret=" + url.QueryEscape(secret), &http.ProtocolError{ErrorString: "reset"}},
-		"in the middle": fmt.Errorf("harmless: %w", dump{secret, errors.Join(&http.ProtocolError{ErrorString: "reset"}, own)}),
-		"inside":        fmt.Errorf("harmless: %w, %w", own, &http.ProtocolError{ErrorString: "reset"}),
-		"hidden":        hiding{errors.Join(own, &http.ProtocolError{ErrorString: "reset"})},
+		"outside":       dump{"sent client_secret=" + url.QueryEscape(secret), &url.Error{Op: "reset", Err: errors.New("by peer")}},
+		"in the middle": fmt.Errorf("harmless: %w", dump{secret, errors.Join(&url.Error{Op: "reset", Err: errors.New("by peer")}, own)}),
+		"inside":        fmt.Errorf("harmless: %w, %w", own, &url.Error{Op: "reset", Err: errors.New("by peer")}),
+		"hidden":        hiding{errors.Join(own, &url.Error{Op: "reset", Err: errors.New("by peer")})},
 	} {
 		for _, user := range flows {
 			cfg := configOf(transportFunc(func(*http.Request) (*http.Response, error) { return nil, failure }))
@@ -128,8 +128,8 @@ func TestASecretInTheErrorOfATransport(t *testing.T) {
 			if shown := texts(err); strings.Contains(shown, secret) || strings.Contains(shown, url.QueryEscape(secret)) {
 				t.Errorf("%s: an error in the chain contains the secret:\n%s", name, shown)
 			}
-			var protocol *http.ProtocolError
-			if !errors.As(err, &protocol) || protocol.ErrorString != "reset" {
+			var wrapped *url.Error
+			if !errors.As(err, &wrapped) || wrapped.Op != "reset" {
 				t.Errorf("%s: the error does not wrap the harmless one: %v", name, err)
 			}
 			if name != "outside" && !errors.Is(err, own) {
