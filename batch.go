@@ -60,6 +60,8 @@ func (c *Client) triggerOrAttach(ctx context.Context, grace *graceTime, req Requ
 		case r != nil:
 			c.seen.add(r.ID, false)
 			return r, false, nil
+		case errors.Is(err, ErrOutcomeUnknown): // the pending reload may have been ours
+			return nil, false, err
 		}
 	}
 	return nil, false, err
@@ -83,7 +85,7 @@ const concurrentTriggers = 64
 func (c *Client) RunAll(ctx context.Context, reqs []Request, opts ...RunOption) iter.Seq[Result] {
 	reqs = slices.Clone(reqs)
 	return func(yield func(Result) bool) {
-		b := newBatch(c, newRunOptions(opts))
+		b := &batch{tracker: newTracker(c), options: newRunOptions(opts)}
 		q := newRequestQueue(reqs)
 		b.done = q.done
 		b.run(ctx, yield, func(ctx context.Context) {
@@ -101,7 +103,7 @@ func (c *Client) RunAll(ctx context.Context, reqs []Request, opts ...RunOption) 
 func (c *Client) WaitAll(ctx context.Context, rs []*Reload, opts ...RunOption) iter.Seq[Result] {
 	rs = slices.Clone(rs)
 	return func(yield func(Result) bool) {
-		b := newBatch(c, runOptions{onChange: newRunOptions(opts).onChange})
+		b := &batch{tracker: newTracker(c), options: runOptions{onChange: newRunOptions(opts).onChange}}
 		b.run(ctx, yield, func(ctx context.Context) {
 			for i, r := range rs {
 				switch {
@@ -123,8 +125,6 @@ type batch struct {
 	options runOptions
 	grace   *graceTime // nil if the reloads are not canceled when ctx ends
 }
-
-func newBatch(c *Client, o runOptions) *batch { return &batch{tracker: newTracker(c), options: o} }
 
 // run starts the reloads of the batch, tracks them, and yields the results. No goroutine remains when it returns, also
 // if the loop body or OnChange panics.
@@ -192,7 +192,7 @@ func (b *batch) work(ctx context.Context, cancel context.CancelCauseFunc, start 
 func (b *batch) giveUp(ctx context.Context, tr *trackedReload) {
 	r := b.state(tr)
 	err := waitError(ctx, r.ID, r, nil)
-	if b.grace != nil && tr.own && context.Cause(ctx) != errStopped {
+	if b.grace != nil && tr.own.Load() && context.Cause(ctx) != errStopped {
 		r, err = b.client.abort(b.grace, r, err)
 	}
 	b.finishAs(tr, r, err)

@@ -966,3 +966,34 @@ func TestGoexitInTransportEndsRequest(t *testing.T) {
 		}
 	})
 }
+
+// The service may spell an ID in another case than the one that the batch tracks.
+func TestBatchIgnoresCaseOfID(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+			if isTrigger(r) {
+				return respond(201, `{"id":"ABC1","appId":"app","status":"QUEUED"}`)(r)
+			}
+			return respond(200, `{"id":"abc1","appId":"app","status":"SUCCEEDED"}`)(r)
+		}))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		results := 0
+		for r := range client.RunAll(ctx, requestsFor("app", "app")) {
+			results++
+			if r.Err != nil {
+				t.Error(r.Err)
+			}
+		}
+		for r := range client.WaitAll(ctx, []*reloads.Reload{{ID: "ABC1"}, {ID: "ABC1", Status: reloads.StatusSucceeded}}) {
+			results++
+			if r.Err != nil || r.Reload.Status != reloads.StatusSucceeded {
+				t.Errorf("got %v, %v, want the finished state", r.Reload, r.Err)
+			}
+		}
+		if results != 4 {
+			t.Errorf("%d results, want 4", results)
+		}
+	})
+}

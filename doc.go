@@ -75,7 +75,7 @@
 //     service did not send is not a contradiction.
 //   - The two oldest possible reloads were created at the same time.
 //   - The clock of the records cannot be determined: the service sends no Date header, or the creation times of the
-//     client's own reloads contradict it or each other.
+//     client's own reloads contradict it or each other. Without it, the clocks must be at most 5 minutes apart.
 //   - The list has several pages and is not sorted.
 //   - The retry was refused because a reload is pending, or for another final reason.
 //   - The outcome of the last retry is unknown, too, and no reload is listed.
@@ -90,7 +90,7 @@
 // What the call returns is its own reload, unless somebody else triggers the same app at the same time: if a trigger
 // had no effect, a reload that somebody else triggers right afterwards can be taken for it. So can one that was
 // triggered shortly before, within the precision of creation times (a second, if they are whole seconds) and of the
-// clocks. A reload that this client triggered with another call is never taken for it. A [Request].ResourceID that no
+// clocks. A reload that the service has returned to another trigger of this client is not taken for it. A [Request].ResourceID that no
 // other trigger uses prevents the rest if the service returns it. The API page says so, but it is not confirmed.
 //
 // # Rate limits

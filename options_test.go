@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -569,4 +570,74 @@ func TestOnChangeReceivesNoEarlierState(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A poll that is slower than the list brings an earlier state after the reload has finished. OnChange does not receive it.
+func TestOnChangeReceivesNothingAfterResult(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 20 * time.Millisecond, lasts: func(app string) time.Duration {
+			if app == "app0" {
+				return 30 * time.Second
+			}
+			return 2 * time.Minute
+		}}
+		w.instead = func(r *http.Request) outcome {
+			if !isGet(r) {
+				return nil
+			}
+			return func(r *http.Request) (*http.Response, error) {
+				w.mu.Lock()
+				resp, err := w.get(r, path.Base(r.URL.Path))
+				w.mu.Unlock()
+				time.Sleep(8 * time.Second) // the state is that old
+				return resp, err
+			}
+		}
+		done := map[string]bool{}
+		onChange := reloads.OnChange(func(req reloads.Request, r *reloads.Reload) {
+			if done[req.AppID] {
+				t.Errorf("%s: OnChange received %s after the result", req.AppID, r.Status)
+			}
+		})
+		for r := range scriptedClient(t, w).RunAll(t.Context(), requestsFor(eightApps[:5]...), onChange) {
+			done[r.Request.AppID] = true
+		}
+		if len(done) != 5 {
+			t.Errorf("%d results, want 5", len(done))
+		}
+	})
+}
+
+// The batch attaches to a reload before the response names it as its own. It is canceled nevertheless.
+func TestCancelOnAbortOfOwnReloadThatWasAttachedTo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const queued = `{"id":"r1","status":"QUEUED"}`
+		var triggers, cancels atomic.Int32
+		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+			switch {
+			case isCancel(r):
+				cancels.Add(1)
+				return respond(202, `{"status":"CANCELING"}`)(r)
+			case isTrigger(r) && triggers.Add(1) > 1:
+				return respond(429, `{"errors":[{"code":"RELOADS-007","title":"pending"}]}`)(r)
+			case isTrigger(r):
+				time.Sleep(3 * time.Second)
+				return respond(201, queued)(r)
+			case isList(r):
+				return respond(200, `{"data":[`+queued+`]}`)(r)
+			}
+			return respond(200, queued)(r)
+		}))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		results := 0
+		for range client.RunAll(ctx, requestsFor("app", "APP"), reloads.AttachToPending(), reloads.CancelOnAbort()) {
+			results++
+		}
+		if results != 2 || cancels.Load() != 1 {
+			t.Errorf("%d results and %d cancels, want 2 and 1", results, cancels.Load())
+		}
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
@@ -121,4 +122,30 @@ func (r Result) LogValue() slog.Value {
 		attrs = append(attrs, slog.String("error", r.Err.Error()))
 	}
 	return slog.GroupValue(attrs...)
+}
+
+// eventQueue passes events to the loop over the results. Its length is not limited, so that a slow loop body does not
+// delay polls and triggers.
+type eventQueue[E any] struct {
+	mu     sync.Mutex
+	events []E
+	ready  chan struct{} // has a value if there are events; capacity 1
+}
+
+func (q *eventQueue[E]) push(e E) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.events = append(q.events, e)
+	select {
+	case q.ready <- struct{}{}:
+	default:
+	}
+}
+
+// take returns all events.
+func (q *eventQueue[E]) take() []E {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	defer func() { q.events = nil }()
+	return q.events
 }

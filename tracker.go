@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,7 +17,7 @@ import (
 type tracker struct {
 	client *Client
 	budget *WindowLimiter
-	events eventQueue
+	events eventQueue[event]
 	outage outage
 	done   func(app string) // called when the request of an app has its result
 
@@ -33,11 +34,12 @@ type tracker struct {
 }
 
 type trackedReload struct {
-	request  Request   // the first one whose reload it is; OnChange receives it
-	requests []Request // all of them; one result for each
-	reload   *Reload   // the most recent state
-	own      bool      // the batch triggered it
-	polling  bool      // a poll is in flight
+	id       string      // the key in tracked; a response may spell the ID differently
+	request  Request     // the first one whose reload it is; OnChange receives it
+	requests []Request   // all of them; one result for each
+	reload   *Reload     // the most recent state
+	own      atomic.Bool // the batch triggered it
+	polling  bool        // a poll is in flight
 	due      time.Time
 	polled   time.Time
 	added    time.Time
@@ -51,32 +53,6 @@ type event struct {
 	result  *Result
 }
 
-// eventQueue passes events to the loop over the results. Its length is not limited, so that a slow loop body does not
-// delay polls and triggers.
-type eventQueue struct {
-	mu     sync.Mutex
-	events []event
-	ready  chan struct{} // has a value if there are events; capacity 1
-}
-
-func (q *eventQueue) push(e event) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.events = append(q.events, e)
-	select {
-	case q.ready <- struct{}{}:
-	default:
-	}
-}
-
-// take returns all events.
-func (q *eventQueue) take() []event {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	defer func() { q.events = nil }()
-	return q.events
-}
-
 const (
 	budgetPerMinute   = Tier1PerMinute * 8 / 10
 	pollCost          = time.Minute / budgetPerMinute
@@ -88,7 +64,7 @@ const (
 
 func newTracker(c *Client) tracker {
 	return tracker{
-		client: c, budget: NewLimiter(budgetPerMinute, time.Minute), events: eventQueue{ready: make(chan struct{}, 1)},
+		client: c, budget: NewLimiter(budgetPerMinute, time.Minute), events: eventQueue[event]{ready: make(chan struct{}, 1)},
 		tracked: map[string]*trackedReload{}, changed: make(chan struct{}), done: func(string) {},
 	}
 }
@@ -100,9 +76,14 @@ func (t *tracker) add(req Request, r *Reload, own bool) {
 	defer t.mu.Unlock()
 	if known := t.tracked[r.ID]; known != nil {
 		known.requests = append(known.requests, req)
+		known.own.CompareAndSwap(false, own)
+		if r.Ended() {
+			t.setState(known, r)
+		}
 		return
 	}
-	tr := &trackedReload{request: req, requests: []Request{req}, reload: r, own: own, added: now, polled: now}
+	tr := &trackedReload{id: r.ID, request: req, requests: []Request{req}, reload: r, added: now, polled: now}
+	tr.own.Store(own)
 	tr.health.firstSeen = t.client.seen.get(r.ID).at
 	tr.due = now.Add(t.client.polling.interval(0))
 	t.tracked[r.ID] = tr
@@ -235,7 +216,7 @@ func (t *tracker) update(r *Reload) {
 // holds t.mu.
 func (t *tracker) setState(tr *trackedReload, r *Reload) {
 	active := []Status{StatusQueued, StatusReloading, StatusCanceling} // in this order
-	if !r.Ended() && slices.Index(active, r.Status) < slices.Index(active, tr.reload.Status) {
+	if t.tracked[tr.id] != tr || !r.Ended() && slices.Index(active, r.Status) < slices.Index(active, tr.reload.Status) {
 		return
 	}
 	changed := tr.reload.Status != r.Status
@@ -253,7 +234,7 @@ func (t *tracker) setState(tr *trackedReload, r *Reload) {
 func (t *tracker) finishAs(tr *trackedReload, r *Reload, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.tracked[tr.reload.ID] == tr {
+	if t.tracked[tr.id] == tr {
 		tr.reload = r
 		t.finish(tr, err)
 	}
@@ -261,12 +242,12 @@ func (t *tracker) finishAs(tr *trackedReload, r *Reload, err error) {
 
 // finish reports the results of a reload and stops tracking it. The caller holds t.mu.
 func (t *tracker) finish(tr *trackedReload, err error) {
-	if t.tracked[tr.reload.ID] != tr {
+	if t.tracked[tr.id] != tr {
 		return
 	}
-	delete(t.tracked, tr.reload.ID)
+	delete(t.tracked, tr.id)
 	if tr.reload.Ended() {
-		t.client.seen.end(tr.reload.ID)
+		t.client.seen.end(tr.id)
 	}
 	for _, req := range tr.requests {
 		t.events.push(event{tracked: tr, result: &Result{Request: req, Reload: tr.reload, Err: err}})

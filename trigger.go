@@ -135,7 +135,7 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 		}
 		candidate, undecided := s.choose(list, offset, doubtful)
 		probed := s.probes >= maxProbes || list.date.date.IsZero()
-		exact := known || offset.width() <= exactOffset || probed && offset.width() <= usableOffset
+		exact := known || offset.width() <= exactOffset || s.probes >= maxProbes && offset.width() <= usableOffset
 		switch {
 		case candidate != nil && (exact || !candidate.CreationTime.Before(s.since.Add(offset.max))):
 			return candidate, nil

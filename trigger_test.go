@@ -1203,3 +1203,16 @@ func TestTriggerDoesNotReturnReloadOfTheFuture(t *testing.T) {
 		}
 	})
 }
+
+// A trigger whose outcome is unknown is not sent again because a pending reload, which may be its own, is not listed.
+func TestAttachToPendingKeepsOutcomeUnknown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{listLag: 3 * time.Minute, latency: 20 * time.Millisecond}
+		ctx, call := newCall(t.Context(), postPlan{lost: true, runFor: 62 * time.Second})
+		_, err := scriptedClient(t, w).Run(ctx, reloads.Request{AppID: "app"}, reloads.AttachToPending())
+		if len(call.made) != 1 || !errors.Is(err, reloads.ErrOutcomeUnknown) {
+			t.Errorf("%d reloads and %v, want 1 and ErrOutcomeUnknown", len(call.made), err)
+		}
+	})
+}
