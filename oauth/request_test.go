@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/iotest"
@@ -84,9 +85,9 @@ func TestExpiryTime(t *testing.T) {
 			}
 			synctest.Test(t, func(t *testing.T) { // from 2000-01-01 00:00:00 UTC
 				began := time.Now()
-				n := 0
+				var n atomic.Int64
 				cfg := configOf(transportFunc(func(r *http.Request) (*http.Response, error) {
-					n++
+					n.Add(1)
 					time.Sleep(10 * time.Second)
 					return response(r, 200, "application/json", strings.ReplaceAll(`{"access_token":"test-token",`+fields+`}`, ",}", "}")), nil
 				}))
@@ -103,8 +104,8 @@ func TestExpiryTime(t *testing.T) {
 					t.Errorf("user %q, %s: a call shortly before the expiry time waited until %v", user, fields, got)
 				}
 				time.Sleep(10 * time.Second) // until a renewal ends
-				if renewed := n > 1; renewed != (want > 0) {
-					t.Errorf("user %q, %s: %d token requests", user, fields, n)
+				if renewed := n.Load() > 1; renewed != (want > 0) {
+					t.Errorf("user %q, %s: %d token requests", user, fields, n.Load())
 				}
 			})
 		}
