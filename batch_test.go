@@ -786,8 +786,8 @@ func TestResultLogValue(t *testing.T) {
 	logger := slog.New(slog.NewJSONHandler(&log, nil))
 	failed := &reloads.Reload{ID: "1", AppID: "app", Status: reloads.StatusFailed}
 	for _, r := range []reloads.Result{
-		{Request: reloads.Request{AppID: "app", Variables: map[string]string{"a": secretVariable}}, Reload: failed, Err: failed.Err()},
-		{Request: reloads.Request{AppID: "app"}, Err: reloads.ErrNotStarted},
+		{Request: reloads.Request{AppID: "app", Variables: map[string]string{"a": secretVariable}}, Reload: failed, Runs: 2, Err: failed.Err()},
+		{Step: 3, Request: reloads.Request{AppID: "app"}, Err: reloads.ErrNotStarted},
 	} {
 		logger.Info("", "result", r)
 	}
@@ -804,8 +804,8 @@ func TestResultLogValue(t *testing.T) {
 		got = append(got, result)
 	}
 	want := []any{
-		map[string]any{"request": request(1), "reload": "FAILED", "error": failed.Err().Error()},
-		map[string]any{"request": request(0), "error": reloads.ErrNotStarted.Error()},
+		map[string]any{"step": 0., "runs": 2., "request": request(1), "reload": "FAILED", "error": failed.Err().Error()},
+		map[string]any{"step": 3., "runs": 0., "request": request(0), "error": reloads.ErrNotStarted.Error()},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

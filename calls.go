@@ -20,11 +20,10 @@ import (
 // reloads before it retries, so that it does not trigger a second one. If that does not determine the outcome, the
 // error matches [ErrOutcomeUnknown]. The package documentation says what is guaranteed.
 func (c *Client) Trigger(ctx context.Context, req Request) (*Reload, error) {
-	return c.trigger(ctx, nil, req)
+	return c.trigger(ctx, req, triggerOptions{})
 }
 
-// trigger is like Trigger. After ctx has ended, a request in flight and its reconciliation go on in the grace time.
-func (c *Client) trigger(ctx context.Context, grace *graceTime, req Request) (*Reload, error) {
+func (c *Client) trigger(ctx context.Context, req Request, o triggerOptions) (*Reload, error) {
 	if ctx == nil {
 		return nil, errNilContext
 	}
@@ -35,7 +34,7 @@ func (c *Client) trigger(ctx context.Context, grace *graceTime, req Request) (*R
 	if err != nil {
 		return nil, err
 	}
-	return c.triggerAndReconcile(ctx, grace, req, body)
+	return c.triggerAndReconcile(ctx, req, body, o)
 }
 
 // Get returns the reload with the given ID. It returns an error that matches [ErrNotFound] if there is none.

@@ -213,14 +213,15 @@ type seenReloads struct {
 
 type seenReload struct {
 	at  time.Time // of the first response that contained it; zero if there was none
-	own bool      // it was the response to a trigger, and so belongs to that call
+	own bool      // it belongs to a trigger: it was the response, or was found afterwards
 	end bool      // it has finished
 }
 
 // rememberSeen is how long a reload is remembered at least.
 const rememberSeen = 10 * time.Minute
 
-func (n *seenReloads) add(id string, own bool) {
+// add remembers a reload. It returns false if the reload belongs to another trigger.
+func (n *seenReloads) add(id string, own bool) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
@@ -230,9 +231,14 @@ func (n *seenReloads) add(id string, own bool) {
 	if len(n.byID)%1000 == 999 {
 		maps.DeleteFunc(n.byID, func(_ string, r seenReload) bool { return now.Sub(r.at) > rememberSeen })
 	}
-	if _, ok := n.byID[id]; !ok || own {
-		n.byID[id] = seenReload{at: now, own: own}
+	known, ok := n.byID[id]
+	if !ok {
+		known.at = now
 	}
+	free := !known.own
+	known.own = known.own || own
+	n.byID[id] = known
+	return free
 }
 
 func (n *seenReloads) get(id string) seenReload {

@@ -119,7 +119,7 @@ func precision(t time.Time) time.Duration {
 // The times after the end of ctx in which a run with CancelOnAbort cancels its reloads.
 const (
 	abortTimeout  = 10 * time.Second // for all requests together
-	inFlightGrace = 7 * time.Second  // for a trigger in flight; its reload is searched for afterwards
+	inFlightGrace = 5 * time.Second  // for a trigger in flight; its reload is searched for afterwards
 )
 
 // graceTime is the time after the end of a context in which a run may cancel its reloads. A nil *graceTime means that

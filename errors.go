@@ -45,9 +45,12 @@ var (
 	// the service failed, and listing the app's reloads did not determine it either. The error wraps the failure. The
 	// reload may exist.
 	ErrOutcomeUnknown = errors.New("reloads: it is unknown whether the reload was triggered")
-	// ErrNotStarted means that a request of a batch had no effect because the context had ended, or would have ended
-	// before the request could start.
+	// ErrNotStarted means that a step of a batch had no effect because the context had ended, or would have ended before
+	// the step could start.
 	ErrNotStarted = errors.New("reloads: not started")
+	// ErrSkipped means that a step of a plan was not started because a step that it depends on did not succeed. The
+	// error also matches the error of that step. If there is a chain of such steps, it is the error of the first one.
+	ErrSkipped = errors.New("reloads: skipped")
 )
 
 // Code is the code of an error that the service reports. It is an error, too, so that
@@ -244,6 +247,17 @@ func (e *Error) LogValue() slog.Value {
 		attrs = append(attrs, slog.String("trace_id", e.TraceID))
 	}
 	return slog.GroupValue(attrs...)
+}
+
+// withoutBody returns the text of err without the beginning of a body.
+func withoutBody(err error) string {
+	var e *Error
+	if !errors.As(err, &e) || e.Body == "" {
+		return err.Error()
+	}
+	bare := *e
+	bare.Body = ""
+	return strings.Replace(err.Error(), e.Error(), bare.Error(), 1)
 }
 
 // invalidError is an argument that was refused before anything was sent.

@@ -1,14 +1,22 @@
 package reloads
 
-import "context"
+import (
+	"context"
+	"strconv"
+	"time"
+)
 
-// RunOption configures [Client.Run], [Client.RunAll] and [Client.WaitAll]. The order of options does not matter. A nil
-// RunOption is ignored.
+// RunOption configures [Client.Run], [Client.RunAll], [Client.RunPlan] and [Client.WaitAll]. The order of options does
+// not matter. If an option is given twice, the later one applies. A nil RunOption is ignored. If an option is invalid,
+// nothing is sent, and the error of every step matches [ErrBadRequest].
 type RunOption func(*runOptions)
 
 type runOptions struct {
-	attach, cancel bool
-	onChange       func(Request, *Reload) // nil if OnChange is not given
+	attach, after, cancel bool
+	maxActive, reruns     int // 0 means no limit, and none
+	stepTimeout           time.Duration
+	once                  *string                // the key; nil without Once
+	onChange              func(Request, *Reload) // nil without OnChange
 }
 
 func newRunOptions(opts []RunOption) runOptions {
@@ -21,23 +29,82 @@ func newRunOptions(opts []RunOption) runOptions {
 	return o
 }
 
-// AttachToPending makes a run wait for the pending reload of the app, if there is one, instead of failing with
+func (o runOptions) validate() error {
+	switch {
+	case o.maxActive < 0:
+		return invalid("MaxActive", strconv.Itoa(o.maxActive), mustNotBeNegative)
+	case o.reruns < 0:
+		return invalid("Rerun", strconv.Itoa(o.reruns), mustNotBeNegative)
+	case o.stepTimeout < 0:
+		return invalid("StepTimeout", o.stepTimeout.String(), mustNotBeNegative)
+	case o.once != nil && *o.once == "":
+		return invalid("Once", `""`, "the key must not be empty")
+	case o.attach && o.after:
+		return invalid("AttachToPending", "with AfterPending", "only one of them may be given")
+	}
+	return nil
+}
+
+// AttachToPending makes a step wait for the pending reload of its app, if there is one, instead of failing with
 // [ErrReloadPending]. Two processes that run the same app at the same time then wait for the same reload. The pending
 // reload may have been triggered with options other than those of the request. If it is not listed yet, the client
 // lists the app's reloads and retries the trigger for up to half a minute.
 func AttachToPending() RunOption { return func(o *runOptions) { o.attach = true } }
 
-// CancelOnAbort cancels the reload in the service if ctx ends before the reload has finished. A trigger in flight is
-// not interrupted then, so that its reload can be canceled, too. Canceling takes at most 10 s, for all reloads of a
-// batch together. Breaking out of the loop over a batch waits for that. The rate limit allows 50 cancels in that time. The errors of the other reloads say that they were not
-// canceled. A reload that was attached to is not canceled.
+// AfterPending makes a step wait until the pending reload of its app has finished, if there is one, and then trigger its
+// own, instead of failing with [ErrReloadPending]. It does not matter how the pending reload ends.
+func AfterPending() RunOption { return func(o *runOptions) { o.after = true } }
+
+// CancelOnAbort cancels the reloads in the service if ctx ends before they have finished. A trigger in flight is not
+// interrupted then, so that its reload can be canceled, too. Canceling takes at most 10 s, for all reloads of a batch
+// together. Breaking out of the loop over a batch waits for that. The rate limit allows 50 cancels in that time. The
+// errors of the other reloads say that they were not canceled. A reload that was attached to is not canceled.
 func CancelOnAbort() RunOption { return func(o *runOptions) { o.cancel = true } }
+
+// MaxActive limits how many steps of a batch have a reload that is queued or running, for data sources and tenants
+// that cannot take more at once. 0 means no limit. A negative n is refused. A reload that a step attaches to counts, and
+// so does one that it waits for with [AfterPending].
+func MaxActive(n int) RunOption { return func(o *runOptions) { o.maxActive = n } }
+
+// Rerun triggers a reload that FAILED again, up to the given number of times. The wait before that doubles from 10 s to 5
+// minutes, reduced at random by up to a half. Meanwhile no other step of the batch reloads the app. A reload that was
+// CANCELED or EXCEEDED_LIMIT is not triggered again, and a refused trigger is not retried. 0 means never. A negative
+// number is refused. [Result].Runs is the number of runs.
+func Rerun(times int) RunOption { return func(o *runOptions) { o.reruns = times } }
+
+// Once makes sure that each step succeeds at most once under the key, even if the program is killed at any moment and
+// started again, or runs on two machines. A key names one occasion, such as "nightly 2026-11-24".
+//
+// The service itself is the journal. Each run of a step has a [Request].ResourceID of its own: a hash of the key, the
+// request, its position among identical requests of the batch, and the number of the run. Before anything is triggered,
+// and again right before each trigger, the client looks at the app's newest 200 reloads. If one of them belongs to the
+// step and SUCCEEDED, it is the result. If it is active, the step attaches to it. Otherwise, the next run is triggered.
+// Runs of earlier processes do not count for [Rerun]. So a key applies for as long as its reloads are among the newest
+// 200 of their app. A request must not have a ResourceID of its own. Steps may change their order between processes.
+//
+// A step can still be triggered twice if a trigger takes effect only after another process has listed the app's reloads
+// more than 3 s later, or if two processes trigger it at the same time and the first reload finishes before the service
+// would list it or refuse the second. A reload adopted by [AttachToPending] does not belong to the key.
+//
+// The OpenAPI document of the service says that it keeps a ResourceID, but that is not confirmed for a caller's own.
+// Therefore, only one trigger at a time is in progress until the service has returned the first one. If it returns
+// a record without it, that step and all steps that are not triggered yet have an error that says so. The reloads that
+// were triggered are still waited for.
+//
+// An empty key is refused.
+func Once(key string) RunOption { return func(o *runOptions) { o.once = &key } }
+
+// StepTimeout limits how long a step waits for a reload, counted from its trigger or, if the step did not trigger it, from
+// the beginning of the wait. Then the reload is canceled, and the error of the step matches [context.DeadlineExceeded],
+// unless the reload has SUCCEEDED meanwhile. The step ends when the canceled reload has finished, or a minute later. A
+// pending reload of somebody else ([AttachToPending], [AfterPending]) is not canceled. 0 means no limit. A negative
+// duration is refused.
+func StepTimeout(d time.Duration) RunOption { return func(o *runOptions) { o.stepTimeout = d } }
 
 // OnChange calls f with each reload after it was triggered or attached to, and after changes of its status, up to a
 // terminal one. f is called by the goroutine that called [Client.Run] or ranges over the batch, one call at a time. A
-// slow f delays the polls of Run, but not the polls and triggers of a batch. If a reload of a batch changes several
-// times meanwhile, f receives only its most recent state. f must not modify the Reload. A nil f is ignored. A later
-// OnChange replaces an earlier one.
+// slow f does not delay polls and triggers. If a reload changes several times meanwhile, f receives only its most recent
+// state. f must not modify the Reload. A nil f is ignored.
 func OnChange(f func(Request, *Reload)) RunOption {
 	return func(o *runOptions) {
 		if f != nil {

@@ -100,21 +100,29 @@ func (r Request) encode() ([]byte, error) {
 	return body, nil
 }
 
-// Result is the outcome of one reload of a batch.
+// Step identifies a step of a batch by its position. 0 is the first one.
+type Step int
+
+// Result is the outcome of one step of a batch.
 type Result struct {
-	// Request is the request of [Client.RunAll]. In a result of [Client.WaitAll] it contains only the app.
+	// Step is the position in the plan or, in a result of [Client.RunAll] or [Client.WaitAll], in the slice.
+	Step Step
+	// Request is the request of the step. In a result of [Client.WaitAll] it contains only the app.
 	Request Request
-	// Reload is the most recent state of the reload. It is nil if none was triggered.
+	// Reload is the most recent state of the step's most recent reload. It is nil if the step has none.
 	Reload *Reload
+	// Runs is how many reloads the step triggered or attached to: more than 1 with [Rerun], 0 if it did neither. A
+	// reload that had succeeded under the key of [Once] before does not count.
+	Runs int
 	// Err is nil if the reload SUCCEEDED, and a [*ReloadError] if it finished with another status. It matches
-	// [ErrNotStarted] if the request had no effect because ctx had ended, or would have ended before it could start.
-	// Otherwise it is an error of [Client.Run].
+	// [ErrSkipped] if a predecessor did not succeed, and [ErrNotStarted] if the step had no effect because ctx had
+	// ended, or would have ended before it could start. Otherwise it is an error of [Client.Run].
 	Err error
 }
 
-// LogValue returns a group with the request, the reload and the error.
+// LogValue returns a group with the step, the request, the reload, the number of runs and the error.
 func (r Result) LogValue() slog.Value {
-	attrs := []slog.Attr{slog.Any("request", r.Request)}
+	attrs := []slog.Attr{slog.Int("step", int(r.Step)), slog.Any("request", r.Request), slog.Int("runs", r.Runs)}
 	if r.Reload != nil {
 		attrs = append(attrs, slog.Any("reload", r.Reload))
 	}
@@ -131,6 +139,8 @@ type eventQueue[E any] struct {
 	events []E
 	ready  chan struct{} // has a value if there are events; capacity 1
 }
+
+func newEventQueue[E any]() eventQueue[E] { return eventQueue[E]{ready: make(chan struct{}, 1)} }
 
 func (q *eventQueue[E]) push(e E) {
 	q.mu.Lock()

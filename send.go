@@ -9,7 +9,6 @@ import (
 	"maps"
 	"math"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
@@ -22,6 +21,9 @@ type apiRequest struct {
 	body        any
 	// inFlight replaces ctx while an attempt is in flight, so that the attempt may outlive ctx. Nil means ctx.
 	inFlight context.Context
+	// admitted is called before each attempt, when the rate limit has admitted it. An error ends the call. Nil is
+	// ignored.
+	admitted func(context.Context) error
 	// once means that the request is not retried, except with a renewed token.
 	once bool
 	// retries counts the retries after failures, without the one after a 401.
@@ -99,6 +101,16 @@ func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
 // still read them, and http.Client adds cookies to them.
 func (c *call) beginAttempt(req *http.Request) error {
 	token, waited, err := c.admit()
+	for slots := 1; err == nil && c.admitted != nil; slots++ {
+		began := time.Now()
+		if err = c.admitted(c.ctx); err != nil {
+			c.expired = c.ctx.Err() != nil
+		} else if time.Since(began) >= quickFetch && slots < maxSlots { // it may bunch up requests, as a slow token source
+			token, waited, err = c.admit()
+			continue
+		}
+		break
+	}
 	if err != nil {
 		return err
 	}
@@ -284,15 +296,4 @@ func (c *call) log(level slog.Level, message string, more ...slog.Attr) {
 		attrs = append(attrs, slog.String("trace_id", a.response.TraceID))
 	}
 	c.client.logger.LogAttrs(c.ctx, level, message, attrs...)
-}
-
-// withoutBody returns the text of err without the beginning of a body.
-func withoutBody(err error) string {
-	var e *Error
-	if !errors.As(err, &e) || e.Body == "" {
-		return err.Error()
-	}
-	bare := *e
-	bare.Body = ""
-	return strings.Replace(err.Error(), e.Error(), bare.Error(), 1)
 }

@@ -2,9 +2,10 @@ package reloads
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -19,7 +20,11 @@ type tracker struct {
 	budget *WindowLimiter
 	events eventQueue[event]
 	outage outage
-	done   func(app string) // called when the request of an app has its result
+
+	// received and ended are called with the steps that wait for a reload, while t.mu is held: at each state of it that is
+	// received, and when the wait ends.
+	received func(*step, origin, *Reload)
+	ended    func(st *step, o origin, r *Reload, err error)
 
 	mu        sync.Mutex
 	tracked   map[string]*trackedReload // by the ID of the reload
@@ -34,18 +39,31 @@ type tracker struct {
 }
 
 type trackedReload struct {
-	id       string      // the key in tracked; a response may spell the ID differently
-	request  Request     // the first one whose reload it is; OnChange receives it
-	requests []Request   // all of them; one result for each
-	reload   *Reload     // the most recent state
-	own      atomic.Bool // the batch triggered it
-	polling  bool        // a poll is in flight
+	id       string  // the key in tracked; a response may spell the ID differently
+	first    *step   // OnChange receives its request
+	steps    []*step // all that wait for it
+	origin   origin
+	reload   *Reload // the most recent state
+	timeout  error   // why it was canceled, or nil
+	polling  bool    // a poll is in flight
 	due      time.Time
 	polled   time.Time
 	added    time.Time
 	health   pollHealth
 	reported *Reload // the state that OnChange received last; used only by the goroutine that ranges
 }
+
+// origin says why a batch tracks a reload.
+type origin int
+
+const (
+	triggered origin = iota // a step triggered it
+	resumed                 // it is an earlier run of a step, under the key of Once
+	given                   // the caller of WaitAll passed it
+	attached                // a step attached to the pending reload of its app
+	blocking                // a step waits for its end before it triggers its own
+	foreign                 // somebody else triggered it, and the step does not wait for it
+)
 
 // event is a change of a tracked reload, a result, or both.
 type event struct {
@@ -64,26 +82,25 @@ const (
 
 func newTracker(c *Client) tracker {
 	return tracker{
-		client: c, budget: NewLimiter(budgetPerMinute, time.Minute), events: eventQueue[event]{ready: make(chan struct{}, 1)},
-		tracked: map[string]*trackedReload{}, changed: make(chan struct{}), done: func(string) {},
+		client: c, budget: NewLimiter(budgetPerMinute, time.Minute), events: newEventQueue[event](),
+		tracked: map[string]*trackedReload{}, changed: make(chan struct{}),
 	}
 }
 
-// add tracks a reload, which may have finished. A batch may contain the same reload several times.
-func (t *tracker) add(req Request, r *Reload, own bool) {
+// add tracks a reload, which may have finished, for a step. A batch may contain the same reload several times.
+func (t *tracker) add(st *step, o origin, r *Reload) *trackedReload {
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if known := t.tracked[r.ID]; known != nil {
-		known.requests = append(known.requests, req)
-		known.own.CompareAndSwap(false, own)
+		known.steps = append(known.steps, st)
+		known.origin = min(known.origin, o)
 		if r.Ended() {
 			t.setState(known, r)
 		}
-		return
+		return known
 	}
-	tr := &trackedReload{id: r.ID, request: req, requests: []Request{req}, reload: r, added: now, polled: now}
-	tr.own.Store(own)
+	tr := &trackedReload{id: r.ID, first: st, steps: []*step{st}, origin: o, reload: r, added: now, polled: now}
 	tr.health.firstSeen = t.client.seen.get(r.ID).at
 	tr.due = now.Add(t.client.polling.interval(0))
 	t.tracked[r.ID] = tr
@@ -96,6 +113,7 @@ func (t *tracker) add(req Request, r *Reload, own bool) {
 		t.abandon(tr)
 	}
 	t.wake()
+	return tr
 }
 
 // close records that no more reloads are added.
@@ -219,6 +237,9 @@ func (t *tracker) setState(tr *trackedReload, r *Reload) {
 	if t.tracked[tr.id] != tr || !r.Ended() && slices.Index(active, r.Status) < slices.Index(active, tr.reload.Status) {
 		return
 	}
+	for _, st := range tr.steps {
+		t.received(st, tr.origin, r)
+	}
 	changed := tr.reload.Status != r.Status
 	state := *r // a copy, because r would keep its page in memory
 	tr.reload = &state
@@ -240,7 +261,7 @@ func (t *tracker) finishAs(tr *trackedReload, r *Reload, err error) {
 	}
 }
 
-// finish reports the results of a reload and stops tracking it. The caller holds t.mu.
+// finish ends the wait for a reload. The caller holds t.mu.
 func (t *tracker) finish(tr *trackedReload, err error) {
 	if t.tracked[tr.id] != tr {
 		return
@@ -249,19 +270,16 @@ func (t *tracker) finish(tr *trackedReload, err error) {
 	if tr.reload.Ended() {
 		t.client.seen.end(tr.id)
 	}
-	for _, req := range tr.requests {
-		t.events.push(event{tracked: tr, result: &Result{Request: req, Reload: tr.reload, Err: err}})
-		t.done(req.AppID)
+	if err != nil && tr.timeout != nil && !errors.Is(err, tr.timeout) {
+		err = fmt.Errorf("%w: %w", tr.timeout, err)
+	}
+	t.events.push(event{tracked: tr})
+	for _, st := range tr.steps {
+		t.ended(st, tr.origin, tr.reload, err)
 	}
 	if len(t.tracked) == 0 {
 		t.wake()
 	}
-}
-
-// report adds the result of a request without a tracked reload.
-func (t *tracker) report(r Result) {
-	t.events.push(event{result: &r})
-	t.done(r.Request.AppID)
 }
 
 // state returns the most recent state of a reload.
@@ -269,6 +287,27 @@ func (t *tracker) state(tr *trackedReload) *Reload {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return tr.reload
+}
+
+// originOf returns the origin of a reload.
+func (t *tracker) originOf(tr *trackedReload) origin {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return tr.origin
+}
+
+// isTracked reports whether a reload is still tracked.
+func (t *tracker) isTracked(tr *trackedReload) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.tracked[tr.id] == tr
+}
+
+// timedOut records why a reload is canceled.
+func (t *tracker) timedOut(tr *trackedReload, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	tr.timeout = err
 }
 
 // abandonAll calls f for each reload that is tracked now or added later. It holds t.mu, so f must not block.

@@ -24,10 +24,20 @@ const (
 	unknownOffset = 5 * time.Minute       // the assumed limit of the offset if the service sends no Date header
 )
 
+// triggerOptions are what a batch adds to a trigger.
+type triggerOptions struct {
+	grace *graceTime // in which a request in flight and its reconciliation go on after ctx has ended; nil if they do not
+
+	// admitted is called before each attempt, after the rate limit. An error ends the call. If it is set, the ResourceID
+	// of the request is its own: it alone identifies the reload.
+	admitted func(context.Context) error
+}
+
 // reconciliation determines the outcome of a trigger.
 type reconciliation struct {
 	client   *Client
 	req      Request
+	options  triggerOptions
 	since    time.Time // when the first POST with an unknown outcome was sent; zero if there was none
 	accepted bool      // a POST was accepted, but its response is invalid
 	dates    clockOffset
@@ -37,10 +47,10 @@ type reconciliation struct {
 
 // triggerAndReconcile sends a trigger until it has taken effect. If an attempt may have taken effect, it retries only
 // after the lists show that it did not. After ctx has ended, it only lists reloads, and only in the grace time.
-func (c *Client) triggerAndReconcile(ctx context.Context, grace *graceTime, req Request, body []byte) (*Reload, error) {
-	s := reconciliation{client: c, req: req, dates: clockOffset{-unknownOffset, unknownOffset}}
+func (c *Client) triggerAndReconcile(ctx context.Context, req Request, body []byte, o triggerOptions) (*Reload, error) {
+	s := reconciliation{client: c, req: req, options: o, dates: clockOffset{-unknownOffset, unknownOffset}}
 	for ; ; s.retries++ {
-		r, refused, err := s.post(ctx, grace, body)
+		r, refused, err := s.post(ctx, body)
 		if err == nil {
 			return r, nil
 		}
@@ -54,10 +64,9 @@ func (c *Client) triggerAndReconcile(ctx context.Context, grace *graceTime, req 
 		case refused && !pending: // the outcome of the previous POST is still unknown
 			return nil, s.unknown(err)
 		}
-		found, listErr := s.findRepeatedly(ctx, grace, err)
+		found, listErr := s.findRepeatedly(ctx, err)
 		switch {
 		case found != nil:
-			c.seen.add(found.ID, false)
 			return found, nil
 		case listErr != nil:
 			return nil, s.unknown(fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr))
@@ -70,10 +79,11 @@ func (c *Client) triggerAndReconcile(ctx context.Context, grace *graceTime, req 
 
 // post sends a trigger until its outcome is known or the trigger may not be retried. refused means that the last
 // attempt had no effect.
-func (s *reconciliation) post(ctx context.Context, grace *graceTime, body []byte) (r *Reload, refused bool, err error) {
+func (s *reconciliation) post(ctx context.Context, body []byte) (r *Reload, refused bool, err error) {
 	c := s.client
 	k, err := c.send(ctx, apiRequest{
-		op: opTrigger, path: reloadsPath, body: body, inFlight: grace.inFlightContext(), retries: s.retries,
+		op: opTrigger, path: reloadsPath, body: body, retries: s.retries,
+		inFlight: s.options.grace.inFlightContext(), admitted: s.options.admitted,
 	})
 	defer k.release()
 	a := &k.attempt
@@ -95,13 +105,14 @@ func (s *reconciliation) post(ctx context.Context, grace *graceTime, body []byte
 
 // findRepeatedly lists the reloads several times. It returns nil without an error if the trigger had no effect. After ctx
 // has ended, it lists every second until the grace time has ended.
-func (s *reconciliation) findRepeatedly(ctx context.Context, grace *graceTime, cause error) (*Reload, error) {
+func (s *reconciliation) findRepeatedly(ctx context.Context, cause error) (*Reload, error) {
+	grace := s.options.grace
 	s.log(ctx, "reloads: the outcome of the trigger is unknown, listing the reloads of the app", slog.String("error", withoutBody(cause)))
 	var undecided error // of any list, because a later one may be served by a replica that is behind
 	for n := 0; ; n++ {
 		found, err := s.find(grace.listContext(ctx))
 		switch {
-		case found != nil:
+		case found != nil && (s.client.seen.add(found.ID, true) || s.options.admitted != nil):
 			s.log(ctx, "reloads: the trigger took effect, its reload was found", slog.String("reload", found.ID))
 			return found, nil
 		case endsLists(err):
@@ -129,6 +140,9 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 			return nil, err
 		}
 		s.dates.update(list.date)
+		if s.options.admitted != nil {
+			return s.own(list)
+		}
 		offset, known, doubtful := s.client.records.get()
 		if !known {
 			offset = s.dates
@@ -152,6 +166,18 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 			return nil, err
 		}
 	}
+}
+
+// own returns the reload with the ResourceID of the request, which no other reload has.
+func (s *reconciliation) own(list triggerList) (*Reload, error) {
+	i := slices.IndexFunc(list.Reloads, func(r Reload) bool { return r.ResourceID == s.req.ResourceID })
+	switch {
+	case i >= 0:
+		return &list.Reloads[i], nil
+	case len(list.invalid) > 0:
+		return nil, list.invalid[0] // it may be the record of the triggered reload
+	}
+	return nil, nil
 }
 
 var errUndecided = errors.New("a reload of the app may be the triggered one, or an earlier one")
@@ -223,11 +249,14 @@ func (s *reconciliation) list(ctx context.Context) (l triggerList, err error) {
 			break
 		}
 	}
-	newestFirst := slices.IsSortedFunc(l.Reloads, func(a, b Reload) int { return b.CreationTime.Compare(a.CreationTime) })
-	if l.Next != "" && !newestFirst {
+	if l.Next != "" && !newestFirst(l.Reloads) {
 		return l, errNotSorted // the newest reloads may be on any page
 	}
 	return l, nil
+}
+
+func newestFirst(rs []Reload) bool {
+	return slices.IsSortedFunc(rs, func(a, b Reload) int { return b.CreationTime.Compare(a.CreationTime) })
 }
 
 func (s *reconciliation) page(ctx context.Context, query string) (l triggerList, err error) {

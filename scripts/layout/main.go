@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	maxFiles         = 24
+	maxFiles         = 29
 	maxTestFiles     = 26
-	maxLines         = 4800 // of all files that are not tests
+	maxLines         = 5800 // of all files that are not tests
 	maxFileLines     = 300
 	maxFunctionLines = 45
 )

@@ -1,0 +1,246 @@
+package reloads
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// batch is one loop over the results of RunPlan or WaitAll.
+type batch struct {
+	tracker
+	schedule *schedule
+	options  runOptions
+	ctx      context.Context
+	grace    *graceTime            // nil if the reloads are not canceled when ctx ends
+	notKept  atomic.Pointer[error] // why Once cannot be used; nil if it can
+	timeouts eventQueue[timeout]   // in order of time
+}
+
+// run starts the steps of the batch, tracks their reloads, and yields the results. No goroutine remains when it returns,
+// also if the loop body or OnChange panics.
+func (b *batch) run(ctx context.Context, yield func(Result) bool, start func(context.Context)) {
+	if ctx == nil {
+		b.stop(errNilContext)
+		b.yieldAll(yield)
+		return
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	b.ctx, b.grace = ctx, b.options.grace(ctx)
+	finished := b.work(ctx, cancel, start)
+	defer func() {
+		cancel(errStopped)
+		if context.Cause(ctx) != errStopped { // ctx had ended before, so the cancels are completed
+			<-finished
+		}
+		b.grace.release()
+		<-finished
+	}()
+	for {
+		select {
+		case <-b.events.ready:
+			if !b.yieldAll(yield) {
+				return
+			}
+		case <-finished:
+			b.yieldAll(yield)
+			return
+		}
+	}
+}
+
+// work runs the goroutines of the batch. It closes the channel when all of them have ended.
+func (b *batch) work(ctx context.Context, cancel context.CancelCauseFunc, start func(context.Context)) <-chan struct{} {
+	var running, abandoned sync.WaitGroup
+	running.Go(func() {
+		start(ctx)
+		b.close()
+	})
+	running.Go(func() {
+		b.pollAll(ctx)
+		cancel(errStopped) // everything has finished, or ctx has ended
+	})
+	running.Go(func() { b.finishedFeed().run(ctx) })
+	if b.options.onChange != nil {
+		running.Go(func() { b.startedFeed().run(ctx) })
+	}
+	if b.options.stepTimeout > 0 {
+		running.Go(func() { b.expireAll(ctx) })
+	}
+	running.Go(func() {
+		<-ctx.Done()
+		b.abandonAll(func(tr *trackedReload) {
+			abandoned.Go(func() { b.giveUp(ctx, tr) })
+		})
+	})
+	finished := make(chan struct{})
+	go func() {
+		running.Wait()
+		abandoned.Wait()
+		close(finished)
+	}()
+	return finished
+}
+
+// giveUp ends the wait for a reload because ctx has ended.
+func (b *batch) giveUp(ctx context.Context, tr *trackedReload) {
+	r := b.state(tr)
+	err := waitError(ctx, r.ID, r, nil)
+	if b.grace != nil && b.originOf(tr) == triggered && context.Cause(ctx) != errStopped {
+		r, err = b.client.abort(b.grace, r, err)
+	}
+	b.finishAs(tr, r, err)
+}
+
+// yieldAll reports the changes and yields the results so far. It returns false if the caller left the loop.
+func (b *batch) yieldAll(yield func(Result) bool) bool {
+	for _, e := range b.events.take() {
+		if tr := e.tracked; tr != nil && b.originOf(tr) != blocking {
+			if r := b.state(tr); tr.reported == nil || tr.reported.Status != r.Status {
+				tr.reported = r
+				b.options.change(tr.first.request, r)
+			}
+		}
+		if e.result != nil && !yield(*e.result) {
+			return false
+		}
+	}
+	return true
+}
+
+// timeout is when the wait for a reload ends because of StepTimeout.
+type timeout struct {
+	at      time.Time
+	tracked *trackedReload
+}
+
+// cancelTime is how long a step waits for the end of a reload after StepTimeout has canceled it.
+const cancelTime = time.Minute
+
+// track tracks a reload for a step.
+func (b *batch) track(st *step, o origin, r *Reload) {
+	tr := b.add(st, o, r)
+	if d := b.options.stepTimeout; d > 0 {
+		b.timeouts.push(timeout{time.Now().Add(d), tr})
+	}
+}
+
+// expireAll ends the waits for reloads that take longer than StepTimeout, until ctx has ended.
+func (b *batch) expireAll(ctx context.Context) {
+	var expiring sync.WaitGroup
+	defer expiring.Wait()
+	for ctx.Err() == nil {
+		waitForChange(ctx, time.Hour, b.timeouts.ready)
+		for _, t := range b.timeouts.take() {
+			if sleep(ctx, time.Until(t.at)) == nil && b.isTracked(t.tracked) {
+				expiring.Go(func() { b.expire(ctx, t.tracked) })
+			}
+		}
+	}
+}
+
+// expire cancels a reload that takes longer than StepTimeout.
+func (b *batch) expire(ctx context.Context, tr *trackedReload) {
+	id := b.state(tr).ID
+	err := fmt.Errorf("reloads: reload %s took longer than %v: %w", id, b.options.stepTimeout, context.DeadlineExceeded)
+	if b.originOf(tr) < attached {
+		b.timedOut(tr, err)
+		if _, cancelErr := b.client.Cancel(ctx, id); cancelErr != nil {
+			err = fmt.Errorf("%w; canceling it: %w", err, cancelErr)
+		}
+		if sleep(ctx, cancelTime) != nil { // giveUp ends the wait
+			return
+		}
+	}
+	b.finishAs(tr, b.state(tr), err)
+}
+
+// endRun is called when the wait for a reload of a step has ended. It starts the step again, or finishes it.
+func (b *batch) endRun(st *step, o origin, r *Reload, err error) {
+	if o == blocking {
+		if r.Ended() {
+			if b.schedule.again(st, time.Now()) {
+				return
+			}
+			err = b.stopCause()
+		}
+		err = fmt.Errorf("reloads: waiting for the pending reload of app %s: %w", st.request.AppID, err)
+		switch {
+		case st.runs > 0:
+			err = fmt.Errorf("%w; running it again: %w", st.err, err)
+		case b.ctx.Err() != nil && errors.Is(err, b.ctx.Err()):
+			err = fmt.Errorf("%w: %w", ErrNotStarted, err)
+		}
+		b.finishStep(st, st.reload, err)
+		return
+	}
+	st.reload, st.err = r, err
+	if o <= resumed && r.Ended() {
+		st.run++ // this one did not succeed, or no other one follows
+	}
+	failed := o != given && errors.Is(err, ErrReloadFailed) && !errors.Is(err, context.DeadlineExceeded)
+	if failed && st.runs <= b.options.reruns && b.schedule.again(st, time.Now().Add(rerunWait(st.runs-1))) {
+		return
+	}
+	b.finishStep(st, r, err)
+}
+
+// rerunWait returns the wait before run n of a step, counted from 0, is followed by another one.
+func rerunWait(n int) time.Duration {
+	return RetryPolicy{MinBackoff: 10 * time.Second, MaxBackoff: 5 * time.Minute}.backoff(n)
+}
+
+// finishStep reports the result of a step, and of the steps that are not started because of it.
+func (b *batch) finishStep(st *step, r *Reload, err error) {
+	if st.notKept != nil {
+		if err == nil {
+			err = st.notKept
+		} else {
+			err = fmt.Errorf("%w; %w", err, st.notKept)
+		}
+	}
+	first, dependent := b.schedule.finish(st, err == nil)
+	if !first {
+		return
+	}
+	b.report(st, r, err)
+	for _, d := range dependent {
+		switch ctxErr := b.ctx.Err(); {
+		case errors.Is(err, ErrNotStarted):
+			b.report(d, nil, err)
+		case ctxErr != nil && errors.Is(err, ctxErr):
+			b.report(d, nil, fmt.Errorf("%w: %w", ErrNotStarted, ctxErr))
+		default:
+			b.report(d, nil, fmt.Errorf("%w: step %d did not succeed: %w", ErrSkipped, st.index, err))
+		}
+	}
+}
+
+// stop finishes all steps that are not active, because of cause.
+func (b *batch) stop(cause error) {
+	for _, st := range b.schedule.stop() {
+		switch {
+		case st.runs > 0:
+			b.report(st, st.reload, fmt.Errorf("%w; it is not run again: %w", st.err, cause))
+		case b.ctx != nil && cause == b.ctx.Err():
+			b.report(st, nil, fmt.Errorf("%w: %w", ErrNotStarted, cause))
+		default:
+			b.report(st, st.reload, cause)
+		}
+	}
+}
+
+// stopCause returns why no further step is started.
+func (b *batch) stopCause() error {
+	if err := b.notKept.Load(); err != nil {
+		return *err
+	}
+	return b.ctx.Err()
+}
+
+func (b *batch) report(st *step, r *Reload, err error) {
+	b.events.push(event{result: &Result{Step: st.index, Request: st.request, Reload: r, Runs: st.runs, Err: err}})
+}

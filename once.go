@@ -1,0 +1,189 @@
+package reloads
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// With Once, the service is the journal of a batch: each run of a step has a ResourceID that every process computes
+// alike, and the app's newest reloads show which runs there were.
+
+const (
+	onceHistory = 200  // how many of the app's newest reloads are looked up at first; right before a trigger, one page is
+	onceRuns    = 1000 // maximum number of runs of a step under one key
+
+	// listDelay is how late a reload may be listed. Nothing is triggered in the first seconds of a batch, so that the
+	// reloads of a process that was killed just before are listed.
+	listDelay = 3 * time.Second
+)
+
+// identify gives each step the identity of its ResourceIDs, or the reason why it cannot have one.
+func identify(steps []*step, key string) {
+	occurrences := map[string]int{}
+	for _, st := range steps {
+		canonical, err := st.request.encode()
+		if err == nil {
+			err = st.request.validate()
+		}
+		if id := st.request.ResourceID; err == nil && id != "" {
+			err = invalid("ResourceID", fmt.Sprintf("%q", id), "must be empty, because Once sets it")
+		}
+		if err != nil {
+			st.invalid = err
+			continue
+		}
+		n := occurrences[string(canonical)]
+		occurrences[string(canonical)]++
+		sum := sha256.Sum256(fmt.Appendf(nil, "%q %d %s", key, n, canonical))
+		st.identity = sum[:]
+	}
+}
+
+// resourceID returns the ResourceID of a run: 24 hexadecimal digits, like the service's own.
+func (st *step) resourceID(run int) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%x %d", st.identity, run))
+	return hex.EncodeToString(sum[:12])
+}
+
+// earlierRuns is what the app's newest reloads show about a step. It is an error, because it ends a trigger.
+type earlierRuns struct {
+	reload *Reload // that the step waits for; nil if its next run is to be triggered
+	origin origin  // of the reload
+	run    int     // its number or, if it is nil, that of the next run
+}
+
+func (e *earlierRuns) Error() string { return "reloads: the step has another run" }
+
+// lookUp returns the earlier runs of a step, from the given number of the app's newest reloads. It ignores the runs that
+// are known not to have succeeded, because a list may be behind.
+func (b *batch) lookUp(ctx context.Context, st *step, history int) (*earlierRuns, error) {
+	newest, err := b.listNewest(ctx, st.request.AppID, history)
+	if err != nil {
+		return nil, fmt.Errorf("reloads: looking up the earlier runs: %w", err)
+	}
+	e := &earlierRuns{run: st.run}
+	for run := st.run; run <= onceRuns && len(newest.reloads) > 0; run++ {
+		r := newest.reloads[st.resourceID(run)]
+		switch {
+		case r == nil:
+		case r.Ended() && r.Err() == nil:
+			return &earlierRuns{r, resumed, run}, nil
+		case newest.isPending(r):
+			e.reload, e.origin, e.run = r, resumed, run
+		case e.reload == nil:
+			e.run = run + 1
+		}
+	}
+	if e.run > onceRuns {
+		return nil, fmt.Errorf("reloads: the step has had %d runs under its key", onceRuns)
+	}
+	if e.reload == nil {
+		e.reload, e.origin = b.otherStep(st, newest), blocking
+	}
+	return e, nil
+}
+
+// otherStep returns the active reload that belongs to another step of the batch, or nil. The service would refuse the
+// trigger of this step while that reload is active.
+func (b *batch) otherStep(st *step, newest newestReloads) *Reload {
+	active := map[string]*Reload{}
+	for id, r := range newest.reloads {
+		if newest.isPending(r) && !b.client.seen.get(r.ID).end {
+			active[id] = r
+		}
+	}
+	if len(active) == 0 {
+		return nil
+	}
+	for _, other := range b.schedule.steps {
+		if other == st || other.app() != st.app() || other.invalid != nil {
+			continue
+		}
+		for run := 1; run <= onceRuns; run++ {
+			if r := active[other.resourceID(run)]; r != nil {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+// newestReloads are the newest reloads of an app by their ResourceID.
+type newestReloads struct {
+	reloads map[string]*Reload
+	now     time.Time // by the server clock
+}
+
+// isPending reports whether a reload is active, and not older than any reload can be.
+func (n newestReloads) isPending(r *Reload) bool {
+	return !r.Ended() && between(r.CreationTime, n.now) < maxPending
+}
+
+// rank orders the reloads with the same ResourceID, which two processes have triggered at the same time.
+func (n newestReloads) rank(r *Reload) int {
+	switch {
+	case r.Ended() && r.Err() == nil:
+		return 2
+	case n.isPending(r):
+		return 1
+	}
+	return 0
+}
+
+// listNewest lists at least that many of the newest reloads of an app, if there are so many. It returns an error if it cannot tell whether they are the newest ones.
+func (b *batch) listNewest(ctx context.Context, app string, history int) (n newestReloads, err error) {
+	query, _ := ListOptions{AppID: app, PageSize: maxPageSize, Sort: SortNewestFirst}.query() // these options are valid
+	w := walk{query: query, mark: query, untilMark: 1}
+	n.reloads = map[string]*Reload{}
+	for count, more := 0, true; more && count < history; {
+		if err := b.budget.Wait(ctx); err != nil {
+			return n, err
+		}
+		page, date, invalid, err := b.client.listValid(ctx, w.query, false)
+		if err != nil {
+			return n, err
+		}
+		if len(invalid) > 0 { // it may be the record of an earlier run
+			return n, invalid[0]
+		}
+		n.now = date.now()
+		for i := range page.Reloads {
+			r := &page.Reloads[i]
+			if otherApp(r, app) {
+				return n, fmt.Errorf("the list of app %s contains reload %s of app %s", app, r.ID, r.AppID)
+			}
+			if known := n.reloads[r.ResourceID]; r.ResourceID != "" && (known == nil || n.rank(r) > n.rank(known)) {
+				n.reloads[r.ResourceID] = r
+			}
+		}
+		count += len(page.Reloads)
+		if more, err = w.advance(page); err != nil {
+			return n, err
+		}
+		if more && !newestFirst(page.Reloads) {
+			return n, errNotSorted
+		}
+	}
+	return n, nil
+}
+
+// errNotKept means that Once does not work with this service.
+var errNotKept = errors.New("reloads: Once cannot be used, because the service did not return the ResourceID of a reload")
+
+// checkKept stops the batch if the record of a run does not have its ResourceID.
+func (b *batch) checkKept(st *step, o origin, r *Reload) {
+	switch {
+	case b.options.once == nil || o > resumed || st.notKept != nil:
+	case r.ResourceID == st.resourceID(st.run):
+		b.schedule.allowConcurrency()
+	default:
+		st.notKept = fmt.Errorf("%w: reload %s of app %s", errNotKept, r.ID, st.request.AppID)
+		if b.notKept.CompareAndSwap(nil, &st.notKept) {
+			b.stop(st.notKept)
+		}
+	}
+}

@@ -1,0 +1,211 @@
+package reloads
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	// concurrentTriggers is how many triggers of a batch are in progress at once: enough to reach the rate limit at any
+	// latency, even while the outcome of some of them is being determined.
+	concurrentTriggers = 64
+
+	// lookUpSpacing is the time between two look-ups. They leave a part of the budget for the feed.
+	lookUpSpacing = 2 * pollCost * 5 / 4
+)
+
+// startAll looks up and starts the steps of the schedule, until every step has a result.
+func (b *batch) startAll(ctx context.Context) {
+	var working sync.WaitGroup
+	defer working.Wait()
+	slots := make(chan struct{}, concurrentTriggers)
+	began := time.Now()
+	for {
+		ended := ctx.Err() != nil
+		if ended {
+			b.stop(ctx.Err())
+		}
+		st, what, wait, changed := b.schedule.next(time.Now())
+		switch {
+		case changed == nil:
+			return
+		case what == noTask && ended:
+			<-changed
+			continue
+		case what == noTask:
+			waitForChange(ctx, wait, changed)
+			continue
+		}
+		work, pause := b.startStep, time.Duration(0)
+		if what == lookUpStep {
+			work, pause = b.lookUpStep, lookUpSpacing
+		} else if b.options.once != nil {
+			_ = sleep(ctx, time.Until(began.Add(listDelay)))
+		}
+		slots <- struct{}{}
+		working.Go(func() {
+			defer func() { <-slots }() // a transport in a test may call runtime.Goexit
+			work(ctx, st)
+		})
+		_ = sleep(ctx, pause)
+	}
+}
+
+var errGoroutineEnded = errors.New("the goroutine of the request was ended")
+
+// lookUpStep looks up a step for the first time.
+func (b *batch) lookUpStep(ctx context.Context, st *step) {
+	earlier, err := &earlierRuns{}, error(errGoroutineEnded)
+	defer func() {
+		if err == nil {
+			st.run = earlier.run
+		}
+		switch {
+		case !b.schedule.lookedUp(st, err == nil && earlier.reload == nil):
+		case err != nil:
+			b.finishStep(st, nil, notStarted(err))
+		case earlier.reload != nil:
+			b.beginRun(st, earlier.origin, earlier.reload)
+		}
+	}()
+	if st.invalid != nil {
+		err = st.invalid
+		return
+	}
+	earlier, err = b.lookUp(ctx, st, onceHistory)
+}
+
+// startStep triggers the reload of a step, or attaches to one.
+func (b *batch) startStep(ctx context.Context, st *step) {
+	var r *Reload
+	var o origin
+	err := fmt.Errorf("%w: %w", ErrOutcomeUnknown, errGoroutineEnded)
+	defer func() {
+		defer b.schedule.started()
+		switch {
+		case err == nil:
+			b.beginRun(st, o, r)
+		case st.runs > 0:
+			b.finishStep(st, st.reload, fmt.Errorf("%w; running it again: %w", st.err, err))
+		default:
+			b.finishStep(st, nil, notStarted(err))
+		}
+	}()
+	if cause := ctx.Err(); cause != nil {
+		err = &expiredError{cause}
+		return
+	}
+	r, o, err = b.triggerOrAttach(ctx, st)
+}
+
+// notStarted returns the error of a step that failed before it had a reload.
+func notStarted(err error) error {
+	var expired *expiredError
+	if errors.As(err, &expired) && !errors.Is(err, ErrOutcomeUnknown) {
+		return fmt.Errorf("%w: %w", ErrNotStarted, err)
+	}
+	return err
+}
+
+// attachWaits are the waits between two lists, after a trigger was refused because of a pending reload.
+var attachWaits = [...]time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
+
+// triggerOrAttach triggers the reload of a step or returns the pending reload of its app. A pending reload may be listed
+// late, or have finished before it is listed.
+func (b *batch) triggerOrAttach(ctx context.Context, st *step) (r *Reload, o origin, err error) {
+	for _, wait := range attachWaits {
+		r, o, err = b.trigger(ctx, st)
+		if !errors.Is(err, ErrReloadPending) || !b.options.attach && !b.options.after && b.options.once == nil {
+			return r, o, err
+		}
+		r, o, listErr := b.findPending(ctx, st)
+		if r == nil && listErr == nil {
+			if listErr = sleep(ctx, wait); listErr == nil {
+				r, o, listErr = b.findPending(ctx, st)
+			}
+		}
+		unknown := errors.Is(err, ErrOutcomeUnknown) // the pending reload may be the step's own
+		switch {
+		case ctx.Err() != nil:
+			return nil, o, &expiredError{fmt.Errorf("%w; attaching to it: %w", err, ctx.Err())}
+		case listErr != nil:
+			return nil, o, fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr)
+		case r != nil && o == foreign, unknown && (r == nil || o == blocking):
+			return nil, o, err
+		case r != nil:
+			b.client.seen.add(r.ID, false)
+			return r, o, nil
+		}
+	}
+	return nil, o, err
+}
+
+// findPending returns the pending reload of a step's app, or nil. With Once, it may be one that SUCCEEDED.
+func (b *batch) findPending(ctx context.Context, st *step) (r *Reload, o origin, err error) {
+	if b.options.once != nil {
+		earlier, err := b.lookUp(ctx, st, maxPageSize)
+		if err != nil {
+			return nil, foreign, err
+		}
+		if st.run = earlier.run; earlier.reload != nil {
+			return earlier.reload, earlier.origin, nil
+		}
+	}
+	o = foreign
+	switch {
+	case b.options.attach:
+		o = attached
+	case b.options.after:
+		o = blocking
+	}
+	r, err = b.client.findPending(ctx, st.request.AppID)
+	return r, o, err
+}
+
+// trigger triggers the next run of a step. With Once, it returns the earlier run that needs no other one.
+func (b *batch) trigger(ctx context.Context, st *step) (*Reload, origin, error) {
+	for {
+		req, o := st.request, triggerOptions{grace: b.grace}
+		if b.options.once != nil {
+			req.ResourceID = st.resourceID(st.run)
+			o.admitted = func(ctx context.Context) error { return b.checkEarlierRuns(ctx, st) }
+		}
+		r, err := b.client.trigger(ctx, req, o)
+		var earlier *earlierRuns
+		if !errors.As(err, &earlier) {
+			return r, triggered, err
+		}
+		if st.run = earlier.run; earlier.reload != nil {
+			b.client.seen.add(earlier.reload.ID, false)
+			return earlier.reload, earlier.origin, nil
+		}
+	}
+}
+
+// checkEarlierRuns returns an error if the next run of the step is not to be triggered now.
+func (b *batch) checkEarlierRuns(ctx context.Context, st *step) error {
+	if err := b.notKept.Load(); err != nil {
+		return *err
+	}
+	earlier, err := b.lookUp(ctx, st, maxPageSize)
+	if err == nil && (earlier.reload != nil || earlier.run != st.run) {
+		return earlier
+	}
+	return err
+}
+
+// beginRun records the reload of a step and tracks it.
+func (b *batch) beginRun(st *step, o origin, r *Reload) {
+	if o != blocking {
+		st.reload = r
+		if o != resumed || !r.Ended() {
+			st.runs++
+		}
+	}
+	b.outage.succeeded()
+	b.checkKept(st, o, r)
+	b.track(st, o, r)
+}
