@@ -35,13 +35,14 @@ type world struct {
 	noDate       bool          // responses have no Date header
 
 	// Records.
-	kind        reloads.Type                   // of reloads made through the API; empty means external
-	queuedAs    *reloads.Status                // the status of a reload that waits; nil means QUEUED
-	omitCreated []string                       // fields that a 201 lacks: partial, resourceId, type, links
-	omitListed  []string                       // fields that a listed record lacks
-	queueFor    time.Duration                  // how long a reload waits
-	runFor      time.Duration                  // how long it runs
-	lasts       func(app string) time.Duration // how long the reloads of an app run, if that is longer
+	kind        reloads.Type                           // of reloads made through the API; empty means external
+	queuedAs    *reloads.Status                        // the status of a reload that waits; nil means QUEUED
+	omitCreated []string                               // fields that a 201 lacks: partial, resourceId, type, links
+	omitListed  []string                               // fields that a listed record lacks
+	queueFor    time.Duration                          // how long a reload waits
+	runFor      time.Duration                          // how long it runs
+	lasts       func(app string) time.Duration         // how long the reloads of an app run, if that is longer
+	outcome     func(app string, n int) reloads.Status // how reload n of an app ends, counted from 0; nil means SUCCEEDED
 
 	// Requests.
 	seed      uint64        // of the IDs and of the spread latency
@@ -144,6 +145,7 @@ type worldRecord struct {
 	call                *worldCall // that made it; nil if it is unknown
 	foreign             bool       // made by somebody else
 	returned            bool       // a test has recorded that a call returned it
+	outcome             reloads.Status
 
 	created, started, ended time.Time
 	canceled                time.Time // zero unless it was canceled
@@ -159,7 +161,7 @@ func (w *world) status(r *worldRecord, now time.Time) reloads.Status {
 	case !r.canceled.IsZero():
 		return reloads.StatusCanceled
 	case !now.Before(r.ended):
-		return reloads.StatusSucceeded
+		return r.outcome
 	case !now.Before(r.started):
 		return reloads.StatusReloading
 	case w.queuedAs != nil:
@@ -201,6 +203,9 @@ func (w *world) create(r worldRecord, runFor time.Duration) *worldRecord {
 		r.ended = r.started.Add(max(w.runFor, runFor, w.lasts(r.app)))
 	}
 	r.kind = cmp.Or(r.kind, w.kind, reloads.TypeExternal)
+	if r.outcome = reloads.StatusSucceeded; w.outcome != nil {
+		r.outcome = w.outcome(r.app, len(app.records))
+	}
 	app.records = append(app.records, &r)
 	w.byID[r.id] = &r
 	w.all = append(w.all, &r)

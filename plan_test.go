@@ -1,0 +1,566 @@
+package reloads_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/reloads-go/reloads"
+)
+
+// results ranges over a batch and returns the results by step. It checks that every step has one.
+func results(t *testing.T, n int, batch func(func(reloads.Result) bool)) []reloads.Result {
+	t.Helper()
+	byStep := map[reloads.Step]reloads.Result{}
+	for r := range batch {
+		if _, twice := byStep[r.Step]; twice {
+			t.Errorf("step %d has two results", r.Step)
+		}
+		byStep[r.Step] = r
+	}
+	all := make([]reloads.Result, n)
+	for i := range all {
+		r, ok := byStep[reloads.Step(i)]
+		if !ok || len(byStep) != n {
+			t.Fatalf("%d results, step %d has one: %v; want %d", len(byStep), i, ok, n)
+		}
+		all[i] = r
+	}
+	return all
+}
+
+// outcomes describes results: the status of the reload, or the class of the error, and the number of runs.
+func outcomes(rs []reloads.Result) (texts []string) {
+	for _, r := range rs {
+		text := "no reload"
+		if r.Reload != nil {
+			text = string(r.Reload.Status)
+		}
+		for _, class := range []error{
+			reloads.ErrSkipped, reloads.ErrNotStarted, reloads.ErrReloadPending, reloads.ErrQuotaExceeded, reloads.ErrBadRequest,
+			reloads.ErrReloadFailed, context.DeadlineExceeded, context.Canceled,
+		} {
+			if errors.Is(r.Err, class) {
+				text += ", " + strings.TrimPrefix(class.Error(), "reloads: ")
+			}
+		}
+		texts = append(texts, fmt.Sprintf("%s, %d runs", text, r.Runs))
+	}
+	return texts
+}
+
+func checkOutcomes(t *testing.T, rs []reloads.Result, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, outcomes(rs)); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+}
+
+// inBubble runs a test with a world and its client in a synctest bubble.
+func inBubble(t *testing.T, w *world, test func(t *testing.T, client *reloads.Client)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(t, scriptedClient(t, w)) })
+}
+
+func TestPlanRunsChain(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: 20 * time.Second, latency: 50 * time.Millisecond}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		var plan reloads.Plan
+		extract := plan.Add(reloads.Request{AppID: "extract"})
+		left := plan.Add(reloads.Request{AppID: "left"}, extract)
+		right := plan.Add(reloads.Request{AppID: "right"}, extract)
+		plan.Add(reloads.Request{AppID: "report"}, left, right, left)
+		if plan.Len() != 4 {
+			t.Errorf("Len: got %d, want 4", plan.Len())
+		}
+		succeeded := "SUCCEEDED, 1 runs"
+		checkOutcomes(t, results(t, 4, client.RunPlan(t.Context(), &plan)), succeeded, succeeded, succeeded, succeeded)
+		made := map[string]*worldRecord{}
+		for _, r := range w.own() {
+			made[r.app] = r
+		}
+		for _, edge := range [][2]string{{"extract", "left"}, {"extract", "right"}, {"left", "report"}, {"right", "report"}} {
+			if wait := made[edge[1]].created.Sub(made[edge[0]].ended); wait < 0 || wait > 5*time.Second {
+				t.Errorf("%s was triggered %v after the end of %s", edge[1], wait, edge[0])
+			}
+		}
+	})
+}
+
+// failing returns the outcomes of a world in which all reloads of some apps end with status, and all others succeed.
+func failing(status reloads.Status, apps ...string) func(string, int) reloads.Status {
+	return func(app string, _ int) reloads.Status {
+		if slices.Contains(apps, app) {
+			return status
+		}
+		return reloads.StatusSucceeded
+	}
+}
+
+func TestFailedStepSkipsItsDescendants(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, outcome: failing(reloads.StatusFailed, "bad")}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		var plan reloads.Plan
+		bad := plan.Add(reloads.Request{AppID: "bad"})
+		good := plan.Add(reloads.Request{AppID: "good"})
+		child := plan.Add(reloads.Request{AppID: "child"}, bad, good)
+		plan.Add(reloads.Request{AppID: "grandchild"}, child)
+		plan.Add(reloads.Request{AppID: "other"}, good)
+		rs := results(t, 5, client.RunPlan(t.Context(), &plan))
+		checkOutcomes(t, rs, "FAILED, reload failed, 1 runs", "SUCCEEDED, 1 runs",
+			"no reload, skipped, reload failed, 0 runs", "no reload, skipped, reload failed, 0 runs", "SUCCEEDED, 1 runs")
+		var cause *reloads.ReloadError
+		if !errors.As(rs[3].Err, &cause) || cause.Reload.AppID != "bad" {
+			t.Errorf("the error of the grandchild is %v, want the one of the step that failed", rs[3].Err)
+		}
+		if text := rs[3].Err.Error(); strings.Count(text, "skipped") != 1 || !strings.Contains(text, "step 0") {
+			t.Errorf("the error of the grandchild is %q, want only the root cause", text)
+		}
+	})
+}
+
+// The results of skipped steps come when the step fails, not when the plan ends.
+func TestSkippedStepsAreReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, outcome: failing(reloads.StatusExceededLimit, "bad")}
+	w.lasts = func(app string) time.Duration { return map[string]time.Duration{"slow": time.Hour}[app] }
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		var plan reloads.Plan
+		plan.Add(reloads.Request{AppID: "slow"})
+		plan.Add(reloads.Request{AppID: "skipped"}, plan.Add(reloads.Request{AppID: "bad"}))
+		began := time.Now()
+		for r := range client.RunPlan(t.Context(), &plan) {
+			if errors.Is(r.Err, reloads.ErrSkipped) && time.Since(began) > 2*time.Minute {
+				t.Errorf("the step was skipped after %v", time.Since(began))
+			}
+		}
+	})
+}
+
+func TestInvalidBatchIsRefused(t *testing.T) {
+	t.Parallel()
+	requests := requestsFor("a", "b")
+	for _, test := range []struct {
+		name string
+		run  func(*reloads.Client, context.Context) func(func(reloads.Result) bool)
+		n    int
+		text string
+	}{
+		{"step after itself", func(c *reloads.Client, ctx context.Context) func(func(reloads.Result) bool) {
+			var plan reloads.Plan
+			plan.Add(requests[0])
+			plan.Add(requests[1], 1)
+			return c.RunPlan(ctx, &plan)
+		}, 2, "Plan step 1: must start after earlier steps of this plan, got step 1"},
+		{"step after a negative one", func(c *reloads.Client, ctx context.Context) func(func(reloads.Result) bool) {
+			var plan reloads.Plan
+			plan.Add(requests[0], -1)
+			return c.RunPlan(ctx, &plan)
+		}, 1, "step 0: must start after earlier steps of this plan, got step -1"},
+		{"nil plan", func(c *reloads.Client, ctx context.Context) func(func(reloads.Result) bool) {
+			return c.RunPlan(ctx, nil)
+		}, 1, "Plan nil: must not be nil"},
+		{"MaxActive", func(c *reloads.Client, ctx context.Context) func(func(reloads.Result) bool) {
+			return c.RunAll(ctx, requests, reloads.MaxActive(-1))
+		}, 2, "MaxActive -1: must not be negative"},
+		{"Rerun", func(c *reloads.Client, ctx context.Context) func(func(reloads.Result) bool) {
+			return c.RunAll(ctx, requests, reloads.Rerun(-2))
+		}, 2, "Rerun -2: must not be negative"},
+		{"StepTimeout", func(c *reloads.Client, ctx context.Context) func(func(reloads.Result) bool) {
+			return c.RunAll(ctx, requests, reloads.StepTimeout(-time.Second))
+		}, 2, "StepTimeout -1s: must not be negative"},
+		{"StepTimeout of WaitAll", func(c *reloads.Client, ctx context.Context) func(func(reloads.Result) bool) {
+			return c.WaitAll(ctx, []*reloads.Reload{{ID: "1"}}, reloads.StepTimeout(-time.Second))
+		}, 1, "StepTimeout -1s: must not be negative"},
+		{"Once", func(c *reloads.Client, ctx context.Context) func(func(reloads.Result) bool) {
+			return c.RunAll(ctx, requests, reloads.Once(""))
+		}, 2, `Once "": the key must not be empty`},
+		{"two ways to treat a pending reload", func(c *reloads.Client, ctx context.Context) func(func(reloads.Result) bool) {
+			return c.RunAll(ctx, requests, reloads.AttachToPending(), reloads.AfterPending())
+		}, 2, "AttachToPending with AfterPending: only one of them may be given"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := &world{}
+			client := scriptedClient(t, w)
+			for _, r := range results(t, test.n, test.run(client, t.Context())) {
+				if !errors.Is(r.Err, reloads.ErrBadRequest) || !strings.Contains(r.Err.Error(), test.text) {
+					t.Errorf("got %v, want an error with %q", r.Err, test.text)
+				}
+			}
+			for range test.run(client, t.Context()) {
+				break // must not call yield again
+			}
+			if n := len(w.sent()); n > 0 {
+				t.Errorf("%d requests were sent, want none", n)
+			}
+		})
+	}
+}
+
+func TestPlanIsCopied(t *testing.T) {
+	t.Parallel()
+	inBubble(t, &world{}, func(t *testing.T, client *reloads.Client) {
+		var plan reloads.Plan
+		first := plan.Add(reloads.Request{AppID: "a"})
+		after := []reloads.Step{first}
+		plan.Add(reloads.Request{AppID: "b"}, after...)
+		after[0] = 7
+		batch := client.RunPlan(t.Context(), &plan)
+		plan.Add(reloads.Request{AppID: "c"})
+		for range 2 { // ranging again runs again
+			checkOutcomes(t, results(t, 2, batch), "SUCCEEDED, 1 runs", "SUCCEEDED, 1 runs")
+		}
+	})
+}
+
+func TestPlanWhenContextEnds(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Hour, latency: 50 * time.Millisecond, outcome: failing(reloads.StatusFailed, "bad")}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+		defer cancel()
+		var plan reloads.Plan
+		slow := plan.Add(reloads.Request{AppID: "slow"})
+		child := plan.Add(reloads.Request{AppID: "child"}, slow)
+		plan.Add(reloads.Request{AppID: "grandchild"}, child)
+		plan.Add(reloads.Request{AppID: "SLOW"}) // the same app
+		checkOutcomes(t, results(t, 4, client.RunPlan(ctx, &plan, reloads.CancelOnAbort())),
+			"CANCELING, context deadline exceeded, 1 runs", "no reload, not started, context deadline exceeded, 0 runs",
+			"no reload, not started, context deadline exceeded, 0 runs", "no reload, not started, context deadline exceeded, 0 runs")
+	})
+}
+
+func TestMaxActive(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: 10 * time.Minute, latency: 100 * time.Millisecond}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		foreign := w.triggerForeign(worldRecord{app: "app 3"}, time.Hour)
+		var reqs []reloads.Request
+		for i := range 12 {
+			reqs = append(reqs, reloads.Request{AppID: fmt.Sprint("app ", i)})
+		}
+		rs := results(t, 12, client.RunAll(t.Context(), reqs, reloads.MaxActive(3), reloads.AttachToPending()))
+		if rs[3].Reload.ID != foreign.id || rs[3].Runs != 1 {
+			t.Errorf("step 3 has %v and %d runs, want the foreign reload", rs[3].Reload, rs[3].Runs)
+		}
+		checkMaxActive(t, w, 3, map[string]bool{"app 3": true})
+		for i := 1; i < len(rs); i++ {
+			if previous := rs[i-1].Reload; i != 3 && i != 4 && rs[i].Reload.CreationTime.Before(previous.CreationTime) {
+				t.Errorf("step %d was triggered before the previous one", i)
+			}
+		}
+	})
+}
+
+// checkMaxActive checks how many reloads were active at once, and that they use the limit.
+func checkMaxActive(t *testing.T, w *world, limit int, withForeign map[string]bool) {
+	t.Helper()
+	most := 0
+	for _, at := range w.all {
+		n := 0
+		for _, r := range w.all {
+			if r.foreign && !withForeign[r.app] {
+				continue
+			}
+			if !at.created.Before(r.created) && at.created.Before(r.ended) {
+				n++
+			}
+		}
+		if !at.foreign {
+			most = max(most, n)
+		}
+	}
+	// A foreign reload is not known to the batch until it attaches to it.
+	if most < limit || most > limit+len(withForeign) {
+		t.Errorf("at most %d reloads were active at once, want %d", most, limit)
+	}
+}
+
+func TestRerun(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond}
+	w.outcome = func(app string, n int) reloads.Status {
+		switch {
+		case app == "twice" && n < 2, app == "always":
+			return reloads.StatusFailed
+		case app == "canceled":
+			return reloads.StatusCanceled
+		case app == "exceeded":
+			return reloads.StatusExceededLimit
+		}
+		return reloads.StatusSucceeded
+	}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		changes := map[string]int{}
+		rs := results(t, 5, client.RunAll(t.Context(), requestsFor("twice", "always", "canceled", "exceeded", "twice"), reloads.Rerun(2),
+			reloads.OnChange(func(_ reloads.Request, r *reloads.Reload) {
+				if r.Ended() {
+					changes[r.ID]++
+				}
+			})))
+		checkOutcomes(t, rs, "SUCCEEDED, 3 runs", "FAILED, reload failed, 3 runs", "CANCELED, 1 runs", "EXCEEDED_LIMIT, 1 runs",
+			"SUCCEEDED, 1 runs")
+		var twice []*worldRecord
+		for _, r := range w.own() {
+			if r.app == "twice" {
+				twice = append(twice, r)
+			}
+			if changes[r.id] != 1 {
+				t.Errorf("OnChange received the end of reload %s of %s %d times", r.id, r.app, changes[r.id])
+			}
+		}
+		for i, wait := range []time.Duration{10 * time.Second, 20 * time.Second} {
+			if d := twice[i+1].created.Sub(twice[i].ended); d < wait/2 || d > wait+3*time.Second {
+				t.Errorf("run %d was triggered %v after the end of the previous one, want %v", i+2, d, wait)
+			}
+		}
+		if r := rs[0]; r.Reload.ID != twice[2].id {
+			t.Errorf("the result has reload %s, want the last one", r.Reload.ID)
+		}
+	})
+}
+
+// A failed step that waits for its next run does not count as active, and its result is its reload when ctx ends.
+func TestContextEndsBeforeRerun(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, outcome: failing(reloads.StatusFailed, "a", "b")}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		ctx, cancel := context.WithCancel(t.Context())
+		rs := results(t, 2, client.RunAll(ctx, requestsFor("a", "b"), reloads.Rerun(100), reloads.MaxActive(1),
+			reloads.OnChange(func(req reloads.Request, r *reloads.Reload) {
+				if r.Ended() && req.AppID == "b" {
+					cancel()
+				}
+			})))
+		checkOutcomes(t, rs, "FAILED, reload failed, context canceled, 1 runs", "FAILED, reload failed, context canceled, 1 runs")
+	})
+}
+
+func TestRerunThatIsRefused(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, outcome: failing(reloads.StatusFailed, "a", "b")}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		posts := 0
+		w.instead = func(r *http.Request) outcome {
+			if isTrigger(r) {
+				if posts++; posts == 2 {
+					return respond(403, `{"errors":[{"code":"RELOADS-013","title":"quota"}]}`)
+				}
+			}
+			return nil
+		}
+		rs := results(t, 1, client.RunAll(t.Context(), requestsFor("a"), reloads.Rerun(5)))
+		checkOutcomes(t, rs, "FAILED, reload quota exceeded, reload failed, 1 runs")
+	})
+}
+
+func TestAfterPending(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, listLag: 2 * time.Second, outcome: func(_ string, n int) reloads.Status {
+		return []reloads.Status{reloads.StatusFailed, reloads.StatusSucceeded, reloads.StatusSucceeded}[n]
+	}}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		foreign := w.triggerForeign(worldRecord{app: "a"}, 20*time.Minute)
+		var states []string
+		rs := results(t, 2, client.RunAll(t.Context(), requestsFor("a", "a"), reloads.AfterPending(),
+			reloads.OnChange(func(_ reloads.Request, r *reloads.Reload) {
+				states = append(states, r.ID)
+			})))
+		checkOutcomes(t, rs, "SUCCEEDED, 1 runs", "SUCCEEDED, 1 runs")
+		own := w.own()
+		if d := own[0].created.Sub(foreign.ended); d < 0 || d > 20*time.Second {
+			t.Errorf("the step triggered its reload %v after the end of the pending one", d)
+		}
+		if slices.Contains(states, foreign.id) {
+			t.Error("OnChange received the reload of somebody else")
+		}
+	})
+}
+
+func TestContextEndsWhileWaitingForPendingReload(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		foreign := w.triggerForeign(worldRecord{app: "a"}, 20*time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		rs := results(t, 1, client.RunAll(ctx, requestsFor("a"), reloads.AfterPending(), reloads.CancelOnAbort()))
+		checkOutcomes(t, rs, "no reload, not started, context deadline exceeded, 0 runs")
+		rs = results(t, 1, client.RunAll(t.Context(), requestsFor("a"), reloads.AfterPending(), reloads.StepTimeout(time.Minute)))
+		checkOutcomes(t, rs, "no reload, context deadline exceeded, 0 runs")
+		if !foreign.canceled.IsZero() {
+			t.Error("the reload of somebody else was canceled")
+		}
+	})
+}
+
+func TestStepTimeout(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond}
+	w.lasts = func(app string) time.Duration { return map[string]time.Duration{"stuck": 9 * time.Hour}[app] }
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		began := time.Now()
+		var plan reloads.Plan
+		plan.Add(reloads.Request{AppID: "child"}, plan.Add(reloads.Request{AppID: "stuck"}))
+		plan.Add(reloads.Request{AppID: "quick"})
+		plan.Add(reloads.Request{AppID: "stuck"})
+		rs := results(t, 4, client.RunPlan(t.Context(), &plan, reloads.StepTimeout(10*time.Minute), reloads.Rerun(3)))
+		checkOutcomes(t, rs, "CANCELED, context deadline exceeded, 1 runs", "no reload, skipped, context deadline exceeded, 0 runs",
+			"SUCCEEDED, 1 runs", "CANCELED, context deadline exceeded, 1 runs")
+		if !errors.Is(rs[0].Err, reloads.ErrReloadCanceled) {
+			t.Errorf("got %v, want an error that also says that the reload was canceled", rs[0].Err)
+		}
+		if d := time.Since(began); d > 21*time.Minute {
+			t.Errorf("the plan took %v", d)
+		}
+	})
+}
+
+// A cancel that is refused, or without an effect, does not hold up the step for long.
+func TestStepTimeoutWhenCancelFails(t *testing.T) {
+	t.Parallel()
+	for name, cancel := range map[string]outcome{
+		"refused":   respond(403, `{"errors":[{"code":"RELOADS-003"}]}`),
+		"no effect": respond(202, `{"status":"CANCELING"}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := &world{runFor: time.Hour, latency: 50 * time.Millisecond}
+			w.instead = func(r *http.Request) outcome {
+				if isCancel(r) {
+					return cancel
+				}
+				return nil
+			}
+			inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+				began := time.Now()
+				r, err := client.Run(t.Context(), reloads.Request{AppID: "a"}, reloads.StepTimeout(time.Minute))
+				if r == nil || !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 130*time.Second {
+					t.Errorf("got %v and %v after %v", r, err, time.Since(began))
+				}
+			})
+		})
+	}
+}
+
+// A reload that succeeds although it was canceled because of the timeout is a success.
+func TestStepTimeoutTooLateToCancel(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: 65 * time.Second, latency: 50 * time.Millisecond}
+	w.instead = func(r *http.Request) outcome {
+		if isCancel(r) {
+			return respond(202, `{"status":"CANCELING"}`)
+		}
+		return nil
+	}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		if r, err := client.Run(t.Context(), reloads.Request{AppID: "a"}, reloads.StepTimeout(time.Minute)); err != nil {
+			t.Errorf("got %v and %v", r, err)
+		}
+	})
+}
+
+func TestStepTimeoutOfWaitAll(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Hour, latency: 50 * time.Millisecond}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		r, err := client.Trigger(t.Context(), reloads.Request{AppID: "a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rs := results(t, 1, client.WaitAll(t.Context(), []*reloads.Reload{r}, reloads.StepTimeout(time.Minute)))
+		checkOutcomes(t, rs, "CANCELED, context deadline exceeded, 0 runs")
+		attached := w.triggerForeign(worldRecord{app: "b"}, 2*time.Hour)
+		rs = results(t, 1, client.RunAll(t.Context(), requestsFor("b"), reloads.AttachToPending(), reloads.StepTimeout(time.Minute)))
+		checkOutcomes(t, rs, "RELOADING, context deadline exceeded, 1 runs")
+		if !attached.canceled.IsZero() {
+			t.Error("the reload of somebody else was canceled")
+		}
+	})
+}
+
+// A plan of 500 steps in 20 layers, in which some reloads fail.
+func TestPlanOf500Steps(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(5) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			const layers, width, apps = 20, 25, 400
+			random := rand.New(rand.NewPCG(seed, 0))
+			var bad []string
+			for i := range apps {
+				if random.IntN(50) == 0 {
+					bad = append(bad, fmt.Sprint("app ", i))
+				}
+			}
+			w := &world{seed: seed, queueFor: 2 * time.Second, runFor: time.Second, latency: 100 * time.Millisecond, spread: true}
+			w.lasts = func(string) time.Duration { return time.Duration(random.Int64N(int64(3 * time.Minute))) }
+			w.outcome = failing(reloads.StatusFailed, bad...)
+			var plan reloads.Plan
+			after := map[reloads.Step][]reloads.Step{}
+			for layer := range layers {
+				for range width {
+					var predecessors []reloads.Step
+					for range min(layer, 1+random.IntN(2)) {
+						predecessors = append(predecessors, reloads.Step((layer-1)*width+random.IntN(width)))
+					}
+					// Some apps are in several steps.
+					step := plan.Add(reloads.Request{AppID: fmt.Sprint("app ", random.IntN(apps))}, predecessors...)
+					after[step] = predecessors
+				}
+			}
+			synctest.Test(t, func(t *testing.T) {
+				client := scriptedClient(t, w)
+				rs := results(t, layers*width, client.RunPlan(t.Context(), &plan, reloads.MaxActive(20)))
+				checkPlan(t, w, rs, after)
+				checkMaxActive(t, w, 20, nil)
+			})
+		})
+	}
+}
+
+// checkPlan checks that each step ran after its predecessors, and that exactly the descendants of failed ones were skipped.
+func checkPlan(t *testing.T, w *world, rs []reloads.Result, after map[reloads.Step][]reloads.Step) {
+	t.Helper()
+	count := map[string]int{}
+	for _, r := range rs {
+		skip := false
+		for _, predecessor := range after[r.Step] {
+			skip = skip || rs[predecessor].Err != nil
+			if earlier := rs[predecessor].Reload; r.Reload != nil && r.Reload.CreationTime.Before(earlier.EndTime) {
+				t.Errorf("step %d was triggered before the end of step %d", r.Step, predecessor)
+			}
+		}
+		class := "succeeded"
+		switch {
+		case errors.Is(r.Err, reloads.ErrSkipped):
+			class = "skipped"
+		case errors.Is(r.Err, reloads.ErrReloadFailed):
+			class = "failed"
+		case r.Err != nil:
+			t.Errorf("step %d: %v", r.Step, r.Err)
+		}
+		if skip != (class == "skipped") || skip != (r.Reload == nil) {
+			t.Errorf("step %d %s, a predecessor did not succeed: %v", r.Step, class, skip)
+		}
+		count[class]++
+	}
+	if len(w.postTimes()) != count["succeeded"]+count["failed"] { // a 429 would need another trigger
+		t.Errorf("%d triggers for %v", len(w.postTimes()), count)
+	}
+	if len(slices.Collect(maps.Keys(count))) != 3 {
+		t.Errorf("the plan has only %v", count)
+	}
+}
