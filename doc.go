@@ -22,7 +22,7 @@
 // [Client.Trigger], [Client.Get], [Client.Cancel] and [Client.List] call the four endpoints. [Client.Pages] and
 // [Client.All] iterate over a whole list. [Client.Run] triggers a reload and waits until it has finished. [Client.Wait]
 // waits for an existing reload, and [Client.Watch] yields each change of its status. [Client.RunAll] runs many reloads,
-// and [Client.WaitAll] waits for many.
+// [Client.RunPlan] runs reloads that depend on each other, and [Client.WaitAll] waits for many.
 //
 // [Client.Log] streams the full log of a reload, from the Apps API. The log in the record of a reload is only a
 // summary; [Reload.Summary] reads its figures.
@@ -90,8 +90,10 @@
 // What the call returns is its own reload, unless somebody else triggers the same app at the same time: if a trigger
 // had no effect, a reload that somebody else triggers right afterwards can be taken for it. So can one that was
 // triggered shortly before, within the precision of creation times (a second, if they are whole seconds) and of the
-// clocks. A reload that the service has returned to another trigger of this client is not taken for it. A [Request].ResourceID that no
-// other trigger uses prevents the rest if the service returns it. The API page says so, but it is not confirmed.
+// clocks. A reload that belongs to another trigger of this client, because the service returned it or the client found
+// it, is not taken for it. A [Request].ResourceID that no other trigger uses prevents the rest if the service returns it.
+// The OpenAPI document of the service says so, but it is not confirmed. With [Once], the ResourceID alone identifies
+// the reload.
 //
 // # Rate limits
 //
@@ -113,13 +115,19 @@
 // # Batches
 //
 // [Client.RunAll] triggers reloads as fast as the rate limit allows and yields each [Result] when its reload has
-// finished. Requests for the same app run one after another. Every request has a result. The error of a request that
-// had no effect because ctx ended matches [ErrNotStarted].
+// finished. [Client.RunPlan] does the same for a [Plan], whose steps start after others have succeeded. Steps with the
+// same app run one after another. Every step has a result. The error of a step that had no effect because ctx ended
+// matches [ErrNotStarted], and that of a step whose predecessor did not succeed matches [ErrSkipped]. [Client.Run] is a
+// batch of one step.
+//
+// [MaxActive] limits how many reloads are active at once, [StepTimeout] how long each may take, and [Rerun] triggers
+// those that FAILED again. [AttachToPending] and [AfterPending] say what to do if an app already has a pending reload.
+// With [Once], a program can be killed at any moment and started again without triggering a reload twice.
 //
 // While a batch tracks four or more reloads, it reads the list of the tenant's reloads that finished last, up to 100
 // per request, if the token may do that and the service sorts the list. In addition, and otherwise instead, it polls
-// the reloads one by one, least recently polled first. Together this takes at most 80 % of Tier 1 in any minute.
-// A failed request of this kind is not retried at once.
+// the reloads one by one, least recently polled first. Together with the look-ups of [Once], this takes at most 80 % of
+// Tier 1 in any minute. A failed request of this kind is not retried at once, except a look-up.
 //
 // # Authentication
 //

@@ -137,6 +137,47 @@ func ExampleClient_RunAll() {
 	// sales SUCCEEDED
 }
 
+// Reload an app after those that it depends on.
+func ExampleClient_RunPlan() {
+	client, ctx := exampleTenant().NewClient(), context.Background()
+
+	var plan reloads.Plan
+	sales := plan.Add(reloads.Request{AppID: "sales"})
+	broken := plan.Add(reloads.Request{AppID: "broken"}, sales)
+	plan.Add(reloads.Request{AppID: "report"}, sales, broken)
+	for result := range client.RunPlan(ctx, &plan) {
+		switch {
+		case errors.Is(result.Err, reloads.ErrSkipped):
+			fmt.Println(result.Request.AppID, "was skipped, because a reload failed:", errors.Is(result.Err, reloads.ErrReloadFailed))
+		case result.Err != nil:
+			fmt.Println(result.Request.AppID, "failed")
+		default:
+			fmt.Println(result.Request.AppID, result.Reload.Status)
+		}
+	}
+	// Output:
+	// sales SUCCEEDED
+	// broken failed
+	// report was skipped, because a reload failed: true
+}
+
+// Run an app once a day, no matter how often the program is started.
+func ExampleOnce() {
+	client, ctx := exampleTenant().NewClient(), context.Background()
+
+	key := "nightly " + time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)
+	first, err := client.Run(ctx, reloads.Request{AppID: "sales"}, reloads.Once(key))
+	if err != nil {
+		log.Fatal(err)
+	}
+	again, err := client.Run(ctx, reloads.Request{AppID: "sales"}, reloads.Once(key))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(again.Status, again.ID == first.ID)
+	// Output: SUCCEEDED true
+}
+
 // Wait for reloads that an earlier process triggered, for example after a crash. Their IDs are sufficient.
 func ExampleClient_WaitAll() {
 	tenant := exampleTenant()

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -45,62 +44,79 @@ func Example_recipeNightlyBatch() {
 
 // Reload a report after the apps that it depends on.
 func Example_recipeChain() {
-	chain := func(ctx context.Context, client *reloads.Client, apps ...string) error {
-		for _, app := range apps {
-			if _, err := client.Run(ctx, reloads.Request{AppID: app}); err != nil {
-				return fmt.Errorf("the chain ends at %s: %w", app, err)
+	chain := func(ctx context.Context, client *reloads.Client) {
+		var plan reloads.Plan
+		sales := plan.Add(reloads.Request{AppID: "sales"})
+		stock := plan.Add(reloads.Request{AppID: "stock"})
+		plan.Add(reloads.Request{AppID: "report"}, sales, stock)
+		for result := range client.RunPlan(ctx, &plan) {
+			switch {
+			case errors.Is(result.Err, reloads.ErrSkipped):
+				fmt.Println(result.Request.AppID, "is skipped")
+			case result.Err != nil:
+				fmt.Println(result.Request.AppID, "failed")
+			default:
+				fmt.Println(result.Request.AppID, "was reloaded")
 			}
 		}
-		return nil
 	}
-	client := exampleTenant().NewClient()
-	err := chain(context.Background(), client, "sales", "broken", "report")
-	fmt.Println(errors.Is(err, reloads.ErrReloadFailed), strings.HasPrefix(err.Error(), "the chain ends at broken"))
-	// Output: true true
+	tenant := reloadstest.NewTenant()
+	tenant.AddApp("sales", reloadstest.App{Outcome: reloads.StatusFailed, ErrorMessage: "no such table"})
+	tenant.AddApp("stock", reloadstest.App{RunFor: 10 * time.Millisecond})
+	tenant.AddApp("report", reloadstest.App{})
+	chain(context.Background(), tenant.NewClient())
+	// Unordered output:
+	// sales failed
+	// report is skipped
+	// stock was reloaded
 }
 
-// Save the ID before waiting, and wait for it when the program is restarted.
+// Run a night's reloads so that it does not matter when the program is killed.
 func Example_recipeResume() {
-	resume := func(ctx context.Context, client *reloads.Client, file, app string) (*reloads.Reload, error) {
-		id, err := os.ReadFile(file)
-		if errors.Is(err, os.ErrNotExist) {
-			reload, err := client.Trigger(ctx, reloads.Request{AppID: app})
-			if err != nil {
-				return nil, err
+	night := func(ctx context.Context, client *reloads.Client, key string, requests []reloads.Request) error {
+		var errs []error
+		for result := range client.RunAll(ctx, requests, reloads.Once(key), reloads.Rerun(2), reloads.AfterPending()) {
+			if result.Err != nil {
+				errs = append(errs, result.Err)
 			}
-			id = []byte(reload.ID)
-			if err := os.WriteFile(file, id, 0o600); err != nil {
-				return nil, err
-			}
-		} else if err != nil {
-			return nil, err
 		}
-		reload, err := client.Wait(ctx, string(id))
-		if err != nil {
-			return reload, err
-		}
-		return reload, os.Remove(file)
+		return errors.Join(errs...)
 	}
 	tenant := exampleTenant()
-	tenant.AddApp("sales", reloadstest.App{RunFor: time.Second})
-	dir, err := os.MkdirTemp("", "resume")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer os.RemoveAll(dir)
-	file := filepath.Join(dir, "sales.reload")
+	tenant.AddApp("stock", reloadstest.App{RunFor: time.Second})
+	requests := []reloads.Request{{AppID: "sales"}, {AppID: "stock"}}
 	before := len(tenant.Reloads())
 
-	crashes, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-	defer cancel()
-	_, err = resume(crashes, tenant.NewClient(), file, "sales")
-	fmt.Println(errors.Is(err, context.DeadlineExceeded))
-	reload, err := resume(context.Background(), tenant.NewClient(), file, "sales")
-	fmt.Println(reload.Status, err, len(tenant.Reloads())-before, "reload")
+	killed, kill := context.WithTimeout(context.Background(), 4*time.Second)
+	defer kill()
+	fmt.Println(errors.Is(night(killed, tenant.NewClient(), "2026-11-24", requests), context.DeadlineExceeded))
+	fmt.Println(night(context.Background(), tenant.NewClient(), "2026-11-24", requests))
+	fmt.Println(len(tenant.Reloads())-before, "reloads")
 	// Output:
 	// true
-	// SUCCEEDED <nil> 1 reload
+	// <nil>
+	// 2 reloads
+}
+
+// Spare a data source that several apps load from.
+func Example_recipeMaxActive() {
+	gently := func(ctx context.Context, client *reloads.Client, requests []reloads.Request) (failed int) {
+		for result := range client.RunAll(ctx, requests, reloads.MaxActive(2), reloads.StepTimeout(time.Hour)) {
+			if result.Err != nil {
+				failed++
+			}
+		}
+		return failed
+	}
+	tenant := reloadstest.NewTenant()
+	var requests []reloads.Request
+	for i := range 6 {
+		app := fmt.Sprint("app ", i)
+		tenant.AddApp(app, reloadstest.App{RunFor: 10 * time.Millisecond})
+		requests = append(requests, reloads.Request{AppID: app})
+	}
+	fmt.Println(gently(context.Background(), tenant.NewClient(), requests), "failed")
+	// Output: 0 failed
 }
 
 // Each tenant has its own client and therefore its own limits.
