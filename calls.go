@@ -103,17 +103,37 @@ const maxPending = 9 * time.Hour
 // findPending returns the app's newest reload that has not finished, or nil. It does not filter by status, because the
 // status of a new reload may be empty or unknown.
 func (c *Client) findPending(ctx context.Context, app string) (*Reload, error) {
-	page, date, _, err := c.listValid(ctx, newestQuery(app), false)
+	newest, err := c.newestReloads(ctx, app)
 	if err != nil {
 		return nil, err
 	}
-	for i := range page.Reloads {
-		r := &page.Reloads[i]
-		if !r.Ended() && !otherApp(r, app) && !c.seen.get(r.ID).end && between(r.CreationTime, date.now()) < maxPending {
-			return r, nil
+	var pending *Reload
+	var latestEnd time.Time // creation of the newest reload that has ended
+	for i := range newest.Reloads {
+		r := &newest.Reloads[i]
+		switch {
+		case otherApp(r, app):
+		case r.Ended() || c.seen.get(r.ID).end:
+			if r.CreationTime.After(latestEnd) {
+				latestEnd = r.CreationTime
+			}
+		case pending == nil && between(r.CreationTime, newest.date.now()) < maxPending:
+			pending = r
 		}
 	}
-	return nil, nil
+	if pending == nil || pending.CreationTime.Before(latestEnd) { // an app has one pending reload
+		return nil, nil
+	}
+	r, _, err := c.poll(ctx, pending.ID, false) // the list may be behind
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil, nil
+	case err != nil: // the wait for it decides
+		return pending, nil
+	case r.Ended():
+		return nil, nil
+	}
+	return r, nil
 }
 
 // Log streams the full log of a reload. The log in the reload's record is only a summary. The full log is plain text;

@@ -207,8 +207,10 @@ func WithPolling(p PollPolicy) Option {
 
 // seenReloads remembers the reloads in the responses to triggers, and in the lists after them.
 type seenReloads struct {
-	mu   sync.Mutex
-	byID map[string]seenReload
+	mu        sync.Mutex
+	byID      map[string]seenReload // the ID in lower case, because responses may spell it differently
+	posting   map[string]int        // triggers in flight, by the app in lower case
+	resources bool                  // the service returns the ResourceID of a request
 }
 
 type seenReload struct {
@@ -231,6 +233,7 @@ func (n *seenReloads) add(id string, own bool) bool {
 	if len(n.byID)%1000 == 999 {
 		maps.DeleteFunc(n.byID, func(_ string, r seenReload) bool { return now.Sub(r.at) > rememberSeen })
 	}
+	id = strings.ToLower(id)
 	known, ok := n.byID[id]
 	if !ok {
 		known.at = now
@@ -244,15 +247,41 @@ func (n *seenReloads) add(id string, own bool) bool {
 func (n *seenReloads) get(id string) seenReload {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.byID[id]
+	return n.byID[strings.ToLower(id)]
 }
 
 // end records that a reload has finished, if it is remembered.
 func (n *seenReloads) end(id string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	id = strings.ToLower(id)
 	if r, ok := n.byID[id]; ok {
 		r.end = true
 		n.byID[id] = r
 	}
+}
+
+// post counts the triggers in flight of an app: change is 1 or -1. It returns how many there are.
+func (n *seenReloads) post(app string, change int) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.posting == nil {
+		n.posting = map[string]int{}
+	}
+	app = strings.ToLower(app)
+	n.posting[app] += change
+	defer func() {
+		if n.posting[app] == 0 {
+			delete(n.posting, app)
+		}
+	}()
+	return n.posting[app]
+}
+
+// resource records whether the service returned the ResourceID of a request, and reports whether it ever did.
+func (n *seenReloads) resource(returned bool) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.resources = n.resources || returned
+	return n.resources
 }

@@ -3,6 +3,7 @@ package reloads
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,7 +35,7 @@ func (c *clockOffset) update(d serverDate) {
 		return
 	}
 	least, most := d.date.Sub(d.received), d.date.Add(time.Second).Sub(d.sent)
-	if least <= c.max && most >= c.min {
+	if c.overlaps(clockOffset{least, most}) {
 		least, most = max(least, c.min), min(most, c.max)
 	}
 	c.min, c.max = least, most
@@ -52,6 +53,7 @@ func (c *clockOffset) nextProbe(now time.Time) time.Duration {
 type recordClock struct {
 	mu       sync.Mutex
 	offset   *clockOffset // nil if not known
+	dates    *clockOffset // of the clock of the Date header, when the offset was learned; nil if not known
 	doubtful bool         // the most recent reload contradicts the Date header or the one before
 }
 
@@ -80,18 +82,25 @@ func (c *recordClock) observe(created time.Time, d serverDate) {
 		c.doubtful = true // until another reload agrees with this one
 	}
 	c.offset = &offset
+	if dates != nil && c.dates != nil && dates.agrees(*c.dates) {
+		*dates = dates.combine(*c.dates)
+	}
+	c.dates = dates
 }
 
-// get returns the offset. known is false if it cannot be used. doubtful means that creation times cannot be compared
-// with any clock.
-func (c *recordClock) get() (offset clockOffset, known, doubtful bool) {
+// get returns the offset. dates is the present offset of the Date header: if it has changed, the client's clock was set.
+// known is false if the offset cannot be used. doubtful means that creation times cannot be compared with any clock.
+func (c *recordClock) get(dates clockOffset) (offset clockOffset, known, doubtful bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.offset == nil || c.offset.width() > clockTolerance {
-		return clockOffset{}, false, c.doubtful
+	wasSet := c.dates != nil && !c.dates.overlaps(dates)
+	if c.offset == nil || c.offset.width() > clockTolerance || wasSet {
+		return clockOffset{}, false, c.doubtful && !wasSet
 	}
 	return *c.offset, !c.doubtful, c.doubtful
 }
+
+func (c clockOffset) overlaps(o clockOffset) bool { return c.min <= o.max && c.max >= o.min }
 
 // agrees reports whether two offsets may be those of clocks that are at most clockTolerance apart.
 func (c clockOffset) agrees(o clockOffset) bool {
@@ -100,7 +109,7 @@ func (c clockOffset) agrees(o clockOffset) bool {
 
 // combine returns what two offsets have in common or, if they are those of different clocks, what covers both.
 func (c clockOffset) combine(o clockOffset) clockOffset {
-	if c.min <= o.max && c.max >= o.min {
+	if c.overlaps(o) {
 		return clockOffset{max(c.min, o.min), min(c.max, o.max)}
 	}
 	return clockOffset{min(c.min, o.min), max(c.max, o.max)}
@@ -120,26 +129,29 @@ func precision(t time.Time) time.Duration {
 const (
 	abortTimeout  = 10 * time.Second // for all requests together
 	inFlightGrace = 5 * time.Second  // for a trigger in flight; its reload is searched for afterwards
+	graceAttempt  = 2 * time.Second  // for each attempt of the search, because the connection may be dead
 )
 
 // graceTime is the time after the end of a context in which a run may cancel its reloads. A nil *graceTime means that
 // the run does not cancel them.
 type graceTime struct {
-	inFlight, ctx             context.Context // end inFlightGrace and abortTimeout after the context
-	cancelInFlight, cancelAll context.CancelFunc
-	stop                      func() bool
-	end                       atomic.Pointer[time.Time] // nil until the context has ended
+	inFlight, ctx  context.Context // end inFlightGrace and abortTimeout after the context
+	cancelInFlight context.CancelCauseFunc
+	cancelAll      context.CancelFunc
+	stop           func() bool
+	end            atomic.Pointer[time.Time] // nil until the context has ended
 }
 
 func newGraceTime(ctx context.Context) *graceTime {
 	g := &graceTime{}
-	g.ctx, g.cancelAll = context.WithCancel(context.WithoutCancel(ctx))
-	g.inFlight, g.cancelInFlight = context.WithCancel(g.ctx)
+	base := context.WithoutCancel(ctx)
+	g.inFlight, g.cancelInFlight = context.WithCancelCause(base)
+	g.ctx, g.cancelAll = context.WithCancel(base)
 	g.stop = context.AfterFunc(ctx, func() {
 		if context.Cause(ctx) != errStopped {
 			g.deadline()
 			_ = sleep(g.ctx, inFlightGrace)
-			g.cancelInFlight()
+			g.cancelInFlight(attemptTimeout(inFlightGrace))
 			_ = sleep(g.ctx, abortTimeout-inFlightGrace+time.Millisecond) // so that cancels end with their deadline
 		}
 		g.release()
@@ -157,10 +169,13 @@ func (g *graceTime) inFlightContext() context.Context {
 
 // listContext returns the context of the lists that determine the outcome of a trigger.
 func (g *graceTime) listContext(ctx context.Context) context.Context {
-	if g == nil {
+	switch {
+	case g == nil:
 		return ctx
+	case ctx.Err() == nil:
+		return g.ctx
 	}
-	return g.ctx
+	return context.WithValue(g.ctx, attemptLimit{}, graceAttempt)
 }
 
 // deadline returns the end of the grace time. The first call starts the grace time if ctx has not ended yet.
@@ -175,9 +190,22 @@ func (g *graceTime) release() {
 		return
 	}
 	g.stop()
-	g.cancelInFlight()
+	g.cancelInFlight(context.Canceled)
 	g.cancelAll()
 }
+
+// attemptLimit is the key of a context's limit on each attempt, if it is shorter than the client's.
+type attemptLimit struct{}
+
+// attemptTimeout is the error of an attempt that took too long. It implements [net.Error]. It does not match
+// [context.DeadlineExceeded], which means the caller's own deadline.
+type attemptTimeout time.Duration
+
+func (e attemptTimeout) Error() string {
+	return fmt.Sprintf("the attempt took longer than %v", time.Duration(e))
+}
+func (e attemptTimeout) Timeout() bool   { return true }
+func (e attemptTimeout) Temporary() bool { return true }
 
 // errStopped is the cause of a context that ended because the loop over the results ended.
 var errStopped = errors.New("iteration stopped")

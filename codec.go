@@ -122,15 +122,18 @@ func decodeValid(data []byte) (page pageBody, invalid []error, err error) {
 // have the member.
 func decodePartial(data []byte) map[string]*bool {
 	var page struct {
-		Data []struct {
+		Data []jsontext.Value `json:"data"`
+	}
+	_ = json.Unmarshal(data, &page, decoding) // an invalid page or record is reported by decodeList
+	partial := make(map[string]*bool, len(page.Data))
+	for _, record := range page.Data {
+		var r struct {
 			ID      string `json:"id"`
 			Partial *bool  `json:"partial"`
-		} `json:"data"`
-	}
-	_ = json.Unmarshal(data, &page, decoding) // an invalid record is reported by decodeValid
-	partial := make(map[string]*bool, len(page.Data))
-	for _, r := range page.Data {
-		partial[r.ID] = r.Partial
+		}
+		if json.Unmarshal(record, &r, decoding) == nil {
+			partial[r.ID] = r.Partial
+		}
 	}
 	return partial
 }

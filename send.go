@@ -28,6 +28,8 @@ type apiRequest struct {
 	once bool
 	// retries counts the retries after failures, without the one after a 401.
 	retries int
+	// attempts is how many attempts earlier calls made for the same purpose.
+	attempts int
 }
 
 // call is one call of an operation, with all its attempts. It is used by one goroutine.
@@ -61,7 +63,7 @@ func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
 	if !ok {
 		buffer = new(bytes.Buffer)
 	}
-	k := &call{apiRequest: r, client: c, ctx: ctx, attempt: attempt{op: r.op, body: buffer}}
+	k := &call{apiRequest: r, client: c, ctx: ctx, attempt: attempt{op: r.op, number: r.attempts, body: buffer}}
 	if ctx == nil {
 		return k, errNilContext
 	}
@@ -121,6 +123,9 @@ func (c *call) beginAttempt(req *http.Request) error {
 	c.setHeader(req.Header, token)
 	if c.inFlight != nil {
 		*req = *req.WithContext(c.inFlight)
+	}
+	if c.op == opTrigger {
+		req.GetBody = nil // with it, net/http retries a request by itself
 	}
 	previous.body.Reset()
 	c.attempt = attempt{
@@ -206,8 +211,8 @@ func (c *call) finishAttempt(_ context.Context, resp *http.Response, err error) 
 func (c *call) prepareRetry() bool {
 	a, policy := &c.attempt, c.client.retry
 	c.mayHaveTakenEffect = c.mayHaveTakenEffect || mayHaveTakenEffect(a.err)
-	if c.ctx.Err() != nil {
-		c.expired = true
+	if ended := c.ctx.Err(); ended != nil {
+		c.expired = errors.Is(a.err, ended) || policy.shouldRetry(a, c.retries) // otherwise the failure is final anyway
 		return false
 	}
 	c.unconnected = c.unconnected || isUnsent(a.err)

@@ -43,8 +43,12 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	// A timer instead of a deadline, because for a log the limit ends when the header has arrived.
 	ctx, cancel := context.WithCancelCause(r.Context())
 	var timer *time.Timer
-	if t.timeout > 0 {
-		timer = time.AfterFunc(t.timeout, func() { cancel(attemptTimeout(t.timeout)) })
+	timeout := t.timeout
+	if limit, ok := ctx.Value(attemptLimit{}).(time.Duration); ok && (timeout == 0 || limit < timeout) {
+		timeout = limit
+	}
+	if timeout > 0 {
+		timer = time.AfterFunc(timeout, func() { cancel(attemptTimeout(timeout)) })
 	}
 	body := &attemptBody{transport: t, ctx: ctx, cancel: cancel, timer: timer}
 	r = r.WithContext(ctx)
@@ -145,16 +149,6 @@ func (t *transport) attemptError(ctx context.Context, err error) error {
 	}
 	return err
 }
-
-// attemptTimeout is the error of an attempt that took too long. It implements [net.Error]. It does not match
-// [context.DeadlineExceeded], which means the caller's own deadline.
-type attemptTimeout time.Duration
-
-func (e attemptTimeout) Error() string {
-	return fmt.Sprintf("the attempt took longer than %v", time.Duration(e))
-}
-func (e attemptTimeout) Timeout() bool   { return true }
-func (e attemptTimeout) Temporary() bool { return true }
 
 // unsentError is the error of an attempt that was not sent, because there was no connection.
 type unsentError struct{ error }

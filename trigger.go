@@ -41,8 +41,11 @@ type reconciliation struct {
 	since    time.Time // when the first POST with an unknown outcome was sent; zero if there was none
 	accepted bool      // a POST was accepted, but its response is invalid
 	dates    clockOffset
-	retries  int // of the POST
-	probes   int // additional lists that were requested to narrow dates
+	retries  int     // of the POST
+	attempts int     // of the POST, all together
+	failure  error   // of the most recent attempt that was sent
+	probes   int     // additional lists that were requested to narrow dates
+	possible *Reload // the most recent listed one that may be the triggered reload; nil if the lists exclude it
 }
 
 // triggerAndReconcile sends a trigger until it has taken effect. If an attempt may have taken effect, it retries only
@@ -81,8 +84,10 @@ func (c *Client) triggerAndReconcile(ctx context.Context, req Request, body []by
 // attempt had no effect.
 func (s *reconciliation) post(ctx context.Context, body []byte) (r *Reload, refused bool, err error) {
 	c := s.client
+	c.seen.post(s.req.AppID, 1)
+	defer c.seen.post(s.req.AppID, -1)
 	k, err := c.send(ctx, apiRequest{
-		op: opTrigger, path: reloadsPath, body: body, retries: s.retries,
+		op: opTrigger, path: reloadsPath, body: body, retries: s.retries, attempts: s.attempts,
 		inFlight: s.options.grace.inFlightContext(), admitted: s.options.admitted,
 	})
 	defer k.release()
@@ -91,6 +96,7 @@ func (s *reconciliation) post(ctx context.Context, body []byte) (r *Reload, refu
 		if r, err = a.reload(); err == nil {
 			c.records.observe(r.CreationTime, a.serverDate())
 			c.seen.add(r.ID, true)
+			c.seen.resource(s.req.ResourceID != "" && r.ResourceID == s.req.ResourceID)
 			return r, false, nil
 		}
 	}
@@ -100,6 +106,12 @@ func (s *reconciliation) post(ctx context.Context, body []byte) (r *Reload, refu
 	}
 	s.accepted = s.accepted || accepted
 	s.retries = k.retries
+	if a.number == s.attempts && s.failure != nil { // nothing was sent
+		err = fmt.Errorf("%w; the previous attempt: %w", err, s.failure)
+	} else {
+		s.failure = err
+	}
+	s.attempts = a.number
 	return nil, !accepted && !k.mayHaveTakenEffect, err
 }
 
@@ -108,34 +120,48 @@ func (s *reconciliation) post(ctx context.Context, body []byte) (r *Reload, refu
 func (s *reconciliation) findRepeatedly(ctx context.Context, cause error) (*Reload, error) {
 	grace := s.options.grace
 	s.log(ctx, "reloads: the outcome of the trigger is unknown, listing the reloads of the app", slog.String("error", withoutBody(cause)))
-	var undecided error // of any list, because a later one may be served by a replica that is behind
 	for n := 0; ; n++ {
 		found, err := s.find(grace.listContext(ctx))
 		switch {
-		case found != nil && (s.client.seen.add(found.ID, true) || s.options.admitted != nil):
+		case found != nil && s.claim(found):
 			s.log(ctx, "reloads: the trigger took effect, its reload was found", slog.String("reload", found.ID))
 			return found, nil
 		case endsLists(err):
 			return nil, err
-		case errors.Is(err, errUndecided):
-			undecided = err
-		}
-		if ctx.Err() == nil && n == len(listWaits) {
-			return nil, cmp.Or(undecided, err) // err of the last list, because a new reload may not be in an earlier one
+		case ctx.Err() == nil && n == len(listWaits):
+			if err == nil && s.possible != nil {
+				err = errUndecided
+			}
+			return nil, err // of the last list, because a new reload may not be in an earlier one
 		}
 		if ctx.Err() != nil || sleep(ctx, listWaits[n]) != nil {
 			if waitErr := sleep(grace.listContext(ctx), time.Second); waitErr != nil {
-				return nil, cmp.Or(undecided, waitErr)
+				return nil, waitErr
 			}
 		}
 	}
+}
+
+// claim reports whether the reload belongs to this trigger, and not to another one of the client, whose response may
+// still be in flight.
+func (s *reconciliation) claim(r *Reload) bool {
+	if s.options.admitted != nil {
+		return true // the ResourceID is sufficient
+	}
+	if s.client.seen.post(s.req.AppID, 0) == 0 && s.client.seen.add(r.ID, true) {
+		return true
+	}
+	if s.client.seen.get(r.ID).own {
+		s.possible = nil
+	}
+	return false
 }
 
 // find lists the app's newest reloads and returns the one that the trigger created. It lists again while the clock
 // offset is too wide to distinguish that reload from an earlier one.
 func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 	for {
-		list, err := s.list(ctx)
+		list, err := s.client.newestReloads(ctx, s.req.AppID)
 		if err != nil {
 			return nil, err
 		}
@@ -143,11 +169,15 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 		if s.options.admitted != nil {
 			return s.own(list)
 		}
-		offset, known, doubtful := s.client.records.get()
+		offset, known, doubtful := s.client.records.get(s.dates)
 		if !known {
 			offset = s.dates
 		}
 		candidate, undecided := s.choose(list, offset, doubtful)
+		s.remember(list, cmp.Or(candidate, undecided))
+		if list.Next != "" && !newestFirst(list.Reloads) {
+			return nil, errNotSorted // the newest reloads may be on any page
+		}
 		probed := s.probes >= maxProbes || list.date.date.IsZero()
 		exact := known || offset.width() <= exactOffset || s.probes >= maxProbes && offset.width() <= usableOffset
 		switch {
@@ -158,14 +188,28 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 		case candidate == nil && undecided == nil:
 			return nil, nil
 		case candidate == nil || probed:
-			r := cmp.Or(candidate, undecided)
-			return nil, fmt.Errorf("%w: %s, created %v", errUndecided, r.ID, r.CreationTime)
+			return nil, errUndecided
 		}
 		s.probes++
 		if err := sleep(ctx, s.dates.nextProbe(time.Now())); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// remember stores the reload that may be the triggered one. A later list may be served by a replica that is behind, so the
+// reload is only forgotten when a list that contains it excludes it.
+func (s *reconciliation) remember(list triggerList, possible *Reload) {
+	if possible == nil && s.possible != nil {
+		for i := range list.Reloads {
+			if list.Reloads[i].ID == s.possible.ID {
+				s.possible = nil
+				return
+			}
+		}
+		return
+	}
+	s.possible = possible
 }
 
 // own returns the reload with the ResourceID of the request, which no other reload has.
@@ -180,7 +224,7 @@ func (s *reconciliation) own(list triggerList) (*Reload, error) {
 	return nil, nil
 }
 
-var errUndecided = errors.New("a reload of the app may be the triggered one, or an earlier one")
+var errUndecided = errors.New("the lists do not show whether it is the triggered one")
 
 // choose returns the oldest candidate: a reload that was created no earlier than the POST, as far as the clock offset
 // tells, and does not contradict the request. Among candidates, those with the ResourceID of the request come first.
@@ -198,16 +242,21 @@ func (s *reconciliation) choose(list triggerList, offset clockOffset, doubtful b
 			undecided = r
 		case !end.After(earliest.Add(-clockTolerance)): // it is an earlier one
 		case !end.After(earliest), s.contradicts(r, list.partial[r.ID]):
-			undecided = r
+			if undecided == nil || !sameResource(undecided) {
+				undecided = r
+			}
 		case candidate == nil, sameResource(r) && !sameResource(candidate),
 			sameResource(r) == sameResource(candidate) && r.CreationTime.Before(candidate.CreationTime):
 			candidate, tied = r, false
-		case sameResource(r) == sameResource(candidate) && r.CreationTime.Equal(candidate.CreationTime):
+		case sameResource(r) == sameResource(candidate) && r.CreationTime.Equal(candidate.CreationTime) && r.ID != candidate.ID:
 			tied = true
 		}
 	}
-	if tied {
+	switch {
+	case tied:
 		return nil, candidate
+	case candidate != nil && undecided != nil && sameResource(undecided) && !sameResource(candidate):
+		return nil, undecided
 	}
 	return candidate, undecided
 }
@@ -221,10 +270,12 @@ func (s *reconciliation) isOther(r *Reload) bool {
 
 func otherApp(r *Reload, app string) bool { return r.AppID != "" && !strings.EqualFold(r.AppID, app) }
 
-// contradicts reports whether a field that both the record and the request state is different.
+// contradicts reports whether a field that both the record and the request state is different. If the service is known to
+// return the ResourceID of a request, a record without it is different, too.
 func (s *reconciliation) contradicts(r *Reload, partial *bool) bool {
+	missing := r.ResourceID == "" && !s.client.seen.resource(false)
 	return partial != nil && *partial != s.req.Partial ||
-		r.ResourceID != "" && s.req.ResourceID != "" && r.ResourceID != s.req.ResourceID
+		s.req.ResourceID != "" && r.ResourceID != s.req.ResourceID && !missing
 }
 
 // triggerList is a list of the app's newest reloads.
@@ -235,32 +286,26 @@ type triggerList struct {
 	partial map[string]*bool // by the ID of the reload; nil if the record does not state it
 }
 
-// list returns the first page of the app's newest reloads that is not empty.
-func (s *reconciliation) list(ctx context.Context) (l triggerList, err error) {
-	w := walk{query: newestQuery(s.req.AppID), mark: newestQuery(s.req.AppID), untilMark: 1}
-	for more := true; more; {
-		if l, err = s.page(ctx, w.query); err != nil {
+// newestReloads returns the first page of the app's newest reloads that is not empty.
+func (c *Client) newestReloads(ctx context.Context, app string) (l triggerList, err error) {
+	w := walk{query: newestQuery(app), mark: newestQuery(app), untilMark: 1}
+	for {
+		if l, err = c.triggerPage(ctx, w.query); err != nil {
 			return l, err
 		}
-		if more, err = w.advance(l.Page); err != nil {
+		more, err := w.advance(l.Page)
+		if err != nil || !more || len(l.Reloads) > 0 {
 			return l, err
 		}
-		if len(l.Reloads) > 0 {
-			break
-		}
 	}
-	if l.Next != "" && !newestFirst(l.Reloads) {
-		return l, errNotSorted // the newest reloads may be on any page
-	}
-	return l, nil
 }
 
 func newestFirst(rs []Reload) bool {
 	return slices.IsSortedFunc(rs, func(a, b Reload) int { return b.CreationTime.Compare(a.CreationTime) })
 }
 
-func (s *reconciliation) page(ctx context.Context, query string) (l triggerList, err error) {
-	k, err := s.client.send(ctx, apiRequest{op: opList, path: reloadsPath, query: query})
+func (c *Client) triggerPage(ctx context.Context, query string) (l triggerList, err error) {
+	k, err := c.send(ctx, apiRequest{op: opList, path: reloadsPath, query: query})
 	defer k.release()
 	if err != nil {
 		return l, err
@@ -271,6 +316,9 @@ func (s *reconciliation) page(ctx context.Context, query string) (l triggerList,
 }
 
 func (s *reconciliation) unknown(err error) error {
+	if r := s.possible; r != nil {
+		return fmt.Errorf("%w: reload %s, created %v, may be the one: %w", ErrOutcomeUnknown, r.ID, r.CreationTime, err)
+	}
 	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 }
 
