@@ -94,7 +94,7 @@ func (c *recordClock) get(dates clockOffset) (offset clockOffset, known, doubtfu
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	wasSet := c.dates != nil && !c.dates.overlaps(dates)
-	if c.offset == nil || c.offset.width() > clockTolerance || wasSet {
+	if c.offset == nil || c.offset.width() > usableOffset || wasSet {
 		return clockOffset{}, false, c.doubtful && !wasSet
 	}
 	return *c.offset, !c.doubtful, c.doubtful

@@ -62,17 +62,18 @@
 // never retries a trigger that the service responded to with a 2xx.
 //
 // The client's clock and those of the service may differ. The creation times of the reloads that the client has
-// triggered show how the clock of the records differs from its own. Before its first trigger, it assumes that the
-// records have the clock of the Date header, and determines the difference to 50 ms, with more lists if necessary. It
-// assumes that the clocks of the service are at most 2 s apart. Among several reloads, one with the ResourceID of the
-// request comes first.
+// triggered show how the clock of the records differs from its own. Before its first trigger, and after its clock was
+// set, it assumes that the records have the clock of the Date header, and determines the difference to 50 ms, with more
+// lists if necessary. It assumes that the clocks of the service are at most 2 s apart, and that no clock is set during a
+// call. Among several reloads, one with the ResourceID of the request comes first.
 //
 // The error matches [ErrOutcomeUnknown], and contains the ID of the reload if there is one, if the outcome cannot be
 // determined:
 //
 //   - A reload was created up to 2 s before the trigger was sent, or has no creation time, or one in the future.
 //   - A reload was created after the trigger, but its partial or ResourceID contradicts the request. A field that the
-//     service did not send is not a contradiction.
+//     service did not send is not a contradiction, unless it has returned the ResourceID of another request before.
+//   - The possible reload may belong to another call of this client, whose response is still in flight.
 //   - The two oldest possible reloads were created at the same time.
 //   - The clock of the records cannot be determined: the service sends no Date header, or the creation times of the
 //     client's own reloads contradict it or each other. Without it, the clocks must be at most 5 minutes apart.
@@ -80,7 +81,9 @@
 //   - The retry was refused because a reload is pending, or for another final reason.
 //   - The outcome of the last retry is unknown, too, and no reload is listed.
 //   - The service accepted the trigger, but no reload is listed.
-//   - The last list failed or contains an invalid record, or ctx ended before the outcome was determined.
+//   - The last list failed, or contains an invalid record but no possible reload, or ctx ended before the outcome was
+//     determined.
+//   - A list showed a possible reload, but the later ones do not contain it.
 //
 // So a call triggers at most one reload, provided that the service lists a reload within half a minute of the trigger,
 // or refuses another trigger while that reload is pending. A trigger that takes effect later, when the reload of its
