@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"time"
 )
 
 // Trigger starts a reload and returns it as the service accepted it, usually QUEUED. It does not wait until the reload
@@ -95,45 +94,6 @@ func (c *Client) canceledBefore(ctx context.Context, id string, refused error) (
 		return "", fmt.Errorf("reloads: it is unknown whether reload %s was canceled (%v): %w", id, refused, err)
 	}
 	return "", refused
-}
-
-// maxPending is the longest time that a reload can take: 6 hours in the queue, then 3 hours (vendor's documentation).
-const maxPending = 9 * time.Hour
-
-// findPending returns the app's newest reload that has not finished, or nil. It does not filter by status, because the
-// status of a new reload may be empty or unknown.
-func (c *Client) findPending(ctx context.Context, app string) (*Reload, error) {
-	newest, err := c.newestReloads(ctx, app)
-	if err != nil {
-		return nil, err
-	}
-	var pending *Reload
-	var latestEnd time.Time // creation of the newest reload that has ended
-	for i := range newest.Reloads {
-		r := &newest.Reloads[i]
-		switch {
-		case otherApp(r, app):
-		case r.Ended() || c.seen.get(r.ID).end:
-			if r.CreationTime.After(latestEnd) {
-				latestEnd = r.CreationTime
-			}
-		case pending == nil && between(r.CreationTime, newest.date.now()) < maxPending:
-			pending = r
-		}
-	}
-	if pending == nil || pending.CreationTime.Before(latestEnd) { // an app has one pending reload
-		return nil, nil
-	}
-	r, _, err := c.poll(ctx, pending.ID, false) // the list may be behind
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil, nil
-	case err != nil: // the wait for it decides
-		return pending, nil
-	case r.Ended():
-		return nil, nil
-	}
-	return r, nil
 }
 
 // Log streams the full log of a reload. The log in the reload's record is only a summary. The full log is plain text;

@@ -205,6 +205,17 @@ func WithPolling(p PollPolicy) Option {
 	}
 }
 
+// limiter returns the limiter of the operation's tier.
+func (c *Client) limiter(op operation) Limiter {
+	switch op {
+	case opTrigger:
+		return c.limiters.Trigger
+	case opCancel:
+		return c.limiters.Cancel
+	}
+	return c.limiters.Read
+}
+
 // seenReloads remembers the reloads in the responses to triggers, and in the lists after them.
 type seenReloads struct {
 	mu        sync.Mutex

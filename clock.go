@@ -57,8 +57,10 @@ type recordClock struct {
 	doubtful bool         // the most recent reload contradicts the Date header or the one before
 }
 
-// clockTolerance is how far the clocks of the service may be apart.
-const clockTolerance = 2 * time.Second
+const (
+	clockTolerance = 2 * time.Second // how far the clocks of the service may be apart
+	usableOffset   = time.Second     // with a wider offset, times cannot be compared
+)
 
 // observe narrows the offset by a reload that was created between d.sent and d.received.
 func (c *recordClock) observe(created time.Time, d serverDate) {

@@ -103,15 +103,15 @@ func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
 // still read them, and http.Client adds cookies to them.
 func (c *call) beginAttempt(req *http.Request) error {
 	token, waited, err := c.admit()
-	for slots := 1; err == nil && c.admitted != nil; slots++ {
+	if err == nil && c.admitted != nil {
 		began := time.Now()
-		if err = c.admitted(c.ctx); err != nil {
-			c.expired = c.ctx.Err() != nil
-		} else if time.Since(began) >= quickFetch && slots < maxSlots { // it may bunch up requests, as a slow token source
-			token, waited, err = c.admit()
-			continue
+		err = c.admitted(c.ctx)
+		if err == nil && time.Since(began) >= quickFetch { // like a slow token source, it may bunch up requests
+			if token, waited, err = c.admit(); err == nil {
+				err = c.admitted(c.ctx)
+			}
 		}
-		break
+		c.expired = c.expired || err != nil && c.ctx.Err() != nil
 	}
 	if err != nil {
 		return err
@@ -263,17 +263,6 @@ func (c *call) pauseTier(d time.Duration) {
 		limiter.Pause(time.Now().Add(d))
 		c.log(slog.LevelWarn, "reloads: rate limit reached, the tier pauses", slog.Duration("pause", d))
 	}
-}
-
-// limiter returns the limiter of the operation's tier.
-func (c *Client) limiter(op operation) Limiter {
-	switch op {
-	case opTrigger:
-		return c.limiters.Trigger
-	case opCancel:
-		return c.limiters.Cancel
-	}
-	return c.limiters.Read
 }
 
 // release returns the buffer of the body to the client.

@@ -165,6 +165,42 @@ func (b *batch) findPending(ctx context.Context, st *step) (r *Reload, o origin,
 	return r, o, err
 }
 
+// findPending returns the app's newest reload that has not finished, or nil. It does not filter by status, because the
+// status of a new reload may be empty or unknown.
+func (c *Client) findPending(ctx context.Context, app string) (*Reload, error) {
+	newest, err := c.newestReloads(ctx, app)
+	if err != nil {
+		return nil, err
+	}
+	var pending *Reload
+	var latestEnd time.Time // creation of the newest reload that has ended
+	for i := range newest.Reloads {
+		r := &newest.Reloads[i]
+		switch {
+		case otherApp(r, app):
+		case r.Ended() || c.seen.get(r.ID).end:
+			if r.CreationTime.After(latestEnd) {
+				latestEnd = r.CreationTime
+			}
+		case pending == nil && between(r.CreationTime, newest.date.now()) < maxPending:
+			pending = r
+		}
+	}
+	if pending == nil || pending.CreationTime.Before(latestEnd) { // an app has one pending reload
+		return nil, nil
+	}
+	r, _, err := c.poll(ctx, pending.ID, false) // the list may be behind
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil, nil
+	case err != nil: // the wait for it decides
+		return pending, nil
+	case r.Ended():
+		return nil, nil
+	}
+	return r, nil
+}
+
 // trigger triggers the next run of a step. With Once, it returns the earlier run that needs no other one.
 func (b *batch) trigger(ctx context.Context, st *step) (*Reload, origin, error) {
 	for {

@@ -43,11 +43,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	// A timer instead of a deadline, because for a log the limit ends when the header has arrived.
 	ctx, cancel := context.WithCancelCause(r.Context())
 	var timer *time.Timer
-	timeout := t.timeout
-	if limit, ok := ctx.Value(attemptLimit{}).(time.Duration); ok && (timeout == 0 || limit < timeout) {
-		timeout = limit
-	}
-	if timeout > 0 {
+	if timeout := t.limit(ctx); timeout > 0 {
 		timer = time.AfterFunc(timeout, func() { cancel(attemptTimeout(timeout)) })
 	}
 	body := &attemptBody{transport: t, ctx: ctx, cancel: cancel, timer: timer}
@@ -81,6 +77,14 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	body.ReadCloser = own.Body
 	own.Body = body
 	return &own, nil
+}
+
+// limit returns how long an attempt may take. 0 means no limit.
+func (t *transport) limit(ctx context.Context) time.Duration {
+	if limit, ok := ctx.Value(attemptLimit{}).(time.Duration); ok && (t.timeout == 0 || limit < t.timeout) {
+		return limit
+	}
+	return t.timeout
 }
 
 // attemptBody is the body of a response. It ends the attempt when it is closed.

@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	maxFiles         = 29
+	maxFiles         = 30
 	maxTestFiles     = 28
-	maxLines         = 5800 // of all files that are not tests
+	maxLines         = 6000 // of all files that are not tests
 	maxFileLines     = 300
 	maxFunctionLines = 45
 )
