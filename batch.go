@@ -84,16 +84,28 @@ func (c *Client) WaitAll(ctx context.Context, rs []*Reload, opts ...RunOption) i
 			st.reload = rs[i]
 		}
 		b.run(ctx, yield, func(context.Context) {
-			for i, st := range b.schedule.steps {
-				r := rs[i]
-				if r == nil || r.ID == "" {
-					b.finishStep(st, r, invalid("rs", fmt.Sprintf("[%d]", i), "must be a reload with an ID"))
-					continue
+			for _, st := range ended(b.schedule.steps) {
+				if r := st.reload; r == nil || r.ID == "" {
+					b.finishStep(st, r, invalid("rs", fmt.Sprintf("[%d]", st.index), "must be a reload with an ID"))
+				} else {
+					b.track(st, given, r)
 				}
-				b.track(st, given, r)
 			}
 		})
 	}
+}
+
+// ended returns the steps with a reload that has finished first.
+func ended(steps []*step) []*step {
+	first, last := []*step(nil), []*step(nil)
+	for _, st := range steps {
+		if st.reload != nil && st.reload.Ended() {
+			first = append(first, st)
+		} else {
+			last = append(last, st)
+		}
+	}
+	return append(first, last...)
 }
 
 func firstError(checks ...func() error) error {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 )
 
 // Trigger starts a reload and returns it as the service accepted it, usually QUEUED. It does not wait until the reload
@@ -78,8 +79,12 @@ func (c *Client) Cancel(ctx context.Context, id string) (Status, error) {
 		return StatusCanceled, nil
 	}
 	// Older versions of the service send no body. The status 202 is sufficient.
-	if r, err := decodeReload(k.attempt.body.Bytes()); err == nil && r.Status != "" {
+	r, err := decodeReload(k.attempt.body.Bytes())
+	switch {
+	case err == nil && r.Status != "":
 		return r.Status, nil
+	case err != nil && k.attempt.status != http.StatusAccepted && k.attempt.body.Len() > 0: // a sign-in page, for example
+		return "", k.attempt.invalidBody(err)
 	}
 	return StatusCanceling, nil
 }
@@ -120,16 +125,25 @@ func (c *Client) Log(ctx context.Context, appID, reloadID string) (io.ReadCloser
 	if err != nil {
 		return nil, err
 	}
-	return &logStream{k.attempt.stream, k.attempt.transportError}, nil
+	return &logStream{ReadCloser: k.attempt.stream, describe: k.attempt.transportError}, nil
 }
 
 // logStream adds the operation to the errors of reading a log.
 type logStream struct {
 	io.ReadCloser
 	describe func(error) error
+	closed   atomic.Bool
+}
+
+func (s *logStream) Close() error {
+	s.closed.Store(true)
+	return s.ReadCloser.Close()
 }
 
 func (s *logStream) Read(p []byte) (int, error) {
+	if s.closed.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	n, err := s.ReadCloser.Read(p)
 	if err != nil && err != io.EOF {
 		err = s.describe(fmt.Errorf("reading the log: %w", err))

@@ -157,7 +157,7 @@ func reset[T any](_ *jsontext.Decoder, v *T) error {
 	return errors.ErrUnsupported // the JSON package decodes v
 }
 
-// decodeTime also accepts "", which is the zero time, as null is.
+// decodeTime also accepts "", which is the zero time, as null and any time in year 1 are.
 func decodeTime(value []byte, t *time.Time) error {
 	if *t = (time.Time{}); string(value) == `""` || string(value) == "null" {
 		return nil
@@ -166,8 +166,16 @@ func decodeTime(value []byte, t *time.Time) error {
 	if err != nil {
 		return err
 	}
-	return t.UnmarshalText(text)
+	if err := t.UnmarshalText(text); err != nil {
+		return err
+	}
+	if t.Unix() < beginOfYear2 {
+		*t = time.Time{}
+	}
+	return nil
 }
+
+const beginOfYear2 = -62104060800 // in Unix time
 
 // decodeWeight also accepts an integer that is written as a decimal number, such as 1.0 and 5e0.
 func decodeWeight(value []byte, weight *int) error {

@@ -89,10 +89,10 @@ func (b *batch) work(ctx context.Context, cancel context.CancelCauseFunc, start 
 func (b *batch) giveUp(ctx context.Context, tr *trackedReload) {
 	r := b.state(tr)
 	err := waitError(ctx, r.ID, r, nil)
+	defer func() { b.finishAs(tr, r, err) }() // a transport in a test may call runtime.Goexit
 	if b.grace != nil && b.originOf(tr) == triggered && context.Cause(ctx) != errStopped {
 		r, err = b.client.abort(b.grace, r, err)
 	}
-	b.finishAs(tr, r, err)
 }
 
 // yieldAll reports the changes and yields the results so far. It returns false if the caller left the loop.

@@ -118,9 +118,6 @@ type newestReloads struct {
 	now     time.Time // by the server clock
 }
 
-// maxPending is the longest time that a reload can take: 6 hours in the queue, then 3 hours (vendor's documentation).
-const maxPending = 9 * time.Hour
-
 // isPending reports whether a reload is active, and not older than any reload can be.
 func (n newestReloads) isPending(r *Reload) bool {
 	return !r.Ended() && between(r.CreationTime, n.now) < maxPending

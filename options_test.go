@@ -164,10 +164,13 @@ func TestCancelOnAbort(t *testing.T) {
 		also   error
 		inside reloads.Status // in the tenant
 	}{
-		"queued":  {reloadstest.App{QueueFor: time.Hour}, nil, []reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusCanceled, nil, reloads.StatusCanceled},
+		"queued":  {reloadstest.App{QueueFor: time.Hour}, nil, []reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusCanceled, reloads.ErrReloadCanceled, reloads.StatusCanceled},
 		"running": {reloadstest.App{RunFor: time.Hour, CancelFor: time.Minute}, nil, []reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusCanceling, nil, reloads.StatusCanceling},
-		"finished before the cancel": {reloadstest.App{RunFor: 61 * time.Second}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Delay: 5 * time.Second}},
-			[]reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusSucceeded, reloads.ErrNotCancelable, reloads.StatusSucceeded},
+		"succeeded before the cancel": {reloadstest.App{RunFor: 61 * time.Second}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Delay: 5 * time.Second}},
+			[]reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusSucceeded, nil, reloads.StatusSucceeded},
+		"failed before the cancel": {reloadstest.App{RunFor: 61 * time.Second, Outcome: reloads.StatusFailed},
+			[]reloadstest.Fault{{Operation: reloadstest.Cancel, Delay: 5 * time.Second}},
+			[]reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusFailed, reloads.ErrReloadFailed, reloads.StatusFailed},
 		"not found": {reloadstest.App{RunFor: time.Hour}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Status: 404, Times: -1}},
 			[]reloads.RunOption{reloads.CancelOnAbort()}, reloads.StatusReloading, reloads.ErrNotFound, reloads.StatusReloading},
 		"no response": {reloadstest.App{RunFor: time.Hour}, []reloadstest.Fault{{Operation: reloadstest.Cancel, Delay: time.Hour, Times: -1}},
@@ -182,7 +185,11 @@ func TestCancelOnAbort(t *testing.T) {
 				defer time.AfterFunc(time.Minute, cancel).Stop()
 				began := time.Now()
 				reload, err := tenant.NewClient(defaultPolling).Run(ctx, reloads.Request{AppID: "app"}, c.opts...)
-				if !errors.Is(err, context.Canceled) || c.also != nil && !errors.Is(err, c.also) {
+				if c.status == reloads.StatusSucceeded {
+					if err != nil {
+						t.Errorf("got %v for a reload that succeeded", err)
+					}
+				} else if !errors.Is(err, context.Canceled) || c.also != nil && !errors.Is(err, c.also) {
 					t.Errorf("got %v, want Canceled and %v", err, c.also)
 				}
 				if reload == nil || reload.Status != c.status {

@@ -77,8 +77,8 @@ type PollPolicy struct {
 	// MaxInterval is the longest interval. 0 means 15 s, or MinInterval if that is longer.
 	MaxInterval time.Duration
 	// GiveUpAfter ends a wait when at least five polls in a row have failed, over at least this duration. In a batch,
-	// the polls of all its reloads count together. Waiting for the rate limit is not a failure. 0 means 1 h. A negative
-	// duration means never.
+	// the polls of all its reloads count together, and so do its lists of the tenant's reloads. Waiting for the rate limit
+	// is not a failure. 0 means 1 h. A negative duration means never.
 	GiveUpAfter time.Duration
 }
 
@@ -103,16 +103,16 @@ func (p PollPolicy) validate() error {
 
 // withDefaults returns the limiters with the service's limits in place of nil.
 func (l Limiters) withDefaults() Limiters {
-	if l.Read == nil {
-		l.Read = NewLimiter(Tier1PerMinute, time.Minute)
-	}
-	if l.Trigger == nil {
-		l.Trigger = NewLimiter(SpecialPerMinute, time.Minute)
-	}
-	if l.Cancel == nil {
-		l.Cancel = NewLimiter(SpecialPerMinute, time.Minute)
-	}
+	setLimiter(&l.Read, Tier1PerMinute)
+	setLimiter(&l.Trigger, SpecialPerMinute)
+	setLimiter(&l.Cancel, SpecialPerMinute)
 	return l
+}
+
+func setLimiter(l *Limiter, perMinute int) {
+	if w, ok := (*l).(*WindowLimiter); *l == nil || ok && w == nil {
+		*l = NewLimiter(perMinute, time.Minute)
+	}
 }
 
 func setDefault(d *time.Duration, value time.Duration) {

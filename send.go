@@ -211,6 +211,10 @@ func (c *call) finishAttempt(_ context.Context, resp *http.Response, err error) 
 func (c *call) prepareRetry() bool {
 	a, policy := &c.attempt, c.client.retry
 	c.mayHaveTakenEffect = c.mayHaveTakenEffect || mayHaveTakenEffect(a.err)
+	c.wait = policy.wait(a, c.retries)
+	if a.response != nil && a.response.Is(ErrRateLimited) {
+		c.pauseTier(min(c.wait, policy.MaxRetryAfter))
+	}
 	if ended := c.ctx.Err(); ended != nil {
 		c.expired = errors.Is(a.err, ended) || policy.shouldRetry(a, c.retries) // otherwise the failure is final anyway
 		return false
@@ -218,10 +222,6 @@ func (c *call) prepareRetry() bool {
 	c.unconnected = c.unconnected || isUnsent(a.err)
 	if a.status == http.StatusUnauthorized {
 		return c.renewToken()
-	}
-	c.wait = policy.wait(a, c.retries)
-	if a.response != nil && a.response.Is(ErrRateLimited) {
-		c.pauseTier(min(c.wait, policy.MaxRetryAfter))
 	}
 	if c.once || !policy.shouldRetry(a, c.retries) {
 		return false

@@ -48,7 +48,7 @@ type trackedReload struct {
 	polling  bool    // a poll is in flight
 	due      time.Time
 	polled   time.Time
-	added    time.Time
+	created  time.Time
 	health   pollHealth
 	reported *Reload // the state that OnChange received last; used only by the goroutine that ranges
 }
@@ -100,7 +100,11 @@ func (t *tracker) add(st *step, o origin, r *Reload) *trackedReload {
 		}
 		return known
 	}
-	tr := &trackedReload{id: r.ID, first: st, steps: []*step{st}, origin: o, reload: r, added: now, polled: now}
+	created := now // by the client's clock, which is sufficient for the interval of polls
+	if age := between(r.CreationTime, now); age < maxPending {
+		created = now.Add(-age)
+	}
+	tr := &trackedReload{id: r.ID, first: st, steps: []*step{st}, origin: o, reload: r, created: created, polled: now}
 	tr.health.firstSeen = t.client.seen.get(r.ID).at
 	tr.due = now.Add(t.client.polling.interval(0))
 	t.tracked[r.ID] = tr
@@ -217,7 +221,7 @@ func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 		t.setState(tr, r)
 	}
 	tr.polling, tr.polled = false, time.Now()
-	tr.due = tr.polled.Add(t.client.polling.interval(tr.polled.Sub(tr.added)))
+	tr.due = tr.polled.Add(t.client.polling.interval(tr.polled.Sub(tr.created)))
 	t.wake()
 }
 

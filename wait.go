@@ -124,6 +124,9 @@ func (c *Client) poll(ctx context.Context, id string, once bool) (*Reload, serve
 	return r, date, err
 }
 
+// maxPending is the longest time that a reload can take: 6 hours in the queue, then 3 hours (vendor's documentation).
+const maxPending = 9 * time.Hour
+
 // waitError returns the error of a wait whose ctx has ended. failed is the error of the most recent poll, if any.
 func waitError(ctx context.Context, id string, last *Reload, failed error) error {
 	state := "status unknown"
@@ -137,7 +140,7 @@ func waitError(ctx context.Context, id string, last *Reload, failed error) error
 }
 
 // abort cancels a reload because of err. It returns the reload's most recent state, and err together with the outcome
-// of the cancel.
+// of the cancel, or nil if the reload has SUCCEEDED.
 func (c *Client) abort(grace *graceTime, r *Reload, err error) (*Reload, error) {
 	ctx, cancel := context.WithDeadline(grace.ctx, grace.deadline())
 	defer cancel()
@@ -149,10 +152,19 @@ func (c *Client) abort(grace *graceTime, r *Reload, err error) (*Reload, error) 
 	case cancelErr == nil:
 		canceled := *r
 		canceled.Status = status
+		if final := canceled.Err(); final != nil {
+			return &canceled, fmt.Errorf("%w; the reload was canceled: %w", err, final)
+		}
 		return &canceled, fmt.Errorf("%w; the reload was canceled", err)
 	case errors.Is(cancelErr, ErrNotCancelable):
-		if ended, getErr := c.Get(ctx, r.ID); getErr == nil {
-			return ended, fmt.Errorf("%w; canceling it: %w", err, cancelErr)
+		ended, getErr := c.Get(ctx, r.ID)
+		switch {
+		case getErr == nil && ended.Ended() && ended.Err() == nil: // it has succeeded meanwhile
+			return ended, nil
+		case getErr == nil && ended.Ended():
+			return ended, fmt.Errorf("%w; the reload has finished: %w", err, ended.Err())
+		case getErr == nil:
+			r = ended
 		}
 	}
 	return r, fmt.Errorf("%w; canceling it: %w", err, cancelErr)
