@@ -967,6 +967,55 @@ func TestGoexitInTransportEndsRequest(t *testing.T) {
 	})
 }
 
+// The same for a cancel. Here, the batch ended only when the context of the caller had ended, which was too late.
+func TestGoexitInCancelEndsBatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{runFor: time.Hour, instead: func(r *http.Request) outcome {
+			if isCancel(r) {
+				runtime.Goexit()
+			}
+			return nil
+		}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		n := 0
+		for r := range scriptedClient(t, w).RunAll(ctx, requestsFor("a", "b"), reloads.CancelOnAbort()) {
+			n++
+			if r.Reload == nil || !errors.Is(r.Err, context.DeadlineExceeded) {
+				t.Errorf("got %v, %v", r.Reload, r.Err)
+			}
+		}
+		if n != 2 {
+			t.Errorf("%d results, want 2", n)
+		}
+	})
+}
+
+// WaitAll yields the reloads that have finished first, wherever they are.
+func TestWaitAllYieldsFinishedReloadsFirst(t *testing.T) {
+	t.Parallel()
+	inBubble(t, &world{}, func(t *testing.T, client *reloads.Client) {
+		var rs []*reloads.Reload
+		for i := range 20 {
+			status := reloads.StatusQueued
+			if i%2 == 1 {
+				status = reloads.StatusSucceeded
+			}
+			rs = append(rs, &reloads.Reload{ID: fmt.Sprint(i), Status: status})
+		}
+		n := 0
+		for r := range client.WaitAll(t.Context(), rs) {
+			if n++; n <= 10 && (r.Err != nil || r.Step%2 != 1) {
+				t.Errorf("result %d is that of reload %d: %v", n, r.Step, r.Err)
+			}
+		}
+		if n != 20 {
+			t.Errorf("%d results, want 20", n)
+		}
+	})
+}
+
 // The service may spell an ID in another case than the one that the batch tracks.
 func TestBatchIgnoresCaseOfID(t *testing.T) {
 	t.Parallel()

@@ -280,6 +280,31 @@ func TestContextEndsLog(t *testing.T) {
 	})
 }
 
+// A log that another goroutine closes does not look complete.
+func TestReadAfterClosingLog(t *testing.T) {
+	t.Parallel()
+	log, err := scriptedClient(t, scripted(respondStream(strings.NewReader("one\r\ntwo\r\n")))).Log(t.Context(), "app", reloadID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := io.ReadAll(log); !errors.Is(err, http.ErrBodyReadAfterClose) {
+		t.Errorf("got %v, want an error", err)
+	}
+}
+
+// A sign-in page is not a confirmation.
+func TestCancelWithInvalidResponse(t *testing.T) {
+	t.Parallel()
+	client := scriptedClient(t, scripted(respond(200, "<html>Sign in</html>", "Content-Type", "text/html")))
+	status, err := client.Cancel(t.Context(), reloadID)
+	if e := asError(t, err); status != "" || e.StatusCode != 200 || e.Err == nil {
+		t.Errorf("got %q, %v", status, err)
+	}
+}
+
 func TestClosingLogEarlyFreesConnection(t *testing.T) {
 	t.Parallel()
 	freed := make(chan struct{})

@@ -160,6 +160,7 @@ func TestTimes(t *testing.T) {
 	at := time.Date(2026, 11, 4, 3, 0, 0, 0, time.UTC)
 	times := map[string]time.Time{
 		`null`: {}, `""`: {}, `"0001-01-01T00:00:00Z"`: {}, `"0001-01-01T00:00:00.000Z"`: {},
+		`"0001-01-01T00:00:00-05:00"`: {}, `"0001-12-31T23:59:59Z"`: {}, `"0002-01-01T00:00:00Z"`: time.Date(2, 1, 1, 0, 0, 0, 0, time.UTC),
 		`"2026-11-04T03:00:00Z"`:           at,
 		`"2026-11-04T03:00:00.1Z"`:         at.Add(100 * time.Millisecond),
 		`"2026-11-04T03:00:00.12Z"`:        at.Add(120 * time.Millisecond),

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -477,6 +478,51 @@ func TestRateLimitResponsePausesTier(t *testing.T) {
 }
 
 // A cancel does not wait for triggers. Clients that share a limiter share its budget.
+// A 429 pauses its tier, even if the context of the call has ended meanwhile.
+func TestRateLimitResponseAfterContextEndedPausesTier(t *testing.T) {
+	t.Parallel()
+	w := &world{latency: 500 * time.Millisecond}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		posts := 0
+		w.instead = func(r *http.Request) outcome {
+			if posts++; posts > 1 {
+				return nil
+			}
+			return func(r *http.Request) (*http.Response, error) {
+				time.Sleep(2 * time.Second)
+				return respond(429, `{"errors":[{"code":"HTTP-429"}]}`, "Retry-After", "60")(r)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := client.Run(ctx, reloads.Request{AppID: "a"}, reloads.CancelOnAbort()); !errors.Is(err, reloads.ErrRateLimited) {
+			t.Errorf("got %v, want ErrRateLimited", err)
+		}
+		began := time.Now()
+		if _, err := client.Trigger(t.Context(), reloads.Request{AppID: "a"}); err != nil || time.Since(began) < time.Minute {
+			t.Errorf("got %v after %v, want a trigger after the pause", err, time.Since(began))
+		}
+	})
+}
+
+// A nil *WindowLimiter in the interface is nil, too.
+func TestNilWindowLimiterIsTheDefault(t *testing.T) {
+	t.Parallel()
+	var limiter *reloads.WindowLimiter
+	inBubble(t, &world{}, func(t *testing.T, _ *reloads.Client) {
+		client := scriptedClient(t, &world{}, reloads.WithLimiters(reloads.Limiters{Read: limiter, Trigger: limiter, Cancel: limiter}))
+		began := time.Now()
+		for i := range 51 {
+			if _, err := client.Trigger(t.Context(), reloads.Request{AppID: strconv.Itoa(i)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d := time.Since(began); d < time.Minute {
+			t.Errorf("51 triggers took %v", d)
+		}
+	})
+}
+
 func TestTiersAndSharedLimiters(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
