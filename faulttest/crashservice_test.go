@@ -25,6 +25,7 @@ import (
 type crashService struct {
 	maxLag         time.Duration // of a list
 	minTime, spare time.Duration // a reload takes minTime to minTime+spare, in the queue and running
+	failFast       bool          // one that fails takes less
 	maxEffect      time.Duration // until a trigger takes effect
 	failing        float64       // share of the reloads that fail
 	lost           float64       // share of the triggers whose response is lost, after they took effect
@@ -144,9 +145,12 @@ func (s *crashService) create(r crashReload) *crashReload {
 	}
 	r.id = fmt.Sprintf("%08x%016x", s.random.Uint32(), s.random.Uint64())
 	r.created, r.lag, r.night = now, s.upTo(s.maxLag), s.night[r.app]
+	r.failed = !r.foreign && s.random.Float64() < s.failing
 	takes := s.minTime + s.upTo(s.spare)
+	if r.failed && s.failFast {
+		takes = s.upTo(takes)
+	}
 	r.started, r.ended = now.Add(s.upTo(takes/2)), now.Add(takes)
-	r.failed = r.failed || !r.foreign && s.random.Float64() < s.failing
 	s.add(&r)
 	return &r
 }

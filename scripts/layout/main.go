@@ -20,7 +20,7 @@ import (
 
 const (
 	maxFiles         = 29
-	maxTestFiles     = 26
+	maxTestFiles     = 27
 	maxLines         = 5800 // of all files that are not tests
 	maxFileLines     = 300
 	maxFunctionLines = 45
