@@ -1,6 +1,7 @@
 package reloads
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -74,7 +75,7 @@ func (b *batch) lookUp(ctx context.Context, st *step, history int) (*earlierRuns
 		case r == nil:
 		case r.Ended() && r.Err() == nil:
 			return &earlierRuns{reload: r, origin: resumed, run: run}, nil
-		case newest.isPending(r) && !b.client.seen.get(r.ID).end: // the list may be behind
+		case b.isActive(newest, r):
 			e.reload, e.origin, e.run = r, resumed, run
 		case e.reload == nil:
 			e.run = max(e.run, run+1)
@@ -84,32 +85,24 @@ func (b *batch) lookUp(ctx context.Context, st *step, history int) (*earlierRuns
 		return nil, fmt.Errorf("reloads: the step has had %d runs under its key", onceRuns)
 	}
 	if e.reload == nil {
-		e.reload, e.origin, e.pending = b.otherStep(st, newest), blocking, b.pending(newest)
+		e.reload, e.pending = b.otherStep(st, newest)
+		e.origin = blocking
 	}
 	return e, nil
 }
 
-// pending returns the newest reload that is active, or nil.
-func (b *batch) pending(newest newestReloads) *Reload {
-	for _, r := range newest.all {
-		if newest.isPending(r) && !b.client.seen.get(r.ID).end {
-			return r
-		}
-	}
-	return nil
-}
-
 // otherStep returns the active reload that belongs to another step of the batch, or nil. The service would refuse the
-// trigger of this step while that reload is active.
-func (b *batch) otherStep(st *step, newest newestReloads) *Reload {
+// trigger of this step while that reload is active. pending is the newest active reload if none belongs to a step.
+func (b *batch) otherStep(st *step, newest newestReloads) (r, pending *Reload) {
 	active := map[string]*Reload{}
-	for id, r := range newest.reloads {
-		if newest.isPending(r) && !b.client.seen.get(r.ID).end {
-			active[id] = r
+	for _, r := range newest.all {
+		if b.isActive(newest, r) {
+			active[r.ResourceID] = r
+			pending = cmp.Or(pending, r)
 		}
 	}
-	if len(active) == 0 {
-		return nil
+	if pending == nil {
+		return nil, nil
 	}
 	for _, other := range b.schedule.steps {
 		if other == st || other.app() != st.app() || other.invalid != nil {
@@ -117,11 +110,16 @@ func (b *batch) otherStep(st *step, newest newestReloads) *Reload {
 		}
 		for run := 1; run <= onceRuns; run++ {
 			if r := active[other.resourceID(run)]; r != nil {
-				return r
+				return r, nil
 			}
 		}
 	}
-	return nil
+	return nil, pending
+}
+
+// isActive reports whether a listed reload is active. A list may be behind what the client knows.
+func (b *batch) isActive(newest newestReloads, r *Reload) bool {
+	return newest.isPending(r) && !b.client.seen.get(r.ID).end
 }
 
 // newestReloads are the newest reloads of an app.
@@ -209,11 +207,14 @@ func (b *batch) stopNotKept(st *step, err error) {
 // checkListed waits until the first reload that the batch has triggered is listed with its ResourceID, because other
 // processes find it only there. If it is not, that stops the batch.
 func (b *batch) checkListed(ctx context.Context, st *step, r *Reload) {
-	if !b.isOneByOne() || r.ResourceID != st.resourceID(st.run) {
+	b.schedule.mu.Lock()
+	needed := b.schedule.oneByOne && r.ResourceID == st.resourceID(st.run)
+	b.schedule.mu.Unlock()
+	if !needed {
 		return
 	}
 	err := errors.New("it is not in the list of the app's reloads")
-	for _, wait := range append(attachWaits[:], 0) {
+	for _, wait := range append(listWaits[:], 0) {
 		newest, listErr := b.listNewest(ctx, st.request.AppID, maxPageSize)
 		i := slices.IndexFunc(newest.all, func(listed *Reload) bool { return listed.ID == r.ID })
 		switch {
@@ -232,11 +233,4 @@ func (b *batch) checkListed(ctx context.Context, st *step, r *Reload) {
 	if ctx.Err() == nil {
 		b.stopNotKept(st, fmt.Errorf("%w: reload %s of app %s: %w", errNotKept, r.ID, st.request.AppID, err))
 	}
-}
-
-// isOneByOne reports whether only one trigger at a time may be in progress.
-func (b *batch) isOneByOne() bool {
-	b.schedule.mu.Lock()
-	defer b.schedule.mu.Unlock()
-	return b.schedule.oneByOne
 }

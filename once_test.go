@@ -314,11 +314,13 @@ func TestOnceWithoutResourceIDs(t *testing.T) {
 		maxActive int
 		triggers  int // at most
 	}{
-		"in the 201":         {&world{omitCreated: dropped}, 0, 1},
-		"everywhere":         {&world{omitCreated: dropped, omitListed: dropped, omitGot: dropped}, 0, 1},
-		"in GET":             {&world{omitGot: dropped}, 2, 2},
-		"in the list":        {&world{omitListed: dropped}, 6, 6},
-		"in a list of a few": {&world{omitListed: dropped}, 2, 2},
+		"in the 201":            {&world{omitCreated: dropped}, 0, 1},
+		"everywhere":            {&world{omitCreated: dropped, omitListed: dropped, omitGot: dropped}, 0, 1},
+		"in GET":                {&world{omitGot: dropped}, 2, 2},
+		"in the list":           {&world{omitListed: dropped}, 6, 1},
+		"in the list, of a few": {&world{omitListed: dropped}, 2, 1},
+		"in the list, of one":   {&world{omitListed: dropped}, 1, 1},
+		"it is never listed":    {&world{unlisted: func(*worldRecord) bool { return true }}, 0, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -350,6 +352,19 @@ func TestOnceWithoutResourceIDs(t *testing.T) {
 			})
 		})
 	}
+}
+
+// While the first reload is not listed yet, no other one is triggered.
+func TestOnceWaitsForTheList(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 50 * time.Millisecond, runFor: time.Second, listLag: 20 * time.Second}
+		succeed(t, runOnce(t.Context(), t, w, requestsFor("a", "b", "c", "d")))
+		posts := w.postTimes()
+		if len(posts) != 4 || posts[1].Sub(posts[0]) < w.listLag || posts[3].Sub(posts[1]) > time.Second {
+			t.Errorf("the triggers were sent at %v, want the last three together, when the first reload is listed", posts)
+		}
+	})
 }
 
 func TestOnceHistory(t *testing.T) {
@@ -530,6 +545,9 @@ func TestOnceEndsWithItsContext(t *testing.T) {
 				w.mu.Lock()
 				triggers := len(w.app(r.Request.AppID).records)
 				w.mu.Unlock()
+				if s := w.statuses(); len(opts) > 0 && s[reloads.StatusCanceled] != len(w.own()) {
+					t.Errorf("%d: the reloads are %v, want all canceled", n, s)
+				}
 				if triggers == 0 && !errors.Is(r.Err, reloads.ErrNotStarted) {
 					t.Errorf("%d: app %s was not triggered, but its error is %v, want one that matches ErrNotStarted", n, r.Request.AppID, r.Err)
 				}
