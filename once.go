@@ -1,11 +1,13 @@
 package reloads
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -51,53 +53,56 @@ func (st *step) resourceID(run int) string {
 
 // earlierRuns is what the app's newest reloads show about a step. It is an error, because it ends a trigger.
 type earlierRuns struct {
-	reload *Reload // that the step waits for; nil if its next run is to be triggered
-	origin origin  // of the reload
-	run    int     // its number or, if it is nil, that of the next run
+	reload  *Reload // that the step waits for; nil if its next run is to be triggered
+	origin  origin  // of the reload
+	run     int     // its number or, if it is nil, that of the next run
+	pending *Reload // if reload is nil: the pending reload of the app, which belongs to no step; nil if there is none
 }
 
 func (e *earlierRuns) Error() string { return "reloads: the step has another run" }
 
-// lookUp returns the earlier runs of a step, from the given number of the app's newest reloads. It ignores the runs that
-// are known not to have succeeded, because a list may be behind.
+// lookUp returns the earlier runs of a step, from the given number of the app's newest reloads. The number of a run that
+// did not succeed may have been used again by a process whose list was behind, so it considers all numbers.
 func (b *batch) lookUp(ctx context.Context, st *step, history int) (*earlierRuns, error) {
 	newest, err := b.listNewest(ctx, st.request.AppID, history)
 	if err != nil {
 		return nil, fmt.Errorf("reloads: looking up the earlier runs: %w", err)
 	}
 	e := &earlierRuns{run: st.run}
-	for run := st.run; run <= onceRuns && len(newest.reloads) > 0; run++ {
+	for run := 1; run <= onceRuns && len(newest.reloads) > 0; run++ {
 		r := newest.reloads[st.resourceID(run)]
 		switch {
 		case r == nil:
 		case r.Ended() && r.Err() == nil:
-			return &earlierRuns{r, resumed, run}, nil
-		case newest.isPending(r):
+			return &earlierRuns{reload: r, origin: resumed, run: run}, nil
+		case b.isActive(newest, r):
 			e.reload, e.origin, e.run = r, resumed, run
 		case e.reload == nil:
-			e.run = run + 1
+			e.run = max(e.run, run+1)
 		}
 	}
 	if e.run > onceRuns {
 		return nil, fmt.Errorf("reloads: the step has had %d runs under its key", onceRuns)
 	}
 	if e.reload == nil {
-		e.reload, e.origin = b.otherStep(st, newest), blocking
+		e.reload, e.pending = b.otherStep(st, newest)
+		e.origin = blocking
 	}
 	return e, nil
 }
 
 // otherStep returns the active reload that belongs to another step of the batch, or nil. The service would refuse the
-// trigger of this step while that reload is active.
-func (b *batch) otherStep(st *step, newest newestReloads) *Reload {
+// trigger of this step while that reload is active. pending is the newest active reload if none belongs to a step.
+func (b *batch) otherStep(st *step, newest newestReloads) (r, pending *Reload) {
 	active := map[string]*Reload{}
-	for id, r := range newest.reloads {
-		if newest.isPending(r) && !b.client.seen.get(r.ID).end {
-			active[id] = r
+	for _, r := range newest.all {
+		if b.isActive(newest, r) {
+			active[r.ResourceID] = r
+			pending = cmp.Or(pending, r)
 		}
 	}
-	if len(active) == 0 {
-		return nil
+	if pending == nil {
+		return nil, nil
 	}
 	for _, other := range b.schedule.steps {
 		if other == st || other.app() != st.app() || other.invalid != nil {
@@ -105,17 +110,23 @@ func (b *batch) otherStep(st *step, newest newestReloads) *Reload {
 		}
 		for run := 1; run <= onceRuns; run++ {
 			if r := active[other.resourceID(run)]; r != nil {
-				return r
+				return r, nil
 			}
 		}
 	}
-	return nil
+	return nil, pending
 }
 
-// newestReloads are the newest reloads of an app by their ResourceID.
+// isActive reports whether a listed reload is active. A list may be behind what the client knows.
+func (b *batch) isActive(newest newestReloads, r *Reload) bool {
+	return newest.isPending(r) && !b.client.seen.get(r.ID).end
+}
+
+// newestReloads are the newest reloads of an app.
 type newestReloads struct {
-	reloads map[string]*Reload
-	now     time.Time // by the server clock
+	all     []*Reload          // newest first
+	reloads map[string]*Reload // by their ResourceID
+	now     time.Time          // by the server clock
 }
 
 // isPending reports whether a reload is active, and not older than any reload can be.
@@ -139,9 +150,9 @@ func (b *batch) listNewest(ctx context.Context, app string, history int) (n newe
 	query, _ := ListOptions{AppID: app, PageSize: maxPageSize, Sort: SortNewestFirst}.query() // these options are valid
 	w := walk{query: query, mark: query, untilMark: 1}
 	n.reloads = map[string]*Reload{}
-	for count, more := 0, true; more && count < history; {
-		if err := b.budget.Wait(ctx); err != nil {
-			return n, err
+	for more := true; more && len(n.all) < history; {
+		if err := b.budget.Wait(ctx); err != nil { // also if ctx would end before
+			return n, &expiredError{err}
 		}
 		page, date, invalid, err := b.client.listValid(ctx, w.query, false)
 		if err != nil {
@@ -156,11 +167,11 @@ func (b *batch) listNewest(ctx context.Context, app string, history int) (n newe
 			if otherApp(r, app) {
 				return n, fmt.Errorf("the list of app %s contains reload %s of app %s", app, r.ID, r.AppID)
 			}
+			n.all = append(n.all, r)
 			if known := n.reloads[r.ResourceID]; r.ResourceID != "" && (known == nil || n.rank(r) > n.rank(known)) {
 				n.reloads[r.ResourceID] = r
 			}
 		}
-		count += len(page.Reloads)
 		if more, err = w.advance(page); err != nil {
 			return n, err
 		}
@@ -178,12 +189,48 @@ var errNotKept = errors.New("reloads: Once cannot be used, because the service d
 func (b *batch) checkKept(st *step, o origin, r *Reload) {
 	switch {
 	case b.options.once == nil || o > resumed || st.notKept != nil:
-	case r.ResourceID == st.resourceID(st.run):
+	case r.ResourceID != st.resourceID(st.run):
+		b.stopNotKept(st, fmt.Errorf("%w: reload %s of app %s", errNotKept, r.ID, st.request.AppID))
+	case o == resumed: // it was found in a list, by its ResourceID
 		b.schedule.allowConcurrency()
-	default:
-		st.notKept = fmt.Errorf("%w: reload %s of app %s", errNotKept, r.ID, st.request.AppID)
-		if b.notKept.CompareAndSwap(nil, &st.notKept) {
-			b.stop(st.notKept)
+	}
+}
+
+// stopNotKept stops the batch because of the reload of a step.
+func (b *batch) stopNotKept(st *step, err error) {
+	st.notKept = err
+	if b.notKept.CompareAndSwap(nil, &st.notKept) {
+		b.stop(st.notKept)
+	}
+}
+
+// checkListed waits until the first reload that the batch has triggered is listed with its ResourceID, because other
+// processes find it only there. If it is not, that stops the batch.
+func (b *batch) checkListed(ctx context.Context, st *step, r *Reload) {
+	b.schedule.mu.Lock()
+	needed := b.schedule.oneByOne && r.ResourceID == st.resourceID(st.run)
+	b.schedule.mu.Unlock()
+	if !needed {
+		return
+	}
+	err := errors.New("it is not in the list of the app's reloads")
+	for _, wait := range append(listWaits[:], 0) {
+		newest, listErr := b.listNewest(ctx, st.request.AppID, maxPageSize)
+		i := slices.IndexFunc(newest.all, func(listed *Reload) bool { return listed.ID == r.ID })
+		switch {
+		case i >= 0 && newest.all[i].ResourceID == r.ResourceID:
+			b.schedule.allowConcurrency()
+			return
+		case i >= 0:
+			err = errors.New("it has another one, or none, in the list of the app's reloads")
+		case listErr != nil:
+			err = listErr
 		}
+		if i >= 0 || sleep(ctx, wait) != nil {
+			break
+		}
+	}
+	if ctx.Err() == nil {
+		b.stopNotKept(st, fmt.Errorf("%w: reload %s of app %s: %w", errNotKept, r.ID, st.request.AppID, err))
 	}
 }

@@ -87,9 +87,9 @@ func Rerun(times int) RunOption { return func(o *runOptions) { o.reruns = times 
 // would list it or refuse the second. A reload adopted by [AttachToPending] does not belong to the key.
 //
 // The OpenAPI document of the service says that it keeps a ResourceID, but that is not confirmed for a caller's own.
-// Therefore, only one trigger at a time is in progress until the service has returned the first one. If it returns
-// a record without it, that step and all steps that are not triggered yet have an error that says so. The reloads that
-// were triggered are still waited for.
+// Therefore, only one trigger at a time is in progress until the first reload is listed with its ResourceID. If it is
+// not listed within half a minute, or any record comes back without it, that step and all steps that are not triggered
+// yet have an error that says so. The reloads that were triggered are still waited for.
 //
 // An empty key is refused.
 func Once(key string) RunOption { return func(o *runOptions) { o.once = &key } }

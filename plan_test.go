@@ -98,9 +98,9 @@ func TestPlanRunsChain(t *testing.T) {
 }
 
 // failing returns the outcomes of a world in which all reloads of some apps end with status, and all others succeed.
-func failing(status reloads.Status, apps ...string) func(string, int) reloads.Status {
-	return func(app string, _ int) reloads.Status {
-		if slices.Contains(apps, app) {
+func failing(status reloads.Status, apps ...string) func(*worldRecord) reloads.Status {
+	return func(r *worldRecord) reloads.Status {
+		if slices.Contains(apps, r.app) {
 			return status
 		}
 		return reloads.StatusSucceeded
@@ -109,7 +109,7 @@ func failing(status reloads.Status, apps ...string) func(string, int) reloads.St
 
 func TestFailedStepSkipsItsDescendants(t *testing.T) {
 	t.Parallel()
-	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, outcome: failing(reloads.StatusFailed, "bad")}
+	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, ends: failing(reloads.StatusFailed, "bad")}
 	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
 		var plan reloads.Plan
 		bad := plan.Add(reloads.Request{AppID: "bad"})
@@ -133,7 +133,7 @@ func TestFailedStepSkipsItsDescendants(t *testing.T) {
 // The results of skipped steps come when the step fails, not when the plan ends.
 func TestSkippedStepsAreReportedAtOnce(t *testing.T) {
 	t.Parallel()
-	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, outcome: failing(reloads.StatusExceededLimit, "bad")}
+	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, ends: failing(reloads.StatusExceededLimit, "bad")}
 	w.lasts = func(app string) time.Duration { return map[string]time.Duration{"slow": time.Hour}[app] }
 	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
 		var plan reloads.Plan
@@ -227,7 +227,7 @@ func TestPlanIsCopied(t *testing.T) {
 
 func TestPlanWhenContextEnds(t *testing.T) {
 	t.Parallel()
-	w := &world{runFor: time.Hour, latency: 50 * time.Millisecond, outcome: failing(reloads.StatusFailed, "bad")}
+	w := &world{runFor: time.Hour, latency: 50 * time.Millisecond, ends: failing(reloads.StatusFailed, "bad")}
 	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
 		defer cancel()
@@ -291,13 +291,13 @@ func checkMaxActive(t *testing.T, w *world, limit int, withForeign map[string]bo
 func TestRerun(t *testing.T) {
 	t.Parallel()
 	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond}
-	w.outcome = func(app string, n int) reloads.Status {
+	w.ends = func(r *worldRecord) reloads.Status {
 		switch {
-		case app == "twice" && n < 2, app == "always":
+		case r.app == "twice" && r.number < 2, r.app == "always":
 			return reloads.StatusFailed
-		case app == "canceled":
+		case r.app == "canceled":
 			return reloads.StatusCanceled
-		case app == "exceeded":
+		case r.app == "exceeded":
 			return reloads.StatusExceededLimit
 		}
 		return reloads.StatusSucceeded
@@ -335,7 +335,7 @@ func TestRerun(t *testing.T) {
 // A failed step that waits for its next run does not count as active, and its result is its reload when ctx ends.
 func TestContextEndsBeforeRerun(t *testing.T) {
 	t.Parallel()
-	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, outcome: failing(reloads.StatusFailed, "a", "b")}
+	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, ends: failing(reloads.StatusFailed, "a", "b")}
 	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
 		ctx, cancel := context.WithCancel(t.Context())
 		rs := results(t, 2, client.RunAll(ctx, requestsFor("a", "b"), reloads.Rerun(100), reloads.MaxActive(1),
@@ -350,7 +350,7 @@ func TestContextEndsBeforeRerun(t *testing.T) {
 
 func TestRerunThatIsRefused(t *testing.T) {
 	t.Parallel()
-	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, outcome: failing(reloads.StatusFailed, "a", "b")}
+	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, ends: failing(reloads.StatusFailed, "a", "b")}
 	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
 		posts := 0
 		w.instead = func(r *http.Request) outcome {
@@ -368,8 +368,8 @@ func TestRerunThatIsRefused(t *testing.T) {
 
 func TestAfterPending(t *testing.T) {
 	t.Parallel()
-	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, listLag: 2 * time.Second, outcome: func(_ string, n int) reloads.Status {
-		return []reloads.Status{reloads.StatusFailed, reloads.StatusSucceeded, reloads.StatusSucceeded}[n]
+	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, listLag: 2 * time.Second, ends: func(r *worldRecord) reloads.Status {
+		return []reloads.Status{reloads.StatusFailed, reloads.StatusSucceeded, reloads.StatusSucceeded}[r.number]
 	}}
 	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
 		foreign := w.triggerForeign(worldRecord{app: "a"}, 20*time.Minute)
@@ -507,7 +507,7 @@ func TestPlanOf500Steps(t *testing.T) {
 			}
 			w := &world{seed: seed, queueFor: 2 * time.Second, runFor: time.Second, latency: 100 * time.Millisecond, spread: true}
 			w.lasts = func(string) time.Duration { return time.Duration(random.Int64N(int64(3 * time.Minute))) }
-			w.outcome = failing(reloads.StatusFailed, bad...)
+			w.ends = failing(reloads.StatusFailed, bad...)
 			var plan reloads.Plan
 			after := map[reloads.Step][]reloads.Step{}
 			for layer := range layers {

@@ -65,9 +65,12 @@ func (b *batch) lookUpStep(ctx context.Context, st *step) {
 		}
 		switch {
 		case !b.schedule.lookedUp(st, err == nil && earlier.reload == nil):
+		case err != nil && errors.Is(err, ctx.Err()):
+			b.finishStep(st, nil, notStarted(&expiredError{err}))
 		case err != nil:
 			b.finishStep(st, nil, notStarted(err))
 		case earlier.reload != nil:
+			b.client.seen.add(earlier.reload.ID, false)
 			b.beginRun(st, earlier.origin, earlier.reload)
 		}
 	}()
@@ -98,7 +101,9 @@ func (b *batch) startStep(ctx context.Context, st *step) {
 		err = &expiredError{cause}
 		return
 	}
-	r, o, err = b.triggerOrAttach(ctx, st)
+	if r, o, err = b.triggerOrAttach(ctx, st); err == nil && o == triggered && b.options.once != nil {
+		b.checkListed(ctx, st, r)
+	}
 }
 
 // notStarted returns the error of a step that failed before it had a reload.
@@ -145,15 +150,6 @@ func (b *batch) triggerOrAttach(ctx context.Context, st *step) (r *Reload, o ori
 
 // findPending returns the pending reload of a step's app, or nil. With Once, it may be one that SUCCEEDED.
 func (b *batch) findPending(ctx context.Context, st *step) (r *Reload, o origin, err error) {
-	if b.options.once != nil {
-		earlier, err := b.lookUp(ctx, st, maxPageSize)
-		if err != nil {
-			return nil, foreign, err
-		}
-		if st.run = earlier.run; earlier.reload != nil {
-			return earlier.reload, earlier.origin, nil
-		}
-	}
 	o = foreign
 	switch {
 	case b.options.attach:
@@ -161,8 +157,18 @@ func (b *batch) findPending(ctx context.Context, st *step) (r *Reload, o origin,
 	case b.options.after:
 		o = blocking
 	}
-	r, err = b.client.findPending(ctx, st.request.AppID)
-	return r, o, err
+	if b.options.once == nil {
+		r, err = b.client.findPending(ctx, st.request.AppID)
+		return r, o, err
+	}
+	earlier, err := b.lookUp(ctx, st, maxPageSize)
+	if err != nil {
+		return nil, foreign, err
+	}
+	if st.run = earlier.run; earlier.reload != nil {
+		return earlier.reload, earlier.origin, nil
+	}
+	return earlier.pending, o, nil // of the same list, because the step's own may be in a later one
 }
 
 // findPending returns the app's newest reload that has not finished, or nil. It does not filter by status, because the

@@ -35,14 +35,17 @@ type world struct {
 	noDate       bool          // responses have no Date header
 
 	// Records.
-	kind        reloads.Type                           // of reloads made through the API; empty means external
-	queuedAs    *reloads.Status                        // the status of a reload that waits; nil means QUEUED
-	omitCreated []string                               // fields that a 201 lacks: partial, resourceId, type, links
-	omitListed  []string                               // fields that a listed record lacks
-	queueFor    time.Duration                          // how long a reload waits
-	runFor      time.Duration                          // how long it runs
-	lasts       func(app string) time.Duration         // how long the reloads of an app run, if that is longer
-	outcome     func(app string, n int) reloads.Status // how reload n of an app ends, counted from 0; nil means SUCCEEDED
+	kind        reloads.Type                   // of reloads made through the API; empty means external
+	queuedAs    *reloads.Status                // the status of a reload that waits; nil means QUEUED
+	omitCreated []string                       // fields that a 201 lacks: partial, resourceId, type, links
+	omitListed  []string                       // fields that a listed record lacks
+	omitGot     []string                       // fields that the response to a GET lacks
+	queueFor    time.Duration                  // how long a reload waits
+	runFor      time.Duration                  // how long it runs
+	lasts       func(app string) time.Duration // how long the reloads of an app run, if that is longer
+
+	// ends returns the status of a reload that has finished and was not canceled; nil means SUCCEEDED.
+	ends func(*worldRecord) reloads.Status
 
 	// Requests.
 	seed      uint64        // of the IDs and of the spread latency
@@ -50,6 +53,9 @@ type world struct {
 	spread    bool          // the latency is between a half and twice of that
 	listLag   time.Duration // how long after its creation a reload is listed
 	everyPost postPlan      // of a trigger that has no plan of its own
+
+	planPost      func() postPlan      // returns the plan of a trigger, instead of everyPost
+	lookUpLatency func() time.Duration // additional latency of a list of one app
 	// instead returns the outcome of a request that the world does not respond to itself, or nil.
 	instead func(*http.Request) outcome
 
@@ -145,7 +151,7 @@ type worldRecord struct {
 	call                *worldCall // that made it; nil if it is unknown
 	foreign             bool       // made by somebody else
 	returned            bool       // a test has recorded that a call returned it
-	outcome             reloads.Status
+	number              int        // of the app's reloads, counted from 0
 
 	created, started, ended time.Time
 	canceled                time.Time // zero unless it was canceled
@@ -160,8 +166,10 @@ func (w *world) status(r *worldRecord, now time.Time) reloads.Status {
 		return reloads.StatusCanceling
 	case !r.canceled.IsZero():
 		return reloads.StatusCanceled
+	case !now.Before(r.ended) && w.ends != nil:
+		return w.ends(r)
 	case !now.Before(r.ended):
-		return r.outcome
+		return reloads.StatusSucceeded
 	case !now.Before(r.started):
 		return reloads.StatusReloading
 	case w.queuedAs != nil:
@@ -203,9 +211,7 @@ func (w *world) create(r worldRecord, runFor time.Duration) *worldRecord {
 		r.ended = r.started.Add(max(w.runFor, runFor, w.lasts(r.app)))
 	}
 	r.kind = cmp.Or(r.kind, w.kind, reloads.TypeExternal)
-	if r.outcome = reloads.StatusSucceeded; w.outcome != nil {
-		r.outcome = w.outcome(r.app, len(app.records))
-	}
+	r.number = len(app.records)
 	app.records = append(app.records, &r)
 	w.byID[r.id] = &r
 	w.all = append(w.all, &r)
@@ -299,7 +305,11 @@ func (w *world) serve(r *http.Request) (*http.Response, error) {
 	case r.Method == http.MethodPost && canceled:
 		return w.exchange(r, "", 0, 0, func() (*http.Response, error) { return w.cancel(r, id) })
 	case path == "":
-		return w.exchange(r, r.URL.Query().Get("appId"), 0, 0, func() (*http.Response, error) { return w.list(r) })
+		app, reach := r.URL.Query().Get("appId"), time.Duration(0)
+		if app != "" && w.lookUpLatency != nil {
+			reach = w.lookUpLatency()
+		}
+		return w.exchange(r, app, reach, 0, func() (*http.Response, error) { return w.list(r) })
 	}
 	return w.exchange(r, "", 0, 0, func() (*http.Response, error) { return w.get(r, id) })
 }
@@ -349,6 +359,9 @@ func (w *world) post(r *http.Request, body []byte) (*http.Response, error) {
 	call, _ := r.Context().Value(worldCallKey{}).(*worldCall)
 	plan := w.everyPost
 	w.mu.Lock()
+	if w.planPost != nil {
+		plan = w.planPost()
+	}
 	w.posts = append(w.posts, time.Now())
 	if call != nil {
 		call.posts = append(call.posts, time.Now())
@@ -418,7 +431,7 @@ func (w *world) get(r *http.Request, id string) (*http.Response, error) {
 	if record == nil {
 		return w.fail(r, http.StatusNotFound, "HTTP-404", "not found")
 	}
-	return w.respond(r, http.StatusOK, w.encode(record, nil))
+	return w.respond(r, http.StatusOK, w.encode(record, w.omitGot))
 }
 
 // list returns a page. Records with the same value of the sort field are in no particular order.

@@ -8,4 +8,10 @@
 // TestSoak runs for 5 s by default. The flag -soak sets another duration:
 //
 //	go test -run Soak -soak 10m -timeout 15m -v .
+//
+// TestCrash kills client processes with SIGKILL, 330 times in about two minutes, and checks the guarantees of
+// reloads.Once. With -short there are 60 kills. It uses a model of the service that shares no code with package
+// reloadstest:
+//
+//	go test -run Crash -v .
 package faulttest

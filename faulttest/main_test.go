@@ -29,6 +29,10 @@ func TestMain(m *testing.M) {
 		serveProxies(address)
 		return
 	}
+	if life := os.Getenv(crashLifeVariable); life != "" {
+		runCrashLife(life)
+		return
+	}
 	flag.Parse()
 	// The tests spend most of their time waiting, those of triggers half a minute each.
 	if err := flag.Set("test.parallel", "200"); err != nil {

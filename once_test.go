@@ -1,0 +1,663 @@
+package reloads_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/reloads-go/reloads"
+)
+
+const nightly = "nightly 2026-11-24"
+
+// onceID returns the ResourceID of a run under a key. The formula must not change, because processes of different
+// versions of the package may run the same steps.
+func onceID(key, canonical string, occurrence, run int) string {
+	identity := sha256.Sum256(fmt.Appendf(nil, "%q %d %s", key, occurrence, canonical))
+	id := sha256.Sum256(fmt.Appendf(nil, "%x %d", identity, run))
+	return hex.EncodeToString(id[:12])
+}
+
+// onceAppID returns the ResourceID of a run of a request with nothing but an app.
+func onceAppID(app string, run int) string {
+	return onceID(nightly, fmt.Sprintf(`{"appId":%q}`, app), 0, run)
+}
+
+// runOnce runs the requests under the key, and returns the results in order of the requests.
+func runOnce(ctx context.Context, t *testing.T, w http.RoundTripper, reqs []reloads.Request, opts ...reloads.RunOption) []reloads.Result {
+	t.Helper()
+	results := make([]reloads.Result, len(reqs))
+	seen := map[reloads.Step]bool{}
+	opts = append([]reloads.RunOption{reloads.Once(nightly)}, opts...)
+	for r := range scriptedClient(t, w).RunAll(ctx, reqs, opts...) {
+		if seen[r.Step] {
+			t.Errorf("a second result of step %d: %+v", r.Step, r)
+		}
+		seen[r.Step], results[r.Step] = true, r
+	}
+	if len(seen) != len(reqs) {
+		t.Errorf("%d steps have a result, want %d", len(seen), len(reqs))
+	}
+	return results
+}
+
+// succeed checks that all results are those of reloads that SUCCEEDED.
+func succeed(t *testing.T, results []reloads.Result) {
+	t.Helper()
+	for _, r := range results {
+		if r.Err != nil || r.Reload == nil || r.Reload.Status != reloads.StatusSucceeded {
+			t.Errorf("step %d: got %v and %v, want a reload that SUCCEEDED", r.Step, r.Reload, r.Err)
+		}
+	}
+}
+
+// addEarlier makes a reload that another process has triggered, and waits until it has finished.
+func (w *world) addEarlier(t *testing.T, r worldRecord) *worldRecord {
+	t.Helper()
+	made := w.triggerForeign(r, 0)
+	if made == nil {
+		t.Fatalf("app %s has a pending reload", r.app)
+	}
+	time.Sleep(time.Until(made.ended) + time.Millisecond)
+	return made
+}
+
+func TestOnceResourceIDs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		failed := map[string]bool{}
+		w := &world{runFor: time.Minute}
+		w.ends = func(r *worldRecord) reloads.Status { // the first run of each app fails
+			mu.Lock()
+			defer mu.Unlock()
+			if id, first := r.id, !failed[r.app]; first {
+				failed[r.app], failed[id] = true, true
+			}
+			if failed[r.id] {
+				return reloads.StatusFailed
+			}
+			return reloads.StatusSucceeded
+		}
+		reqs := []reloads.Request{
+			{AppID: "app"}, {AppID: "app", Partial: true}, {AppID: "app"},
+			{
+				AppID: "ä<&>\"", Partial: true, Weight: 3, ResourceType: reloads.ResourceTypeAPI,
+				Variables: map[string]string{"b": "2", "a": "1\u2028"},
+			},
+		}
+		succeed(t, runOnce(t.Context(), t, w, reqs, reloads.Rerun(1)))
+		long := "{\"appId\":\"ä<&>\\\"\",\"partial\":true,\"weight\":3,\"variables\":{\"a\":\"1\u2028\",\"b\":\"2\"},\"resourceType\":\"api\"}"
+		want := map[string]string{
+			"6d16d20ee0364a520976812f": onceID(nightly, `{"appId":"app"}`, 0, 1),
+			"9e63319b2e1be5eb3a0eebe3": onceID(nightly, `{"appId":"app"}`, 0, 2),
+			"73307bf78975debdff980326": onceID(nightly, `{"appId":"app","partial":true}`, 0, 1),
+			"f5d24fb72f97d55471ed9f4e": onceID(nightly, `{"appId":"app"}`, 1, 1),
+			"4851e83fc980572dd1645da6": onceID(nightly, long, 0, 1),
+			"5c3be060b9461a93628576ae": onceID(nightly, long, 0, 2),
+		}
+		var got []string
+		for _, r := range w.own() {
+			got = append(got, r.resourceID)
+		}
+		for literal, computed := range want {
+			if literal != computed {
+				t.Errorf("the formula returns %s, want %s", computed, literal)
+			}
+			if !slices.Contains(got, computed) {
+				t.Errorf("no reload has the ResourceID %s", computed)
+			}
+		}
+		if len(got) != len(want) {
+			t.Errorf("%d reloads were triggered, want %d", len(got), len(want))
+		}
+	})
+}
+
+// killableTransport loses all requests after its process was killed. Those in flight still take effect.
+type killableTransport struct {
+	http.RoundTripper
+	killed atomic.Bool
+}
+
+func (k *killableTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if k.killed.Load() {
+		return nil, errReset
+	}
+	return k.RoundTripper.RoundTrip(r)
+}
+
+// onceSimulation is two programs that run the same steps under the same key, again and again.
+type onceSimulation struct {
+	world     *world
+	mu        sync.Mutex
+	random    *rand.Rand
+	reqs      []reloads.Request // the second half are partial reloads of the same apps
+	dependent bool              // each of them comes after the first reload of its app
+	foreign   bool              // somebody else triggers reloads of the apps, too
+}
+
+func (s *onceSimulation) draw(n int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.random.IntN(n)
+}
+
+// live is one process. It is killed, or ends because its context is canceled, unless last is set.
+func (s *onceSimulation) live(t *testing.T, last bool) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	transport := &killableTransport{RoundTripper: s.world}
+	opts := []reloads.RunOption{reloads.Rerun(6), reloads.MaxActive(s.draw(4))}
+	if s.draw(2) == 0 {
+		opts = append(opts, reloads.CancelOnAbort())
+	}
+	if !last {
+		kill := s.draw(2) == 0
+		time.AfterFunc(time.Duration(s.draw(15000))*time.Millisecond, func() {
+			transport.killed.Store(kill)
+			cancel()
+		})
+	}
+	s.run(ctx, t, transport, func(r reloads.Result) {
+		if r.Err != nil && ctx.Err() == nil && !errors.Is(r.Err, reloads.ErrReloadCanceled) { // by the other program
+			t.Errorf("%v: %v", r.Request, r.Err)
+		}
+	}, opts...)
+}
+
+// run runs the steps in random order and calls check with the results.
+func (s *onceSimulation) run(ctx context.Context, t *testing.T, transport http.RoundTripper, check func(reloads.Result), opts ...reloads.RunOption) {
+	t.Helper()
+	s.mu.Lock()
+	half := len(s.reqs) / 2
+	first, second := s.random.Perm(half), s.random.Perm(half)
+	s.mu.Unlock()
+	var plan reloads.Plan
+	position := make([]reloads.Step, half)
+	for _, i := range first {
+		position[i] = plan.Add(s.reqs[i])
+	}
+	for _, i := range second {
+		var after []reloads.Step
+		if s.dependent {
+			after = append(after, position[i])
+		}
+		plan.Add(s.reqs[half+i], after...)
+	}
+	opts = append(opts, reloads.Once(nightly))
+	if s.foreign {
+		opts = append(opts, reloads.AfterPending())
+	}
+	n := 0
+	for r := range scriptedClient(t, transport).RunPlan(ctx, &plan, opts...) {
+		n++
+		check(r)
+	}
+	if n != len(s.reqs) {
+		t.Errorf("got %d results, want %d", n, len(s.reqs))
+	}
+}
+
+// disturb triggers reloads of the apps as somebody else, until ctx has ended.
+func (s *onceSimulation) disturb(ctx context.Context) {
+	for s.foreign && ctx.Err() == nil {
+		s.world.triggerForeign(worldRecord{app: s.reqs[s.draw(len(s.reqs))].AppID}, 0)
+		time.Sleep(time.Duration(s.draw(60)) * time.Second)
+	}
+}
+
+func TestOnceInSeveralProcesses(t *testing.T) {
+	t.Parallel()
+	const steps = 8
+	total := 0
+	seeds := 300
+	if testing.Short() {
+		seeds = 50
+	}
+	for seed := range uint64(seeds) {
+		synctest.Test(t, func(t *testing.T) {
+			s := &onceSimulation{random: rand.New(rand.NewPCG(seed, 1)), dependent: seed%2 == 0, foreign: seed%3 == 0}
+			programs := 1 + s.draw(2)
+			w := &world{
+				seed: seed, latency: time.Duration(s.draw(200)) * time.Millisecond, spread: true,
+				listLag: time.Duration(s.draw(2000)) * time.Millisecond, precision: []time.Duration{0, time.Second}[s.draw(2)],
+			}
+			s.world = w
+			if w.runFor = time.Duration(s.draw(5000)) * time.Millisecond; programs == 2 {
+				w.runFor += w.listLag + 2*time.Second // or both may trigger a reload that the other one cannot see
+			}
+			w.ends = func(r *worldRecord) reloads.Status {
+				if r.id[0] < '4' { // a quarter
+					return reloads.StatusFailed
+				}
+				return reloads.StatusSucceeded
+			}
+			if s.draw(2) == 0 {
+				w.behind = func(r *worldRecord) time.Duration { return w.listLag / time.Duration(1+r.id[1]%4) }
+			}
+			w.planPost = func() postPlan {
+				if s.draw(10) == 0 {
+					return postPlan{lost: true}
+				}
+				return postPlan{}
+			}
+			for i := range steps {
+				s.reqs = append(s.reqs, reloads.Request{AppID: fmt.Sprint("app", i%(steps/2)), Partial: i >= steps/2})
+			}
+			disturbing, stop := context.WithCancel(t.Context())
+			var disturber, running sync.WaitGroup
+			defer disturber.Wait()
+			defer stop()
+			disturber.Go(func() { s.disturb(disturbing) })
+			for range programs {
+				lives := s.draw(6)
+				running.Go(func() {
+					for range lives {
+						s.live(t, false)
+					}
+					s.live(t, true)
+				})
+			}
+			running.Wait()
+			s.run(t.Context(), t, w, func(r reloads.Result) { succeed(t, []reloads.Result{r}) }, reloads.Rerun(6))
+			total += len(w.own())
+			s.check(t)
+		})
+		if t.Failed() {
+			t.Fatal("seed", seed)
+		}
+	}
+	t.Logf("%d reloads", total)
+}
+
+// check checks that each step succeeded exactly once, and was not triggered after that.
+func (s *onceSimulation) check(t *testing.T) {
+	t.Helper()
+	for _, req := range s.reqs {
+		var runs []string
+		after := false
+		for _, r := range s.world.own() {
+			if r.app != req.AppID || r.partial != req.Partial {
+				continue
+			}
+			status := s.world.status(r, time.Now())
+			runs = append(runs, fmt.Sprintf("%s %s, created %v", status, r.resourceID, r.created))
+			if after {
+				t.Errorf("%v was triggered after it had succeeded: %q", req, runs)
+			}
+			after = after || status == reloads.StatusSucceeded
+		}
+		if !after {
+			t.Errorf("%v did not succeed: %q", req, runs)
+		}
+	}
+}
+
+func TestOnceWithoutResourceIDs(t *testing.T) {
+	t.Parallel()
+	dropped := []string{"resourceId"}
+	for name, test := range map[string]struct {
+		world     *world
+		maxActive int
+		triggers  int // at most
+	}{
+		"in the 201":            {&world{omitCreated: dropped}, 0, 1},
+		"everywhere":            {&world{omitCreated: dropped, omitListed: dropped, omitGot: dropped}, 0, 1},
+		"in GET":                {&world{omitGot: dropped}, 2, 2},
+		"in the list":           {&world{omitListed: dropped}, 6, 1},
+		"in the list, of a few": {&world{omitListed: dropped}, 2, 1},
+		"in the list, of one":   {&world{omitListed: dropped}, 1, 1},
+		"it is never listed":    {&world{unlisted: func(*worldRecord) bool { return true }}, 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := test.world
+				w.latency, w.queueFor, w.runFor = 50*time.Millisecond, 3*time.Second, 30*time.Second
+				var reqs []reloads.Request
+				for i := range 10 {
+					reqs = append(reqs, reloads.Request{AppID: fmt.Sprint("app", i)})
+				}
+				named := 0
+				for _, r := range runOnce(t.Context(), t, w, reqs, reloads.MaxActive(test.maxActive), reloads.Rerun(1)) {
+					switch {
+					case r.Err != nil && strings.Contains(r.Err.Error(), "the service did not return the ResourceID"):
+						named++
+					case r.Err != nil || r.Reload == nil:
+						t.Errorf("step %d: got %v and %v", r.Step, r.Reload, r.Err)
+					}
+					if r.Reload != nil && r.Reload.Status != reloads.StatusSucceeded {
+						t.Errorf("step %d: its reload was not waited for: %v", r.Step, r.Reload)
+					}
+				}
+				n := len(w.own())
+				if n > test.triggers || n == 0 {
+					t.Errorf("%d reloads were triggered, want 1 to %d", n, test.triggers)
+				}
+				if named < 10-n+1 {
+					t.Errorf("%d errors say that the service does not keep the ResourceID, want %d at least", named, 10-n+1)
+				}
+			})
+		})
+	}
+}
+
+// While the first reload is not listed yet, no other one is triggered.
+func TestOnceWaitsForTheList(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 50 * time.Millisecond, runFor: time.Second, listLag: 20 * time.Second}
+		succeed(t, runOnce(t.Context(), t, w, requestsFor("a", "b", "c", "d")))
+		posts := w.postTimes()
+		if len(posts) != 4 || posts[1].Sub(posts[0]) < w.listLag || posts[3].Sub(posts[1]) > time.Second {
+			t.Errorf("the triggers were sent at %v, want the last three together, when the first reload is listed", posts)
+		}
+	})
+}
+
+func TestOnceHistory(t *testing.T) {
+	t.Parallel()
+	for newer, want := range map[int]int{0: 0, 99: 0, 100: 0, 150: 0, 199: 0, 250: 1} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{runFor: time.Second}
+			earlier := w.addEarlier(t, worldRecord{app: "app", resourceID: onceAppID("app", 1)})
+			for range newer {
+				w.addEarlier(t, worldRecord{app: "app"})
+			}
+			results := runOnce(t.Context(), t, w, requestsFor("app"))
+			succeed(t, results)
+			if n := len(w.own()); n != want {
+				t.Errorf("%d newer reloads: %d were triggered, want %d", newer, n, want)
+			}
+			if r := results[0]; want == 0 && (r.Reload == nil || r.Reload.ID != earlier.id || r.Runs != 0) {
+				t.Errorf("%d newer reloads: got %v with %d runs, want the earlier one, %s", newer, r.Reload, r.Runs, earlier.id)
+			}
+		})
+	}
+}
+
+func TestOnceAfterEarlierRuns(t *testing.T) {
+	t.Parallel()
+	failed, canceled, exceeded := reloads.StatusFailed, reloads.StatusCanceled, reloads.StatusExceededLimit
+	for _, test := range []struct {
+		name string
+		runs map[int]reloads.Status // by number
+		want int                    // number of the run that is triggered; 0 means none
+	}{
+		{"failed", map[int]reloads.Status{1: failed}, 2},
+		{"canceled", map[int]reloads.Status{1: canceled}, 2},
+		{"exceeded the limit", map[int]reloads.Status{1: exceeded}, 2},
+		{"several", map[int]reloads.Status{1: failed, 2: canceled, 3: exceeded}, 4},
+		{"one is not in the list", map[int]reloads.Status{2: failed}, 3},
+		{"the last one succeeded", map[int]reloads.Status{1: failed, 2: reloads.StatusSucceeded}, 0},
+		{"the first one succeeded", map[int]reloads.Status{1: reloads.StatusSucceeded, 2: failed}, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				status := map[string]reloads.Status{}
+				w := &world{runFor: time.Second}
+				w.ends = func(r *worldRecord) reloads.Status {
+					if s, ok := status[r.resourceID]; ok && r.foreign {
+						return s
+					}
+					return reloads.StatusSucceeded
+				}
+				for run := range 4 {
+					if s, ok := test.runs[run]; ok {
+						status[onceAppID("app", run)] = s
+						w.addEarlier(t, worldRecord{app: "app", resourceID: onceAppID("app", run)})
+					}
+				}
+				results := runOnce(t.Context(), t, w, requestsFor("app"))
+				succeed(t, results)
+				var got []string
+				for _, r := range w.own() {
+					got = append(got, r.resourceID)
+				}
+				if test.want == 0 && (len(got) > 0 || results[0].Runs != 0) ||
+					test.want > 0 && (!slices.Equal(got, []string{onceAppID("app", test.want)}) || results[0].Runs != 1) {
+					t.Errorf("got %d runs and the triggers %q, want run %d", results[0].Runs, got, test.want)
+				}
+			})
+		})
+	}
+}
+
+// A run fails so quickly that another process, whose list is behind, uses its number again.
+func TestOnceAfterANumberWasUsedTwice(t *testing.T) {
+	t.Parallel()
+	for name, takes := range map[string]time.Duration{"succeeded": time.Second, "active": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{latency: 10 * time.Millisecond}
+				w.ends = func(r *worldRecord) reloads.Status {
+					if !r.foreign {
+						return reloads.StatusFailed
+					}
+					return reloads.StatusSucceeded
+				}
+				var other *worldRecord
+				w.everyPost.then = func() {
+					time.Sleep(time.Second)
+					other = w.triggerForeign(worldRecord{app: "app", resourceID: onceAppID("app", 1)}, takes)
+				}
+				results := runOnce(t.Context(), t, w, requestsFor("app"), reloads.Rerun(3))
+				succeed(t, results)
+				if n := len(w.own()); n != 1 || results[0].Reload == nil || results[0].Reload.ID != other.id {
+					t.Errorf("%d reloads were triggered, and the result is %v, want the other process's run, %s", n, results[0].Reload, other.id)
+				}
+			})
+		})
+	}
+}
+
+// A process is killed right after a trigger, and started again. Its reload has finished long before it is listed.
+func TestOnceWithALateList(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{listLag: 2900 * time.Millisecond, latency: 10 * time.Millisecond, runFor: 50 * time.Millisecond}
+			ctx, cancel := context.WithCancel(t.Context())
+			w.everyPost = postPlan{lost: lost, then: cancel}
+			runOnce(ctx, t, w, requestsFor("app"))
+			w.everyPost = postPlan{}
+			succeed(t, runOnce(t.Context(), t, w, requestsFor("app")))
+			if n := len(w.own()); n != 1 {
+				t.Errorf("%d reloads were triggered, want 1", n)
+			}
+		})
+	}
+}
+
+// The pending reload of the app belongs to another step of the batch, from an earlier process with another order.
+func TestOnceWaitsForAnotherStep(t *testing.T) {
+	t.Parallel()
+	for _, opts := range [][]reloads.RunOption{nil, {reloads.MaxActive(1)}, {reloads.AfterPending()}, {reloads.AttachToPending()}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{latency: 50 * time.Millisecond, runFor: time.Minute}
+			earlier := w.triggerForeign(worldRecord{app: "app", partial: true, resourceID: onceID(nightly, `{"appId":"app","partial":true}`, 0, 1)}, 0)
+			time.Sleep(10 * time.Second)
+			results := runOnce(t.Context(), t, w, []reloads.Request{{AppID: "app"}, {AppID: "app", Partial: true}, {AppID: "app"}, {AppID: "other"}}, opts...)
+			succeed(t, results)
+			if results[1].Reload == nil || results[1].Reload.ID != earlier.id {
+				t.Errorf("got %v, want the earlier reload %s", results[1].Reload, earlier.id)
+			}
+			if n, posts := len(w.own()), len(w.postTimes()); n != 3 || posts != 3 {
+				t.Errorf("%d triggers made %d reloads, want 3", posts, n)
+			}
+		})
+	}
+}
+
+func TestOnceRefusesAResourceID(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		own := reloads.Request{AppID: "refused", ResourceID: "mine"}
+		results := runOnce(t.Context(), t, w, []reloads.Request{own})
+		refusedBeforeSending(t, results[0].Err, "ResourceID", "mine", "Once")
+		if n := len(w.sent()); n != 0 {
+			t.Errorf("%d requests were sent, want none", n)
+		}
+		results = runOnce(t.Context(), t, w, []reloads.Request{{AppID: "app"}, own, {AppID: ""}})
+		succeed(t, results[:1])
+		refusedBeforeSending(t, results[1].Err, "ResourceID")
+		refusedBeforeSending(t, results[2].Err, "AppID")
+		for _, r := range w.sent() {
+			if strings.Contains(r.query, "refused") {
+				t.Errorf("%s %s?%s was sent", r.method, r.path, r.query)
+			}
+		}
+	})
+}
+
+func TestOnceEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	for n := range 300 {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{latency: time.Duration(n%4) * 400 * time.Millisecond, runFor: time.Hour}
+			ctx, cancel := context.WithCancel(t.Context())
+			if n%2 == 0 {
+				ctx, cancel = context.WithTimeout(t.Context(), time.Duration(n)*20*time.Millisecond)
+			} else {
+				time.AfterFunc(time.Duration(n)*20*time.Millisecond, cancel)
+			}
+			defer cancel()
+			var opts []reloads.RunOption
+			if n%3 == 0 {
+				opts = append(opts, reloads.CancelOnAbort())
+			}
+			results := runOnce(ctx, t, w, requestsFor("a", "b", "c"), opts...)
+			time.Sleep(time.Minute)
+			for _, r := range results {
+				w.mu.Lock()
+				triggers := len(w.app(r.Request.AppID).records)
+				w.mu.Unlock()
+				if s := w.statuses(); len(opts) > 0 && s[reloads.StatusCanceled] != len(w.own()) {
+					t.Errorf("%d: the reloads are %v, want all canceled", n, s)
+				}
+				if triggers == 0 && !errors.Is(r.Err, reloads.ErrNotStarted) {
+					t.Errorf("%d: app %s was not triggered, but its error is %v, want one that matches ErrNotStarted", n, r.Request.AppID, r.Err)
+				}
+				if triggers > 0 && errors.Is(r.Err, reloads.ErrNotStarted) || !errors.Is(r.Err, ctx.Err()) {
+					t.Errorf("%d: app %s has %d reloads, but its error is %v", n, r.Request.AppID, triggers, r.Err)
+				}
+			}
+		})
+	}
+}
+
+func TestOnceWithoutALookUp(t *testing.T) {
+	t.Parallel()
+	other := recordText("other", "another app", reloads.StatusSucceeded, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	unsorted := []string{
+		recordText("1", "app", reloads.StatusSucceeded, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)),
+		recordText("2", "app", reloads.StatusSucceeded, time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)),
+	}
+	for name, failure := range map[string]outcome{
+		"403":            respond(http.StatusForbidden, `{"errors":[{"code":"RELOADS-003","title":"forbidden"}]}`),
+		"500":            respond(http.StatusInternalServerError, ""),
+		"reset":          fails(errReset),
+		"no list":        respond(http.StatusOK, "<html>"),
+		"invalid record": respond(http.StatusOK, listText(`{"id":5}`)),
+		"no ID":          respond(http.StatusOK, listText(`{"appId":"app"}`)),
+		"another app":    respond(http.StatusOK, listText(other)),
+		"not sorted":     respond(http.StatusOK, `{"data":[`+strings.Join(unsorted, ",")+`],"links":{"next":{"href":"?next=2"}}}`),
+	} {
+		for _, first := range []int{0, 1} { // the first look-up that fails
+			t.Run(fmt.Sprint(name, " ", first), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := &world{runFor: time.Second}
+					lists := 0
+					w.instead = func(r *http.Request) outcome {
+						if !isList(r) {
+							return nil
+						}
+						if lists++; lists <= first {
+							return nil
+						}
+						return failure
+					}
+					r := runOnce(t.Context(), t, w, requestsFor("app"))[0]
+					if r.Err == nil || r.Reload != nil || r.Runs != 0 || errors.Is(r.Err, reloads.ErrNotStarted) || errors.Is(r.Err, reloads.ErrOutcomeUnknown) {
+						t.Errorf("got %v, %d runs and %v, want an error of the look-up", r.Reload, r.Runs, r.Err)
+					}
+					if r.Err != nil && !strings.Contains(r.Err.Error(), "looking up the earlier runs") {
+						t.Errorf("the error %q does not say that the look-up failed", r.Err)
+					}
+					if n := len(w.postTimes()); n > 0 {
+						t.Errorf("%d triggers were sent, want none", n)
+					}
+				})
+			})
+		}
+	}
+}
+
+// The look-up before a trigger comes after the slot of the rate limit. If it is slow, triggers must not bunch up.
+func TestOnceKeepsTheRateLimit(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(4, 0))
+	var mu sync.Mutex
+	began := time.Time{}
+	for name, latency := range map[string]func() time.Duration{
+		"constant": func() time.Duration { return 2 * time.Second },
+		"random":   func() time.Duration { return time.Duration(random.Int64N(int64(2 * time.Second))) },
+		"slow or fast": func() time.Duration {
+			return time.Duration(random.IntN(2)) * 2 * time.Second
+		},
+		"slow at first": func() time.Duration {
+			if time.Since(began) < time.Minute {
+				return 2 * time.Second
+			}
+			return 0
+		},
+		"slower and slower, then fast": func() time.Duration { return time.Since(began) % time.Minute / 30 },
+		"just quick enough":            func() time.Duration { return time.Duration(random.IntN(2)) * 490 * time.Millisecond },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began = time.Now()
+				w := &world{latency: time.Millisecond, runFor: time.Second}
+				w.lookUpLatency = func() time.Duration {
+					mu.Lock()
+					defer mu.Unlock()
+					return latency()
+				}
+				var reqs []reloads.Request
+				for i := range 300 {
+					reqs = append(reqs, reloads.Request{AppID: fmt.Sprint("app", i)})
+				}
+				succeed(t, runOnce(t.Context(), t, w, reqs))
+				var posts, reads []time.Duration
+				for _, r := range w.sent() {
+					if r.method == http.MethodPost {
+						posts = append(posts, r.began.Sub(began))
+					} else {
+						reads = append(reads, r.began.Sub(began))
+					}
+				}
+				if n := maxInWindow(posts, time.Minute); n > reloads.SpecialPerMinute {
+					t.Errorf("%d triggers in a minute, want at most %d", n, reloads.SpecialPerMinute)
+				}
+				if n := maxInWindow(reads, time.Minute); n > reloads.Tier1PerMinute*8/10 {
+					t.Errorf("%d reads in a minute, want at most %d", n, reloads.Tier1PerMinute*8/10)
+				}
+				t.Logf("%d triggers in %v, at most %d in a minute; at most %d reads in a minute", len(posts), slices.Max(posts),
+					maxInWindow(posts, time.Minute), maxInWindow(reads, time.Minute))
+			})
+		})
+	}
+}
