@@ -145,7 +145,8 @@ func (n newestReloads) rank(r *Reload) int {
 	return 0
 }
 
-// listNewest lists at least that many of the newest reloads of an app, if there are so many. It returns an error if it cannot tell whether they are the newest ones.
+// listNewest lists at least that many of the newest reloads of an app, if there are so many. It returns an error if it
+// cannot tell whether they are the newest ones.
 func (b *batch) listNewest(ctx context.Context, app string, history int) (n newestReloads, err error) {
 	query, _ := ListOptions{AppID: app, PageSize: maxPageSize, Sort: SortNewestFirst}.query() // these options are valid
 	w := walk{query: query, mark: query, untilMark: 1}
