@@ -98,6 +98,14 @@ func TestAttachToPendingWithInaccurateList(t *testing.T) {
 		"never listed":            {func() *world { return &world{unlisted: func(*worldRecord) bool { return true }} }, reloads.ErrReloadPending, 35 * time.Second},
 		"invalid record, too":     {func() *world { return &world{extra: `{"id":"odd-1","status":{}}`} }, nil, time.Hour + 16*time.Second},
 		"filter and sort ignored": {func() *world { return &world{ignoreFilter: true, ignoreSort: true} }, nil, time.Hour + 16*time.Second},
+		"empty first page": {func() *world {
+			return &world{instead: func(r *http.Request) outcome {
+				if isList(r) && r.URL.Query().Get("next") == "" {
+					return respond(200, pageJSON(`{"next":{"href":"?`+r.URL.RawQuery+`&next=0"}}`))
+				}
+				return nil
+			}}
+		}, nil, time.Hour + 16*time.Second},
 		"list is forbidden": {func() *world {
 			return &world{instead: func(r *http.Request) outcome {
 				if isList(r) {
@@ -278,20 +286,55 @@ func TestOnChange(t *testing.T) {
 	})
 }
 
-// A reload that cannot be pending any more, because it was created too long ago, is not attached to.
+// A record without an end that cannot be pending any more is not attached to: it was created too long ago, or a newer
+// reload of the app has finished.
 func TestAttachToPendingIgnoresReloadsWithoutEnd(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tenant := newTenant(reloadstest.App{RunFor: time.Minute}, reloadstest.WithListLag(3*time.Second))
-		tenant.AddReload(reloads.Reload{AppID: "app", CreationTime: time.Now().Add(-10 * time.Hour)})
-		pending, _ := tenant.Trigger("app", reloads.Reload{})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-		reload, err := tenant.NewClient().Run(ctx, reloads.Request{AppID: "app"}, reloads.AttachToPending())
-		if err != nil || reload.ID != pending.ID {
-			t.Errorf("got %+v, %v, want the reload %s", reload, err, pending.ID)
-		}
-	})
+	for name, ages := range map[string][]time.Duration{"too old": {10 * time.Hour}, "older than a finished one": {3 * time.Hour, time.Hour}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tenant := newTenant(reloadstest.App{RunFor: time.Minute}, reloadstest.WithListLag(3*time.Second))
+				for i, status := range []reloads.Status{reloads.StatusReloading, reloads.StatusSucceeded}[:len(ages)] {
+					tenant.AddReload(reloads.Reload{AppID: "app", Status: status, CreationTime: time.Now().Add(-ages[i])})
+				}
+				pending, _ := tenant.Trigger("app", reloads.Reload{})
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				reload, err := tenant.NewClient().Run(ctx, reloads.Request{AppID: "app"}, reloads.AttachToPending())
+				if err != nil || reload.ID != pending.ID {
+					t.Errorf("got %+v, %v, want the reload %s", reload, err, pending.ID)
+				}
+			})
+		})
+	}
+}
+
+// The list is behind: it shows a reload that has finished as running, and not the pending one, which somebody else
+// triggered. The pending one is attached to.
+func TestAttachToPendingConfirmsThatReloadIsPending(t *testing.T) {
+	t.Parallel()
+	for _, waited := range []bool{false, true} { // the client itself has waited for the reload that has finished
+		t.Run(fmt.Sprint("waited ", waited), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const behind = 3 * time.Second
+				w := &world{latency: 20 * time.Millisecond, runFor: time.Minute, listLag: behind}
+				w.behind = func(*worldRecord) time.Duration { return behind }
+				client := scriptedClient(t, w)
+				finished := w.triggerForeign(worldRecord{app: "app"}, 0)
+				time.Sleep(time.Minute)
+				if waited {
+					if _, err := client.Wait(t.Context(), finished.id); err != nil {
+						t.Fatal(err)
+					}
+				}
+				pending := w.triggerForeign(worldRecord{app: "app"}, 0)
+				reload, err := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.AttachToPending())
+				if err != nil || reload.ID != pending.id {
+					t.Errorf("got %v, %v, want the pending reload %s, not %s", reload, err, pending.id, finished.id)
+				}
+			})
+		})
+	}
 }
 
 // goroutineID returns the number of the current goroutine.

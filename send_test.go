@@ -57,6 +57,26 @@ func TestRequestHeaders(t *testing.T) {
 	}
 }
 
+// net/http itself retries a request with GetBody after some failures of a connection, even if the service has received it.
+func TestTriggerHasNoGetBody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		without := func(o outcome) outcome {
+			return func(r *http.Request) (*http.Response, error) {
+				if r.Body == nil || r.GetBody != nil {
+					t.Error("the request has no body, or GetBody")
+				}
+				return o(r)
+			}
+		}
+		wire := scripted(without(respond(429, "")), without(respond(503, "", "Retry-After", "1")), without(respond(201, queued)))
+		_, err := scriptedClient(t, wire).Trigger(t.Context(), reloads.Request{AppID: "app"})
+		if n := wire.count(http.MethodPost); err != nil || n != 3 || wire.requests()[2].Body != `{"appId":"app"}` {
+			t.Errorf("got %v after %d POSTs, want the reload after 3 with the same body", err, n)
+		}
+	})
+}
+
 func TestContextEndsAttempt(t *testing.T) {
 	t.Parallel()
 	for _, e := range endpoints {

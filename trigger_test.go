@@ -2,6 +2,7 @@ package reloads_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -420,20 +421,75 @@ func TestTriggerFindsReloadWithMissingFields(t *testing.T) {
 // because the service may replace a field, so the trigger is not retried.
 func TestTriggerDoesNotReturnContradictingReload(t *testing.T) {
 	t.Parallel()
-	for name, foreign := range map[string]worldRecord{
-		"partial":    {app: "app", partial: false, resourceID: "run-42"},
-		"resourceId": {app: "app", partial: true, resourceID: "run-43"},
+	for name, c := range map[string]struct {
+		foreign worldRecord
+		extra   string
+		earlier reloads.Request // triggered before, unless it is the zero value
+	}{
+		"partial":    {foreign: worldRecord{app: "app", partial: false, resourceID: "run-42"}},
+		"resourceId": {foreign: worldRecord{app: "app", partial: true, resourceID: "run-43"}},
+		"partial, beside an invalid record": {
+			foreign: worldRecord{app: "app", partial: false, resourceID: "run-42"},
+			extra:   `{"id":"odd-1","partial":"false","creationTime":"1999-12-31T00:00:00Z"}`,
+		},
+		"without resourceId, which the service returns": {
+			foreign: worldRecord{app: "app", partial: true},
+			earlier: reloads.Request{AppID: "other", ResourceID: "run-41"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w, client := newWorld(t, &world{})
+				w, client := newWorld(t, &world{extra: c.extra})
+				if c.earlier.AppID != "" {
+					w.trigger(t, client, c.earlier).returnsOwn(t)
+				}
 				plan, id := lostBefore, make(chan string, 1)
-				plan.then = func() { id <- w.triggerForeign(foreign, 0).id }
+				plan.then = func() { id <- w.triggerForeign(c.foreign, 0).id }
 				got := w.trigger(t, client, reloads.Request{AppID: "app", Partial: true, ResourceID: "run-42"}, plan)
 				got.isUnknown(t, <-id)
 				got.sent(t, 1)
 			})
 		})
+	}
+}
+
+// The reload with the ResourceID of the request may have been created too early, by the clock of the records. A reload
+// without a ResourceID is not returned instead, and the error names the reload with it.
+func TestTriggerPrefersReloadWithItsResourceID(t *testing.T) {
+	t.Parallel()
+	for _, returned := range []bool{false, true} { // the service is known to return the ResourceID
+		for _, reversed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("known to be returned %v, oldest first %v", returned, reversed), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var listed []string
+					s := &scriptedService{latency: 20 * time.Millisecond}
+					s.trigger = func(n int, app string) (int, string) {
+						if n > 0 {
+							own := recordText("own", app, reloads.StatusSucceeded, time.Now().Add(-1500*time.Millisecond), "resourceId", "run-42")
+							foreign := recordText("foreign", app, reloads.StatusSucceeded, time.Now().Add(2*time.Second))
+							if listed = []string{foreign, own}; reversed {
+								slices.Reverse(listed)
+							}
+							return 0, ""
+						}
+						var fields []any
+						if returned {
+							fields = []any{"resourceId", "run-41"}
+						}
+						return http.StatusCreated, recordText("earlier", app, reloads.StatusQueued, time.Now(), fields...)
+					}
+					s.list = func(*http.Request) (int, string) { return http.StatusOK, listText(listed...) }
+					client := scriptedClient(t, s)
+					if _, err := client.Trigger(t.Context(), reloads.Request{AppID: "other", ResourceID: "run-41"}); err != nil {
+						t.Fatal(err)
+					}
+					reload, err := client.Trigger(t.Context(), reloads.Request{AppID: "app", ResourceID: "run-42"})
+					if !errors.Is(err, reloads.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "reload own,") || s.triggers != 2 {
+						t.Errorf("got %v, %v after %d triggers, want ErrOutcomeUnknown that names the own reload, after 2", reload, err, s.triggers)
+					}
+				})
+			})
+		}
 	}
 }
 
@@ -450,6 +506,191 @@ func TestTriggerIgnoresReloadOfAnotherCall(t *testing.T) {
 		(<-second).returnsOwn(t)
 		first.returnsOwn(t)
 		first.sent(t, 2)
+	})
+}
+
+// The reload of another call is listed before that call has its response. It is neither returned nor canceled by a call
+// whose own trigger had no effect.
+func TestTriggerIgnoresReloadWhoseResponseIsInFlight(t *testing.T) {
+	t.Parallel()
+	slow := postPlan{hold: 1200 * time.Millisecond, runFor: 10 * time.Second}
+	start := func(t *testing.T) (w *world, client *reloads.Client, second <-chan triggered) {
+		w, client = newWorld(t, &world{})
+		w.calibrate(t, client)
+		done := make(chan triggered, 1)
+		time.AfterFunc(100*time.Millisecond, func() { done <- w.trigger(t, client, reloads.Request{AppID: "app"}, slow) })
+		return w, client, done
+	}
+	t.Run("Trigger", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w, client, second := start(t)
+			first := w.trigger(t, client, reloads.Request{AppID: "app"}, lostBefore)
+			(<-second).returnsOwn(t)
+			first.returnsOwn(t)
+			first.sent(t, 2)
+		})
+	})
+	t.Run("Run with CancelOnAbort", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w, client, second := start(t)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			ctx, _ = newCall(ctx, lostBefore)
+			if reload, err := client.Run(ctx, reloads.Request{AppID: "app"}, reloads.CancelOnAbort()); reload != nil || !errors.Is(err, reloads.ErrOutcomeUnknown) {
+				t.Errorf("got %v, %v, want ErrOutcomeUnknown", reload, err)
+			}
+			(<-second).returnsOwn(t)
+			if n := w.statuses()[reloads.StatusCanceled]; n != 0 {
+				t.Errorf("%d reloads were canceled, want none", n)
+			}
+		})
+	})
+}
+
+// The responses of two calls are lost. Each returns a reload of its own, or its outcome is unknown.
+func TestTriggersWithLostResponsesReturnDifferentReloads(t *testing.T) {
+	t.Parallel()
+	for name, plans := range map[string][2]postPlan{
+		"both took effect":           {lostAfter, lostAfter},
+		"only the first took effect": {lostAfter, lostBefore},
+		"only the last took effect":  {lostBefore, lostAfter},
+	} {
+		for _, gap := range []time.Duration{0, 3 * time.Millisecond, 20 * time.Millisecond, 995 * time.Millisecond} {
+			t.Run(fmt.Sprintf("%s, %v apart", name, gap), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w, client := newWorld(t, &world{})
+					w.calibrate(t, client)
+					second := make(chan triggered, 1)
+					time.AfterFunc(gap, func() { second <- w.trigger(t, client, reloads.Request{AppID: "app"}, plans[1]) })
+					a, b := w.trigger(t, client, reloads.Request{AppID: "app"}, plans[0]), <-second
+					if a.reload != nil && b.reload != nil && a.reload.ID == b.reload.ID {
+						t.Errorf("both calls returned %s", a.reload.ID)
+					}
+					for _, got := range []triggered{a, b} {
+						if got.err != nil && !errors.Is(got.err, reloads.ErrOutcomeUnknown) {
+							t.Errorf("got %s, want a reload or ErrOutcomeUnknown", got)
+						}
+					}
+					if made := len(a.made) + len(b.made); made > 2 {
+						t.Errorf("%d reloads were made, want at most one for each call", made)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A list spells the ID of an earlier reload differently than the response to its trigger. It is the same reload
+// nevertheless.
+func TestTriggerIgnoresSpellingOfIDs(t *testing.T) {
+	t.Parallel()
+	for _, ids := range [][2]string{{"ABC-1", "abc-1"}, {"abc-1", "ABC-1"}} {
+		synctest.Test(t, func(t *testing.T) {
+			var earlier string
+			s := &scriptedService{latency: 20 * time.Millisecond}
+			s.trigger = func(n int, app string) (int, string) {
+				if n == 1 {
+					return 0, ""
+				}
+				earlier = recordText(ids[1], app, reloads.StatusSucceeded, time.Now()) // at the time of the second trigger
+				return http.StatusCreated, recordText([]string{ids[0], "", "own"}[n], app, reloads.StatusQueued, time.Now())
+			}
+			s.list = func(*http.Request) (int, string) { return http.StatusOK, listText(earlier) }
+			client := scriptedClient(t, s)
+			if _, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"}); err != nil {
+				t.Fatal(err)
+			}
+			if reload, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"}); err != nil || reload.ID != "own" {
+				t.Errorf("%q: got %v, %v, want another reload", ids, reload, err)
+			}
+		})
+	}
+}
+
+// What the client knows about the clock of the records no longer holds when its own clock is set. No second reload is
+// made, and no earlier one is returned.
+func TestTriggerAfterClockWasSet(t *testing.T) {
+	t.Parallel()
+	for _, by := range []time.Duration{-10 * time.Second, -3 * time.Second, 3 * time.Second, 10 * time.Second} {
+		for name, plan := range map[string]postPlan{"took effect": lostAfter, "had no effect": lostBefore} {
+			t.Run(fmt.Sprintf("by %v, %s", by, name), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w, client := newWorld(t, &world{})
+					w.calibrate(t, client)
+					time.Sleep(time.Hour)
+					w.dateOffset -= by
+					w.triggerForeign(worldRecord{app: "app"}, 0)
+					time.Sleep(8 * time.Second)
+					got := w.trigger(t, client, reloads.Request{AppID: "app"}, plan)
+					got.returnsOwn(t)
+					got.sent(t, map[bool]int{true: 2, false: 1}[plan.noEffect])
+				})
+			})
+		}
+	}
+}
+
+// From a slow response, the client learns too little about the clock of the records. A reload that was created before the
+// trigger is not returned.
+func TestTriggerAfterSlowResponse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, client := newWorld(t, &world{})
+		w.trigger(t, client, reloads.Request{AppID: "other"}, postPlan{hold: 1900 * time.Millisecond}).returnsOwn(t)
+		foreign := w.triggerForeign(worldRecord{app: "app"}, 0)
+		time.Sleep(1500 * time.Millisecond)
+		got := w.trigger(t, client, reloads.Request{AppID: "app"}, lostBefore)
+		got.isUnknown(t, foreign.id)
+		got.sent(t, 1)
+	})
+}
+
+// The error of a trigger whose retry was not sent contains the failure of the attempt before.
+func TestTriggerErrorContainsFailure(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		tokens  int           // how many attempts get a token
+		spacing time.Duration // of triggers
+	}{
+		"no token":       {1 + 6, 0}, // the trigger and its lists
+		"the rate limit": {100, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+				defer cancel()
+				tokens := reloads.TokenFunc(func(context.Context) (string, error) {
+					if c.tokens--; c.tokens < 0 {
+						return "", errReset
+					}
+					return testToken, nil
+				})
+				s := &scriptedService{}
+				s.trigger = func(int, string) (int, string) { return http.StatusInternalServerError, "" }
+				s.list = func(*http.Request) (int, string) { return http.StatusOK, emptyPage }
+				limit := reloads.WithLimiters(reloads.Limiters{Trigger: reloads.NewLimiter(1, c.spacing)})
+				_, err := clientWithTokens(t, tokens, s, limit).Trigger(ctx, reloads.Request{AppID: "app"})
+				if e, n := asError(t, err), len(s.requests()); e.StatusCode != http.StatusInternalServerError || n != 1+6 {
+					t.Errorf("got %v after %d requests, want a 500 after the trigger and 6 lists", err, n)
+				}
+			})
+		})
+	}
+}
+
+// Attempts counts all POSTs of a call, those before an unknown outcome included.
+func TestTriggerCountsAttempts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &scriptedService{}
+		s.trigger = func(n int, _ string) (int, string) {
+			return []int{http.StatusInternalServerError, http.StatusBadGateway, http.StatusForbidden}[n], ""
+		}
+		s.list = func(*http.Request) (int, string) { return http.StatusOK, emptyPage }
+		_, err := scriptedClient(t, s).Trigger(t.Context(), reloads.Request{AppID: "app"})
+		if e := asError(t, err); e.Attempts != 3 || s.triggers != 3 {
+			t.Errorf("got %d attempts in %v, want %d", e.Attempts, err, s.triggers)
+		}
 	})
 }
 
@@ -685,25 +926,107 @@ func TestCancelOnAbortOfTriggerInFlight(t *testing.T) {
 	}
 }
 
-// A trigger that gets no response at all does not make an aborted run longer than 10 s. Its reload is canceled, or its
-// outcome is unknown.
+// A trigger that gets no response at all does not make an aborted run longer than 10 s. Its reload is canceled if the client
+// can narrow the clock offset in time. Otherwise the error names the reload.
 func TestCancelOnAbortOfTriggerWithoutResponse(t *testing.T) {
 	t.Parallel()
+	for name, c := range map[string]struct {
+		latency    time.Duration
+		calibrated bool
+		canceled   bool
+	}{
+		"first trigger, 10 ms round trip":  {5 * time.Millisecond, false, true},
+		"first trigger, 200 ms round trip": {100 * time.Millisecond, false, false},
+		"later trigger, 200 ms round trip": {100 * time.Millisecond, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, client := newWorld(t, &world{latency: c.latency, lasts: func(app string) time.Duration {
+					return map[string]time.Duration{"app": time.Hour}[app]
+				}})
+				if c.calibrated {
+					w.calibrate(t, client)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				ctx, call := newCall(ctx, postPlan{hold: time.Hour})
+				began := time.Now()
+				reload, err := client.Run(ctx, reloads.Request{AppID: "app"}, reloads.CancelOnAbort())
+				if took := time.Since(began); took > 11*time.Second+100*time.Millisecond {
+					t.Errorf("it took %v, want at most 10 s after the context ended", took)
+				}
+				time.Sleep(time.Minute)
+				canceled := w.statuses()[reloads.StatusCanceled] == 1
+				unknown := errors.Is(err, reloads.ErrOutcomeUnknown) && strings.Contains(err.Error(), call.made[0].id)
+				if !errors.Is(err, context.DeadlineExceeded) || canceled != c.canceled || unknown == canceled || (reload != nil) != canceled {
+					t.Errorf("got %v, %v and the statuses %v, want a canceled reload: %v", reload, err, w.statuses(), c.canceled)
+				}
+			})
+		})
+	}
+}
+
+// The connection dies while a trigger is in flight, and the context ends. The reload is found and canceled over another
+// connection in time.
+func TestCancelOnAbortOfTriggerOnDeadConnection(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{runFor: time.Hour, everyPost: postPlan{hold: time.Hour}, latency: 20 * time.Millisecond}
-		client := scriptedClient(t, w)
+		var dead atomic.Bool
+		w, client := newWorld(t, &world{lasts: func(app string) time.Duration {
+			return map[string]time.Duration{"app": time.Hour}[app]
+		}})
+		w.instead = func(*http.Request) outcome {
+			if !dead.Load() {
+				return nil
+			}
+			return func(r *http.Request) (*http.Response, error) {
+				<-r.Context().Done()
+				dead.CompareAndSwap(r.Close, false) // net/http uses an HTTP/2 connection until a request closes it
+				return nil, r.Context().Err()
+			}
+		}
+		w.calibrate(t, client)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		began := time.Now()
+		ctx, call := newCall(ctx, postPlan{hold: time.Hour, then: func() { dead.Store(true) }})
 		reload, err := client.Run(ctx, reloads.Request{AppID: "app"}, reloads.CancelOnAbort())
-		if took := time.Since(began); took > 11*time.Second+100*time.Millisecond {
-			t.Errorf("it took %v, want at most 10 s after the context ended", took)
-		}
-		canceled := w.statuses()[reloads.StatusQueued]+w.statuses()[reloads.StatusReloading] == 0
-		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, reloads.ErrOutcomeUnknown) && !canceled {
-			t.Errorf("got %v, %v and the statuses %v", reload, err, w.statuses())
+		if reload == nil || !errors.Is(err, context.DeadlineExceeded) || w.statuses()[reloads.StatusCanceling] != len(call.made) {
+			t.Errorf("got %v, %v and the statuses %v, want a canceled reload", reload, err, w.statuses())
 		}
 	})
+}
+
+// The response to a trigger in flight arrives after the context has ended. If it is a final refusal, the error does not match
+// ErrNotStarted, because the request would be refused again.
+func TestRefusalAfterContextEnded(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		want   error
+	}{
+		"not found":  {http.StatusNotFound, "", reloads.ErrNotFound},
+		"forbidden":  {http.StatusForbidden, "", reloads.ErrForbidden},
+		"invalid":    {http.StatusBadRequest, "", reloads.ErrBadRequest},
+		"pending":    {http.StatusTooManyRequests, testdata(t, "error_429_pending.json"), reloads.ErrReloadPending},
+		"rate limit": {http.StatusTooManyRequests, "", reloads.ErrNotStarted}, // it would be retried
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &scriptedService{trigger: func(int, string) (int, string) {
+					time.Sleep(2 * time.Second)
+					return c.status, c.body
+				}}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				for r := range scriptedClient(t, s).RunAll(ctx, requestsFor("app"), reloads.CancelOnAbort()) {
+					if !errors.Is(r.Err, c.want) || errors.Is(r.Err, reloads.ErrNotStarted) != (c.want == reloads.ErrNotStarted) {
+						t.Errorf("got %v, want %v", r.Err, c.want)
+					}
+				}
+			})
+		})
+	}
 }
 
 // Without CancelOnAbort, nothing is sent after the context has ended.
@@ -1123,6 +1446,9 @@ func TestTriggerIsNotRetriedIfReloadIsListedDifferently(t *testing.T) {
 			}
 			return listText(own)
 		}, true},
+		"twice in a page": {reloads.Request{AppID: "app"}, func(own string, _ time.Time, _ *http.Request) string {
+			return listText(own, own)
+		}, true},
 		"sort ignored, after 25 others": {reloads.Request{AppID: "app"}, func(own string, _ time.Time, r *http.Request) string {
 			if r.URL.Query().Get("next") == "" {
 				return `{"data":[` + strings.Join(earlier[:20], ",") + `],"links":{"next":{"href":"?next=2&appId=app"}}}`
@@ -1148,6 +1474,60 @@ func TestTriggerIsNotRetriedIfReloadIsListedDifferently(t *testing.T) {
 				}
 				if found := err == nil && reload.ID == "own"; found != c.found || !found && !errors.Is(err, reloads.ErrOutcomeUnknown) {
 					t.Errorf("got %v, %v, want the reload: %v, or ErrOutcomeUnknown", reload, err, c.found)
+				}
+			})
+		})
+	}
+}
+
+// A list shows a reload that may be the triggered one, and the next lists do not help. The error names the reload, and the
+// trigger is not retried.
+func TestTriggerErrorNamesPossibleReload(t *testing.T) {
+	t.Parallel()
+	const never = 1000
+	older := recordText("older", "app", reloads.StatusSucceeded, time.Date(1999, 12, 30, 0, 0, 0, 0, time.UTC))
+	newer := recordText("newer", "app", reloads.StatusSucceeded, time.Date(1999, 12, 31, 0, 0, 0, 0, time.UTC))
+	for name, c := range map[string]struct {
+		limit time.Duration // of the context
+		early time.Duration // how much earlier than the trigger its reload was created, by the clock of the records
+		from  int           // the first list that is other than usual, counted from 0
+		list  func(own string) (int, string)
+	}{
+		"the context ends at once":   {limit: 50 * time.Millisecond, from: never},
+		"the context ends in 300 ms": {limit: 300 * time.Millisecond, from: never},
+		"the context ends in 2 s":    {limit: 2 * time.Second, from: never},
+		"the next lists fail":        {from: 1, list: func(string) (int, string) { return http.StatusInternalServerError, "" }},
+		"the next lists are lost":    {from: 1, list: func(string) (int, string) { return 0, "" }},
+		"the next list is refused":   {from: 1, list: func(string) (int, string) { return http.StatusUnauthorized, "" }},
+		"the next lists are HTML":    {from: 1, list: func(string) (int, string) { return http.StatusOK, "<html>" }},
+		"the next lists lack it":     {from: 1, list: func(string) (int, string) { return http.StatusOK, listText(newer, older) }},
+		"1 s early, then refused":    {early: time.Second, from: 1, list: func(string) (int, string) { return http.StatusUnauthorized, "" }},
+		"1 s early, then not listed": {early: time.Second, from: 1, list: func(string) (int, string) { return http.StatusOK, emptyPage }},
+		"several pages without a sort": {list: func(own string) (int, string) {
+			return http.StatusOK, strings.Replace(listText(older, newer, own), "{}", `{"next":{"href":"?next=2"}}`, 1)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(500 * time.Millisecond) // so that the clock is not known exactly at once
+				var own string
+				lists := 0
+				s := &scriptedService{latency: 20 * time.Millisecond}
+				s.trigger = func(_ int, app string) (int, string) {
+					own = recordText("own", app, reloads.StatusSucceeded, time.Now().Add(-c.early))
+					return 0, ""
+				}
+				s.list = func(*http.Request) (int, string) {
+					if lists++; lists > c.from {
+						return c.list(own)
+					}
+					return http.StatusOK, listText(own, newer, older)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(c.limit, time.Hour))
+				defer cancel()
+				reload, err := scriptedClient(t, s).Trigger(ctx, reloads.Request{AppID: "app"})
+				if !errors.Is(err, reloads.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "reload own,") || s.triggers != 1 {
+					t.Errorf("got %v, %v after %d triggers, want ErrOutcomeUnknown that names the reload, after 1", reload, err, s.triggers)
 				}
 			})
 		})
