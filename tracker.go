@@ -26,9 +26,11 @@ type tracker struct {
 	closed    bool                      // no more reloads are added
 	abandon   func(*trackedReload)      // finishes a reload after ctx has ended; nil until then
 	changed   chan struct{}             // closed and replaced when something has changed
+	urgent    []*trackedReload          // the next to poll, most urgent first; some may have finished
+	scanFrom  time.Time                 // no reload is due before
+	covered   time.Time                 // the feed should have found what ended earlier, by the server clock
 	missed    time.Time                 // when a single poll found an end that the feed should have found; zero if none did
 	listsFrom time.Time                 // no feed lists before
-	feedGone  bool                      // the feed is not read any more
 	feedWorks bool                      // the most recent pass of the feed succeeded
 	oldest    time.Time                 // creation of the oldest reload added since the most recent pass
 }
@@ -57,9 +59,9 @@ const (
 	budgetPerMinute   = Tier1PerMinute * 8 / 10
 	pollCost          = time.Minute / budgetPerMinute
 	concurrentPolls   = 8
-	feedOverlap       = 10 * time.Second // how much later than others a reload may appear in a list
-	minForFeed        = 4                // with fewer tracked reloads, the feed is not read
-	singlePollSpacing = time.Second      // between single polls while the feed works
+	minForFeed        = 4           // with fewer tracked reloads, the feed does not begin
+	singlePollSpacing = time.Second // between single polls while the feed works
+	maxUrgent         = 100         // reloads that are selected at once, because comparing all takes time
 )
 
 func newTracker(c *Client) tracker {
@@ -143,42 +145,55 @@ func (t *tracker) pollAll(ctx context.Context) {
 }
 
 // next returns the reload to poll now: of those that are due, the least recently polled one. wait is the time until the
-// next call of next. If none is due, it returns nil and the time until one is due. changed is nil if nothing is left to
-// track.
+// next call of next. If none is due, it returns nil and the time until one may be due. changed is nil if nothing is left
+// to track.
 func (t *tracker) next(now time.Time) (next *trackedReload, wait time.Duration, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.tracked) == 0 && t.closed {
 		return nil, 0, nil
 	}
-	wait = time.Hour
-	for _, tr := range t.tracked {
-		switch w := tr.due.Sub(now); {
-		case tr.polling:
-		case w > 0:
-			wait = min(wait, w)
-		case next == nil || tr.polled.Before(next.polled):
-			next = tr
-		}
+	if len(t.urgent) == 0 && !now.Before(t.scanFrom) {
+		t.selectUrgent(now)
 	}
-	if next != nil {
-		next.polling = true
-		switch {
-		case t.feedWorks:
-			wait = singlePollSpacing
-		case t.feedGone:
-			wait = pollCost
-		default:
-			wait = pollCost * 5 / 4 // the rest of the budget is for the feed
+	for next == nil && len(t.urgent) > 0 {
+		if tr := t.urgent[0]; t.tracked[tr.id] == tr {
+			next = tr
+			tr.polling = true
 		}
+		t.urgent = t.urgent[1:]
+	}
+	switch {
+	case next == nil:
+		wait = t.scanFrom.Sub(now)
+	case t.feedWorks:
+		wait = singlePollSpacing
+	default:
+		wait = pollCost // the feed gets every second request, if it needs that many
 	}
 	return next, wait, t.changed
+}
+
+// selectUrgent selects the next reloads to poll. The caller holds t.mu.
+func (t *tracker) selectUrgent(now time.Time) {
+	wait := t.client.polling.MinInterval // a reload that is added later is not due earlier
+	var due []*trackedReload
+	for _, tr := range t.tracked {
+		if w := tr.due.Sub(now); w > 0 {
+			wait = min(wait, w)
+		} else if !tr.polling {
+			due = append(due, tr)
+		}
+	}
+	slices.SortFunc(due, func(a, b *trackedReload) int { return a.polled.Compare(b.polled) })
+	t.urgent = slices.Clone(due[:min(len(due), maxUrgent)])
+	t.scanFrom = now.Add(max(wait, pollCost))
 }
 
 // pollOne polls one reload.
 func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 	last := t.state(tr)
-	r, date, err := t.client.poll(ctx, last.ID, true)
+	r, _, err := t.client.poll(ctx, last.ID, true)
 	var final error
 	if err == nil {
 		t.outage.succeeded()
@@ -192,7 +207,7 @@ func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 	case final != nil:
 		t.finish(tr, final)
 	case err == nil:
-		if r.Ended() && r.EndTime.Before(date.now().Add(-feedOverlap)) { // or without an end time
+		if r.Ended() && r.EndTime.Before(t.covered) { // or without an end time
 			t.missed = time.Now()
 			t.feedWorks = false
 		}
@@ -200,16 +215,17 @@ func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 	}
 	tr.polling, tr.polled = false, time.Now()
 	tr.due = tr.polled.Add(t.client.polling.interval(tr.polled.Sub(tr.added)))
-	t.wake()
 }
 
-// update stores the state of a reload, if it is tracked.
-func (t *tracker) update(r *Reload) {
+// update stores the state of a reload, if it is tracked. It reports whether the reload has just finished.
+func (t *tracker) update(r *Reload) (finished bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if tr := t.tracked[r.ID]; tr != nil {
+	tr := t.tracked[r.ID]
+	if tr != nil {
 		t.setState(tr, r)
 	}
+	return tr != nil && t.tracked[r.ID] == nil
 }
 
 // setState stores the state of a reload. A list may be behind a single poll, so an earlier state is ignored. The caller
