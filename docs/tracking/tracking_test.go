@@ -163,16 +163,15 @@ type load struct {
 	p95   time.Duration // at most; 0 means that it is only reported
 	most  int           // requests per minute; 0 means 800
 	quick bool          // it is simulated without -figures
-	long  bool          // it is not simulated with -short
 }
 
 var loads = []load{
 	{name: "10,000, uniform 1–30 min", world: world{Reloads: 10_000, Ends: uniform}, p95: 1500 * time.Millisecond, most: 200, quick: true},
 	{name: "10,000, exponential, mean 10 min", world: world{Reloads: 10_000, Ends: exponential}, p95: 1500 * time.Millisecond, most: 200, quick: true},
 	{name: "10,000, all within one second", world: world{Reloads: 10_000, Ends: oneSecond}, p95: 12 * time.Second, quick: true},
-	{name: "10,000, uniform, 100,000 others", world: world{Reloads: 10_000, Ends: uniform, Foreign: 10}, p95: 10 * time.Second, quick: true, long: true},
+	{name: "10,000, uniform, 100,000 others", world: world{Reloads: 10_000, Ends: uniform, Foreign: 10}, p95: 10 * time.Second, quick: true},
 	{name: "10,000, exponential, 100,000 others", world: world{Reloads: 10_000, Ends: exponential, Foreign: 10}, p95: 10 * time.Second},
-	{name: "100,000, uniform 1–30 min", world: world{Reloads: 100_000, Ends: uniform}, p95: 2 * time.Second, quick: true, long: true},
+	{name: "100,000, uniform 1–30 min", world: world{Reloads: 100_000, Ends: uniform}, p95: 2 * time.Second, quick: true},
 	{name: "10,000, uniform, queued up to a minute, with OnChange", world: world{Reloads: 10_000, Ends: uniform, Queue: upTo(time.Minute)}, p95: 1500 * time.Millisecond, most: 500, quick: true},
 	{name: "10,000, uniform, begun 15 min ago, 30,000 others", world: world{Reloads: 10_000, Ends: begunBefore, Age: 15 * time.Minute, Foreign: 3}},
 	{name: "1,000, uniform 1–30 min", world: world{Reloads: 1000, Ends: uniform}, p95: 1500 * time.Millisecond, most: 200, quick: true},
@@ -241,7 +240,10 @@ func seconds(d time.Duration) string {
 // TestTracking simulates the loads that do not take long.
 func TestTracking(t *testing.T) {
 	for _, l := range loads {
-		if l.quick && (!l.long || !testing.Short()) {
+		if testing.Short() { // often with the race detector
+			l.runs = min(l.runs, 5)
+		}
+		if l.quick && (l.world.Reloads <= 1000 || !testing.Short()) {
 			t.Run(l.name, func(t *testing.T) { l.run(t) })
 		}
 	}
@@ -381,7 +383,7 @@ var costs = []world{
 
 func TestCost(t *testing.T) {
 	for _, w := range costs {
-		if w.Refuse == 0 && (w.Reloads <= 10_000 || !testing.Short()) {
+		if w.Refuse == 0 && (w.Reloads <= 1000 || !testing.Short()) {
 			t.Run(fmt.Sprint(w.Reloads), func(t *testing.T) { measure(t, w) })
 		}
 	}
