@@ -992,6 +992,53 @@ func TestGoexitInCancelEndsBatch(t *testing.T) {
 	})
 }
 
+// The same for polls: the reload is polled again.
+func TestGoexitInPollIsAFailedPoll(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		exits := 0
+		w := &world{runFor: time.Minute}
+		w.instead = func(r *http.Request) outcome {
+			if isGet(r) && exits < 2*concurrentPolls {
+				exits++
+				runtime.Goexit()
+			}
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if r, err := scriptedClient(t, w).Run(ctx, reloads.Request{AppID: "a"}); err != nil {
+			t.Errorf("got %v, %v", r, err)
+		}
+	})
+}
+
+const concurrentPolls = 8 // of a batch
+
+// A status that this package does not know is a change like any other.
+func TestBatchShowsUnknownStatus(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		statuses := []reloads.Status{"RELOADING", "PAUSED", "RELOADING", "SUCCEEDED"}
+		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+			if isTrigger(r) {
+				return respond(201, recordText("1", "app", "QUEUED", time.Now()))(r)
+			}
+			status := statuses[0]
+			statuses = statuses[1:]
+			return respond(200, recordText("1", "app", status, time.Now()))(r)
+		}))
+		var got []reloads.Status
+		_, err := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.OnChange(func(_ reloads.Request, r *reloads.Reload) {
+			got = append(got, r.Status)
+		}))
+		want := []reloads.Status{"QUEUED", "RELOADING", "PAUSED", "RELOADING", "SUCCEEDED"}
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%v (-want +got):\n%s", err, diff)
+		}
+	})
+}
+
 // WaitAll yields the reloads that have finished first, wherever they are.
 func TestWaitAllYieldsFinishedReloadsFirst(t *testing.T) {
 	t.Parallel()

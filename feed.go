@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"time"
 )
 
@@ -17,17 +16,23 @@ type feed struct {
 	interval time.Duration           // between the starts of two passes
 	main     bool                    // it is the feed of finished reloads, which replaces most single polls
 
-	latest time.Time // when the most recent pass began, by the server clock; zero if there was none
-	reach  time.Time // creation of the oldest reload added since the most recent pass; zero if none was
-	recent int       // how many new reloads the most recent pass read
+	latest  time.Time     // when the most recent pass began, by the server clock; zero if there was none
+	reach   time.Time     // creation of the oldest reload added since the most recent pass; zero if none was
+	recent  int           // how many reloads the most recent pass read
+	overlap time.Duration // how far a pass reads back before the beginning of the one before
+	widened time.Time     // when the overlap was last changed
 
 	warned map[string]bool // the errors of invalid records that were logged
 }
 
 const (
+	minForFeed   = 4                // with fewer tracked reloads, the feed does not begin
 	feedPage     = 10               // minimum page size, used while few reloads finish
 	maxFeedRetry = time.Minute      // maximum time between failed passes
-	afterMiss    = 10 * time.Minute // how long single polls stay frequent after the feed has missed an end
+	minOverlap   = 10 * time.Second // a reload may appear in a list later than others that ended after it
+	maxOverlap   = 10 * time.Minute
+	afterMiss    = 10 * time.Minute // how long the overlap stays wide and single polls stay frequent after a late or missed end
+	fewReloads   = 5                // factor of the interval while fewer than minForFeed reloads are left
 )
 
 var errTooLong = errors.New("reading the list takes more requests than polling each reload")
@@ -36,7 +41,7 @@ var errTooLong = errors.New("reading the list takes more requests than polling e
 func (t *tracker) finishedFeed() *feed {
 	finished := StatusIs(StatusSucceeded, StatusFailed, StatusCanceled, StatusExceededLimit)
 	return &feed{
-		tracker: t, interval: t.client.polling.MinInterval, main: true,
+		tracker: t, interval: t.client.polling.MinInterval, main: true, overlap: minOverlap,
 		time:    func(r *Reload) time.Time { return r.EndTime },
 		options: ListOptions{Filter: finished, Sort: SortLastEndedFirst, Log: true},
 	}
@@ -45,7 +50,7 @@ func (t *tracker) finishedFeed() *feed {
 // startedFeed lists the reloads that started last, less often. It is for OnChange.
 func (t *tracker) startedFeed() *feed {
 	return &feed{
-		tracker: t, interval: 5 * t.client.polling.MinInterval,
+		tracker: t, interval: 5 * t.client.polling.MinInterval, overlap: minOverlap,
 		time:    func(r *Reload) time.Time { return r.StartTime },
 		options: ListOptions{Filter: StatusIs(StatusReloading), Sort: "-startTime"},
 	}
@@ -60,22 +65,22 @@ func (f *feed) run(ctx context.Context) {
 		case changed == nil:
 			return
 		case wait > 0:
-			_ = sleep(ctx, wait)
+			waitForChange(ctx, wait, changed)
 			continue
-		case n < minForFeed:
-			waitForChange(ctx, time.Hour, changed)
-			continue
+		}
+		interval := f.interval
+		if n < minForFeed {
+			interval *= fewReloads
 		}
 		began := time.Now()
 		err := f.pass(ctx, n)
-		gone := endsLists(err) || errors.Is(err, errNotSorted)
-		f.setState(err == nil, gone)
+		f.setState(err == nil)
 		switch {
 		case err == nil:
 			failures = 0
-			_ = sleep(ctx, time.Until(began.Add(f.interval)))
+			_ = sleep(ctx, time.Until(began.Add(interval)))
 			continue
-		case gone:
+		case endsLists(err), errors.Is(err, errNotSorted):
 			f.warnOfFailure(ctx, err)
 			return
 		case !errors.Is(err, errTooLong):
@@ -99,8 +104,9 @@ func (t *tracker) pauseLists(err error) {
 	t.listsFrom = time.Now().Add(2 * min(response.RetryAfter, t.client.retry.MaxRetryAfter))
 }
 
-// beginPass prepares a pass and returns how many reloads are tracked, and the time until a feed may list. changed is
-// closed at the next change of the tracker. It is nil if nothing is left to track.
+// beginPass prepares a pass and returns how many reloads are tracked, and the time until the feed may list. changed is
+// closed at the next change of the tracker. It is nil if nothing is left to track. The feed begins when minForFeed reloads
+// are tracked, and then goes on until all have finished.
 func (f *feed) beginPass() (n int, wait time.Duration, changed <-chan struct{}) {
 	t := f.tracker
 	t.mu.Lock()
@@ -109,39 +115,39 @@ func (f *feed) beginPass() (n int, wait time.Duration, changed <-chan struct{}) 
 	if n == 0 && t.closed {
 		return 0, 0, nil
 	}
-	if f.main && n >= minForFeed {
-		f.reach, t.oldest = earlier(f.reach, t.oldest), time.Time{}
+	if n < minForFeed && f.latest.IsZero() {
+		return n, time.Hour, t.changed
 	}
-	if f.main && n < minForFeed {
-		t.feedWorks = false
+	if f.main {
+		f.reach, t.oldest = earlier(f.reach, t.oldest), time.Time{}
 	}
 	return n, time.Until(t.listsFrom), t.changed
 }
 
-// setState tells the tracker how frequent single polls have to be. gone means that no further pass follows.
-func (f *feed) setState(works, gone bool) {
+// setState tells the tracker how frequent single polls have to be.
+func (f *feed) setState(works bool) {
 	t := f.tracker
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if f.main {
-		t.feedWorks = works && (t.missed.IsZero() || time.Since(t.missed) > afterMiss) // it may miss more ends
-		t.feedGone = gone
+	if !f.main {
+		return
 	}
+	t.covered = f.latest.Add(-f.overlap)
+	t.feedWorks = works && (t.missed.IsZero() || time.Since(t.missed) > afterMiss) // it may miss more ends
 }
 
 // pass reads the list until it reaches the reloads that earlier passes read and the creation of each newly added
 // reload. It reads at most n pages, because polling each of the n tracked reloads takes n requests.
 func (f *feed) pass(ctx context.Context, n int) error {
 	t := f.tracker
-	until := f.reach
-	if !f.latest.IsZero() {
-		until = earlier(until, f.latest.Add(-feedOverlap))
+	latest, until := f.latest, f.latest.Add(-f.overlap)
+	first := latest.IsZero() || !f.reach.IsZero() && f.reach.Before(until) // no pass has read so far back
+	if first {
+		until = f.reach
 	}
-	opts := f.options
-	opts.PageSize = min(max(feedPage, 2*f.recent), maxPageSize)
-	query, _ := opts.query() // these options are valid
-	w := walk{query: query, mark: query, untilMark: 1}
-	latest, recent := f.latest, 0
+	size := min(max(feedPage, 2*f.recent), maxPageSize)
+	w := f.walk(size)
+	f.recent = 0
 	for pages := range n {
 		if err := t.budget.Wait(ctx); err != nil {
 			return err
@@ -152,16 +158,13 @@ func (f *feed) pass(ctx context.Context, n int) error {
 		}
 		t.outage.succeeded()
 		f.warnOfInvalid(ctx, invalid)
-		newest, newer, done := f.apply(page, until)
-		if !date.date.IsZero() {
-			newest = date.date // the next pass reads what has a later time
+		newest, found, done := f.apply(page, date, until)
+		if !first {
+			f.setOverlap(found)
 		}
 		if pages == 0 && newest.After(latest) {
-			latest = newest
-		} else if pages > 0 { // one page was not sufficient
-			newer = maxPageSize
+			latest = newest // the next pass reads what has a later time
 		}
-		recent += newer
 		more, err := w.advance(page)
 		switch {
 		case err != nil:
@@ -169,44 +172,75 @@ func (f *feed) pass(ctx context.Context, n int) error {
 		case !f.sorted(page):
 			return errNotSorted
 		case done || !more:
-			f.latest, f.reach, f.recent = latest, time.Time{}, recent
+			f.latest, f.reach = latest, time.Time{}
 			return nil
+		case size < maxPageSize: // the links would keep the size
+			size = maxPageSize
+			w = f.walk(size)
 		}
 	}
 	f.latest, f.reach = latest, time.Time{}
 	return errTooLong
 }
 
-// apply updates the tracked reloads that the page contains. It returns the latest time, and how many reloads have a time
-// after until. done means that the page reaches back to until.
-func (f *feed) apply(page *Page, until time.Time) (newest time.Time, newer int, done bool) {
-	for i := range page.Reloads {
-		r := &page.Reloads[i]
-		f.tracker.update(r)
-		t := f.time(r)
-		if t.After(newest) {
-			newest = t
-		}
-		switch {
-		case t.IsZero():
-		case t.Before(until):
-			done = true
-		default:
-			newer++
-		}
+// setOverlap adapts the overlap to how late the service lists ends: it is twice the longest delay of the past minutes.
+// found is the earliest end that the pass has found.
+func (f *feed) setOverlap(found time.Time) {
+	now := time.Now()
+	switch needed := 2 * between(found, f.latest); {
+	case needed > f.overlap:
+		f.overlap, f.widened = min(needed, maxOverlap), now
+	case now.Sub(f.widened) > afterMiss:
+		f.overlap, f.widened = max(f.overlap/2, minOverlap), now
 	}
-	return newest, newer, done
 }
 
-// sorted reports whether the page is in the requested order. Reloads without the time may be anywhere.
-func (f *feed) sorted(page *Page) bool {
-	var times []time.Time
+// walk returns the position at the beginning of the list.
+func (f *feed) walk(pageSize int) walk {
+	opts := f.options
+	opts.PageSize = pageSize
+	query, _ := opts.query() // these options are valid
+	return walk{query: query, mark: query, untilMark: 1}
+}
+
+// apply updates the tracked reloads that the page contains. It returns the time of the page, which is that of the server
+// clock, because an end may be in the future. found is the earliest time of a reload that has just finished. done means
+// that the page reaches back to until.
+func (f *feed) apply(page *Page, date serverDate, until time.Time) (newest, found time.Time, done bool) {
+	newest = date.date
 	for i := range page.Reloads {
-		if t := f.time(&page.Reloads[i]); !t.IsZero() {
-			times = append(times, t)
+		r := &page.Reloads[i]
+		t := f.time(r)
+		if f.tracker.update(r) {
+			found = earlier(found, t)
+		}
+		if date.date.IsZero() && t.After(newest) {
+			newest = t
+		}
+		if !t.IsZero() && t.Before(until) {
+			done = true
+		} else {
+			f.recent++
 		}
 	}
-	return slices.IsSortedFunc(times, func(a, b time.Time) int { return b.Compare(a) })
+	return newest, found, done
+}
+
+// sorted reports whether the page is in the requested order, approximately. Reloads without the time may be anywhere. It
+// checks one page only, because new reloads shift the next one.
+func (f *feed) sorted(page *Page) bool {
+	var previous time.Time
+	for i := range page.Reloads {
+		t := f.time(&page.Reloads[i])
+		switch {
+		case t.IsZero():
+			continue
+		case !previous.IsZero() && t.Sub(previous) > minOverlap:
+			return false
+		}
+		previous = t
+	}
+	return true
 }
 
 const maxWarned = 1000 // errors that are remembered

@@ -1,7 +1,6 @@
 package reloads
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -31,9 +30,11 @@ type tracker struct {
 	closed    bool                      // no more reloads are added
 	abandon   func(*trackedReload)      // finishes a reload after ctx has ended; nil until then
 	changed   chan struct{}             // closed and replaced when something has changed
+	urgent    []*trackedReload          // the next to poll, most urgent first; some may have finished
+	scanFrom  time.Time                 // no reload is due before
+	covered   time.Time                 // the feed should have found what ended earlier, by the server clock
 	missed    time.Time                 // when a single poll found an end that the feed should have found; zero if none did
 	listsFrom time.Time                 // no feed lists before
-	feedGone  bool                      // the feed is not read any more
 	feedWorks bool                      // the most recent pass of the feed succeeded
 	oldest    time.Time                 // creation of the oldest reload added since the most recent pass
 }
@@ -71,13 +72,12 @@ type event struct {
 	result  *Result
 }
 
+// budgetPerMinute is 80 % of Tier 1, less the requests that may wait for the client's own limiter and start late.
+const budgetPerMinute = Tier1PerMinute*8/10 - concurrentPolls - 2
+
 const (
-	budgetPerMinute   = Tier1PerMinute * 8 / 10
-	pollCost          = time.Minute / budgetPerMinute
-	concurrentPolls   = 8
-	feedOverlap       = 10 * time.Second // how much later than others a reload may appear in a list
-	minForFeed        = 4                // with fewer tracked reloads, the feed is not read
-	singlePollSpacing = time.Second      // between single polls while the feed works
+	pollCost        = time.Minute / budgetPerMinute
+	concurrentPolls = 8
 )
 
 func newTracker(c *Client) tracker {
@@ -134,111 +134,23 @@ func (t *tracker) wake() {
 	t.changed = make(chan struct{})
 }
 
-// pollAll polls single reloads until every reload has finished or ctx has ended.
-func (t *tracker) pollAll(ctx context.Context) {
-	var polls sync.WaitGroup
-	defer polls.Wait()
-	slots := make(chan struct{}, concurrentPolls)
-	for ctx.Err() == nil {
-		tr, wait, changed := t.next(time.Now())
-		if changed == nil {
-			return
-		}
-		if tr == nil {
-			waitForChange(ctx, wait, changed)
-			continue
-		}
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-		}
-		if t.budget.Wait(ctx) != nil { // also if the next poll would start after the deadline
-			<-ctx.Done()
-			return
-		}
-		polls.Go(func() {
-			t.pollOne(ctx, tr)
-			<-slots
-		})
-		_ = sleep(ctx, wait) // so that polls are spread evenly
-	}
-}
-
-// next returns the reload to poll now: of those that are due, the least recently polled one. wait is the time until the
-// next call of next. If none is due, it returns nil and the time until one is due. changed is nil if nothing is left to
-// track.
-func (t *tracker) next(now time.Time) (next *trackedReload, wait time.Duration, changed <-chan struct{}) {
+// update stores the listed state of a reload, if it is tracked. It reports whether the reload has just finished.
+func (t *tracker) update(r *Reload) (finished bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.tracked) == 0 && t.closed {
-		return nil, 0, nil
-	}
-	wait = time.Hour
-	for _, tr := range t.tracked {
-		switch w := tr.due.Sub(now); {
-		case tr.polling:
-		case w > 0:
-			wait = min(wait, w)
-		case next == nil || tr.polled.Before(next.polled):
-			next = tr
-		}
-	}
-	if next != nil {
-		next.polling = true
-		switch {
-		case t.feedWorks:
-			wait = singlePollSpacing
-		case t.feedGone:
-			wait = pollCost
-		default:
-			wait = pollCost * 5 / 4 // the rest of the budget is for the feed
-		}
-	}
-	return next, wait, t.changed
-}
-
-// pollOne polls one reload.
-func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
-	last := t.state(tr)
-	r, date, err := t.client.poll(ctx, last.ID, true)
-	var final error
-	if err == nil {
-		t.outage.succeeded()
-		tr.health.succeeded(time.Now())
-	} else if ctx.Err() == nil {
-		final = t.client.pollError(ctx, last.ID, last, err, &tr.health, &t.outage)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case final != nil:
-		t.finish(tr, final)
-	case err == nil:
-		if r.Ended() && r.EndTime.Before(date.now().Add(-feedOverlap)) { // or without an end time
-			t.missed = time.Now()
-			t.feedWorks = false
-		}
+	tr := t.tracked[r.ID]
+	if tr != nil {
 		t.setState(tr, r)
 	}
-	tr.polling, tr.polled = false, time.Now()
-	tr.due = tr.polled.Add(t.client.polling.interval(tr.polled.Sub(tr.created)))
-	t.wake()
-}
-
-// update stores the state of a reload, if it is tracked.
-func (t *tracker) update(r *Reload) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if tr := t.tracked[r.ID]; tr != nil {
-		t.setState(tr, r)
-	}
+	return tr != nil && t.tracked[r.ID] == nil
 }
 
 // setState stores the state of a reload. A list may be behind a single poll, so an earlier state is ignored. The caller
 // holds t.mu.
 func (t *tracker) setState(tr *trackedReload, r *Reload) {
 	active := []Status{StatusQueued, StatusReloading, StatusCanceling} // in this order
-	if t.tracked[tr.id] != tr || !r.Ended() && slices.Index(active, r.Status) < slices.Index(active, tr.reload.Status) {
+	at := slices.Index(active, r.Status)
+	if t.tracked[tr.id] != tr || at >= 0 && at < slices.Index(active, tr.reload.Status) {
 		return
 	}
 	for _, st := range tr.steps {

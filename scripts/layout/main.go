@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	maxFiles         = 30
+	maxFiles         = 31
 	maxTestFiles     = 28
-	maxLines         = 6000 // of all files that are not tests
+	maxLines         = 6200 // of all files that are not tests
 	maxFileLines     = 300
 	maxFunctionLines = 45
 )

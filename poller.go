@@ -1,0 +1,123 @@
+package reloads
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	singlePollSpacing = time.Second // between single polls while the feed works
+	maxUrgent         = 100         // reloads that are selected at once, because comparing all takes time
+)
+
+// pollAll polls single reloads until every reload has finished or ctx has ended.
+func (t *tracker) pollAll(ctx context.Context) {
+	var polls sync.WaitGroup
+	defer polls.Wait()
+	slots := make(chan struct{}, concurrentPolls)
+	for ctx.Err() == nil {
+		tr, wait, changed := t.next(time.Now())
+		if changed == nil {
+			return
+		}
+		if tr == nil {
+			waitForChange(ctx, wait, changed)
+			continue
+		}
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if t.budget.Wait(ctx) != nil { // also if the next poll would start after the deadline
+			<-ctx.Done()
+			return
+		}
+		polls.Go(func() {
+			defer func() { <-slots }()
+			t.pollOne(ctx, tr)
+		})
+		_ = sleep(ctx, wait) // so that polls are spread evenly
+	}
+}
+
+// next returns the reload to poll now: of those that are due, the least recently polled one. wait is the time until the
+// next call of next. If none is due, it returns nil and the time until one may be due. changed is nil if nothing is left
+// to track.
+func (t *tracker) next(now time.Time) (next *trackedReload, wait time.Duration, changed <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.tracked) == 0 && t.closed {
+		return nil, 0, nil
+	}
+	if len(t.urgent) == 0 && !now.Before(t.scanFrom) {
+		t.selectUrgent(now)
+	}
+	for next == nil && len(t.urgent) > 0 {
+		if tr := t.urgent[0]; t.tracked[tr.id] == tr {
+			next = tr
+			tr.polling = true
+		}
+		t.urgent = t.urgent[1:]
+	}
+	switch {
+	case next == nil:
+		wait = t.scanFrom.Sub(now)
+	case t.feedWorks:
+		wait = singlePollSpacing
+	default:
+		wait = pollCost // the feed gets every second request, if it needs that many
+	}
+	return next, wait, t.changed
+}
+
+// selectUrgent selects the next reloads to poll. The caller holds t.mu.
+func (t *tracker) selectUrgent(now time.Time) {
+	wait := t.client.polling.MinInterval // a reload that is added later is not due earlier
+	var due []*trackedReload
+	for _, tr := range t.tracked {
+		if w := tr.due.Sub(now); w > 0 {
+			wait = min(wait, w)
+		} else if !tr.polling {
+			due = append(due, tr)
+		}
+	}
+	slices.SortFunc(due, func(a, b *trackedReload) int { return a.polled.Compare(b.polled) })
+	t.urgent = slices.Clone(due[:min(len(due), maxUrgent)])
+	t.scanFrom = now.Add(max(wait, pollCost))
+}
+
+// pollOne polls one reload.
+func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
+	defer t.setPolled(tr) // also if a transport in a test calls runtime.Goexit
+	last := t.state(tr)
+	r, _, err := t.client.poll(ctx, last.ID, true)
+	var final error
+	if err == nil {
+		t.outage.succeeded()
+		tr.health.succeeded(time.Now())
+	} else if ctx.Err() == nil {
+		final = t.client.pollError(ctx, last.ID, last, err, &tr.health, &t.outage)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case final != nil:
+		t.finish(tr, final)
+	case err == nil:
+		if r.Ended() && r.EndTime.Before(t.covered) { // or without an end time
+			t.missed = time.Now()
+			t.feedWorks = false
+		}
+		t.setState(tr, r)
+	}
+}
+
+// setPolled records the end of a poll.
+func (t *tracker) setPolled(tr *trackedReload) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	tr.polling, tr.polled = false, time.Now()
+	tr.due = tr.polled.Add(t.client.polling.interval(tr.polled.Sub(tr.created)))
+}
