@@ -7,8 +7,9 @@ import (
 	"slices"
 )
 
-// Run triggers a reload and waits until it has finished. It is [Client.RunAll] with one request. If the reload is nil,
-// none was triggered or attached to. With an error it is the most recent state, as in [Client.Wait].
+// Run triggers a reload and waits until it has finished. It is [Client.RunAll] with one request. With an error, the reload
+// is its most recent state, as in [Client.Wait]. It is nil if none was triggered or attached to, or if the error matches
+// [ErrOutcomeUnknown].
 func (c *Client) Run(ctx context.Context, req Request, opts ...RunOption) (r *Reload, err error) {
 	for result := range c.RunAll(ctx, []Request{req}, opts...) {
 		r, err = result.Reload, result.Err
@@ -25,10 +26,11 @@ func (c *Client) RunAll(ctx context.Context, reqs []Request, opts ...RunOption) 
 	return c.RunPlan(ctx, &p, opts...)
 }
 
-// RunPlan runs the reloads of a plan, each after those it depends on have succeeded. It triggers them as fast as the rate
-// limit allows, in the order of the plan, tracks all of them, and yields the result of each step when it is known. Steps
-// with the same app run one after another. If a step does not succeed, the steps that depend on it get their results at
-// once. Their errors match [ErrSkipped] and the error of that step. All other steps go on.
+// RunPlan runs the reloads of a plan, each after those it depends on have succeeded. It starts the steps in the order of
+// the plan, up to 64 at a time, triggers their reloads as fast as the rate limit allows, tracks all of them, and yields
+// the result of each step when it is known. Steps with the same app run one after another. If a step does not succeed,
+// the steps that depend on it get their results at once. Their errors match [ErrSkipped] and the error of that step. All
+// other steps go on, also if a request is invalid.
 //
 // When ctx ends, nothing more is triggered, and every step without a result gets one, which matches [ErrNotStarted] if
 // that is why the step had no effect. Breaking out of the loop stops all work, except cancels after ctx has ended

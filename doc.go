@@ -129,8 +129,8 @@
 //
 // While a batch tracks four or more reloads, it reads the list of the tenant's reloads that finished last, up to 100
 // per request, if the token may do that and the service sorts the list. In addition, and otherwise instead, it polls
-// the reloads one by one, least recently polled first. Together with the look-ups of [Once], this takes at most 80 % of
-// Tier 1 in any minute. A failed request of this kind is not retried at once, except a look-up.
+// the reloads one by one, least recently polled first. Together with the lists of [Once], [AttachToPending] and
+// [AfterPending], a batch takes at most 80 % of Tier 1 in any minute for this.
 //
 // # Authentication
 //

@@ -49,7 +49,8 @@ var (
 	// the step could start.
 	ErrNotStarted = errors.New("reloads: not started")
 	// ErrSkipped means that a step of a plan was not started because a step that it depends on did not succeed. The
-	// error also matches the error of that step. If there is a chain of such steps, it is the error of the first one.
+	// error also matches the error of that step. If there is a chain of such steps, it is the error of the first one. If
+	// that one was not started, or was aborted, because the context ended, the error matches [ErrNotStarted] instead.
 	ErrSkipped = errors.New("reloads: skipped")
 )
 

@@ -147,7 +147,9 @@ func (b *batch) expire(ctx context.Context, tr *trackedReload) {
 	id := b.state(tr).ID
 	err := fmt.Errorf("reloads: reload %s took longer than %v: %w", id, b.options.stepTimeout, context.DeadlineExceeded)
 	if b.originOf(tr) < attached {
-		b.timedOut(tr, err)
+		if !b.timedOut(tr, err) {
+			return // another step has canceled it
+		}
 		if _, cancelErr := b.client.Cancel(ctx, id); cancelErr != nil {
 			err = fmt.Errorf("%w; canceling it: %w", err, cancelErr)
 		}
@@ -161,7 +163,7 @@ func (b *batch) expire(ctx context.Context, tr *trackedReload) {
 // endRun is called when the wait for a reload of a step has ended. It starts the step again, or finishes it.
 func (b *batch) endRun(st *step, o origin, r *Reload, err error) {
 	if o == blocking {
-		if r.Ended() {
+		if r.Ended() || errors.Is(err, ErrNotFound) { // it was deleted
 			if b.schedule.again(st, time.Now()) {
 				return
 			}

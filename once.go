@@ -15,7 +15,8 @@ import (
 // alike, and the app's newest reloads show which runs there were.
 
 const (
-	onceHistory = 200  // how many of the app's newest reloads are looked up at first; right before a trigger, one page is
+	onceHistory = 200  // how many of the app's newest reloads are looked up at first
+	onceRecent  = 20   // the same right before a trigger, which sees what other processes did meanwhile
 	onceRuns    = 1000 // maximum number of runs of a step under one key
 
 	// listDelay is how late a reload may be listed. Nothing is triggered in the first seconds of a batch, so that the
@@ -148,19 +149,13 @@ func (n newestReloads) rank(r *Reload) int {
 // listNewest lists at least that many of the newest reloads of an app, if there are so many. It returns an error if it
 // cannot tell whether they are the newest ones.
 func (b *batch) listNewest(ctx context.Context, app string, history int) (n newestReloads, err error) {
-	query, _ := ListOptions{AppID: app, PageSize: maxPageSize, Sort: SortNewestFirst}.query() // these options are valid
+	query, _ := ListOptions{AppID: app, PageSize: min(history, maxPageSize), Sort: SortNewestFirst}.query() // these options are valid
 	w := walk{query: query, mark: query, untilMark: 1}
 	n.reloads = map[string]*Reload{}
 	for more := true; more && len(n.all) < history; {
-		if err := b.budget.Wait(ctx); err != nil { // also if ctx would end before
-			return n, &expiredError{err}
-		}
-		page, date, invalid, err := b.client.listValid(ctx, w.query, false)
+		page, date, err := b.listPage(ctx, w.query)
 		if err != nil {
 			return n, err
-		}
-		if len(invalid) > 0 { // it may be the record of an earlier run
-			return n, invalid[0]
 		}
 		n.now = date.now()
 		for i := range page.Reloads {
@@ -181,6 +176,24 @@ func (b *batch) listNewest(ctx context.Context, app string, history int) (n newe
 		}
 	}
 	return n, nil
+}
+
+// listPage returns a page. Each attempt counts against the budget of the batch.
+func (b *batch) listPage(ctx context.Context, query string) (*Page, serverDate, error) {
+	for retries := 0; ; retries++ {
+		if err := b.budget.Wait(ctx); err != nil { // also if ctx would end before
+			return nil, serverDate{}, &expiredError{err}
+		}
+		page, date, invalid, err := b.client.listValid(ctx, query, true)
+		switch {
+		case len(invalid) > 0: // it may be the record of an earlier run
+			return nil, date, invalid[0]
+		case err == nil || !isTemporary(err) || retries >= b.client.retry.MaxRetries:
+			return page, date, err
+		case sleep(ctx, b.client.retry.backoff(retries)) != nil:
+			return nil, date, err
+		}
+	}
 }
 
 // errNotKept means that Once does not work with this service.
@@ -216,7 +229,7 @@ func (b *batch) checkListed(ctx context.Context, st *step, r *Reload) {
 	}
 	err := errors.New("it is not in the list of the app's reloads")
 	for _, wait := range append(listWaits[:], 0) {
-		newest, listErr := b.listNewest(ctx, st.request.AppID, maxPageSize)
+		newest, listErr := b.listNewest(ctx, st.request.AppID, onceRecent)
 		i := slices.IndexFunc(newest.all, func(listed *Reload) bool { return listed.ID == r.ID })
 		switch {
 		case i >= 0 && newest.all[i].ResourceID == r.ResourceID:

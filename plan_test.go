@@ -322,7 +322,7 @@ func TestRerun(t *testing.T) {
 			}
 		}
 		for i, wait := range []time.Duration{10 * time.Second, 20 * time.Second} {
-			if d := twice[i+1].created.Sub(twice[i].ended); d < wait/2 || d > wait+3*time.Second {
+			if d := twice[i+1].created.Sub(twice[i].ended); d < wait/2 || d > wait+8*time.Second {
 				t.Errorf("run %d was triggered %v after the end of the previous one, want %v", i+2, d, wait)
 			}
 		}

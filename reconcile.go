@@ -183,7 +183,14 @@ func (c *Client) newestReloads(ctx context.Context, app string) (l triggerList, 
 }
 
 func newestFirst(rs []Reload) bool {
-	return slices.IsSortedFunc(rs, func(a, b Reload) int { return b.CreationTime.Compare(a.CreationTime) })
+	var previous time.Time // of a reload that has a creation time
+	for _, r := range rs {
+		if !previous.IsZero() && r.CreationTime.After(previous) {
+			return false
+		}
+		previous = earlier(previous, r.CreationTime)
+	}
+	return true
 }
 
 func (c *Client) triggerPage(ctx context.Context, query string) (l triggerList, err error) {

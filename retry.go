@@ -85,6 +85,12 @@ func mayHaveTakenEffect(err error) bool {
 	return failure == outcomeUnknown || failure == invalidResponse
 }
 
+// isTemporary reports whether the same request may succeed later.
+func isTemporary(err error) bool {
+	failure := classify(err)
+	return failure == notProcessed || failure == outcomeUnknown
+}
+
 // isCertificateError reports whether the server could not be authenticated, or does not speak TLS.
 func isCertificateError(err error) bool {
 	var (
@@ -108,8 +114,7 @@ func isExpired(ctx context.Context, err error) bool {
 
 // shouldRetry decides whether a failed attempt is retried. retries is how many there were before.
 func (p RetryPolicy) shouldRetry(a *attempt, retries int) bool {
-	failure := classify(a.err)
-	retryable := failure == notProcessed || failure == outcomeUnknown && a.op != opTrigger
+	retryable := isTemporary(a.err) && (a.op != opTrigger || classify(a.err) == notProcessed)
 	tooLong := a.response != nil && a.response.RetryAfter > p.MaxRetryAfter
 	return retryable && !tooLong && retries < p.MaxRetries
 }

@@ -22,6 +22,7 @@ type schedule struct {
 	delayed  []*step            // to be started again later
 	taken    map[string][]*step // by each app that is not free: the steps that wait for it, in order
 	lookUps  int                // look-ups in progress
+	resuming bool               // the first look-ups have not ended; they come before all triggers
 	starting int                // triggers in progress
 	oneByOne bool               // one trigger at a time
 	active   int                // steps whose trigger or reload is in progress
@@ -55,7 +56,7 @@ type step struct {
 // newSchedule returns the schedule of a valid plan.
 func newSchedule(p *Plan, maxActive int, lookUp bool) *schedule {
 	s := &schedule{
-		steps: make([]*step, p.Len()), maxActive: maxActive, lookUp: lookUp, oneByOne: lookUp,
+		steps: make([]*step, p.Len()), maxActive: maxActive, lookUp: lookUp, oneByOne: lookUp, resuming: lookUp,
 		changed: make(chan struct{}), taken: map[string][]*step{}, left: p.Len(),
 	}
 	for i, planned := range p.steps {
@@ -101,9 +102,9 @@ func (s *schedule) next(now time.Time) (st *step, what task, wait time.Duration,
 		s.lookUps++
 		return st, lookUpStep, 0, s.changed
 	}
-	// A reload that a look-up finds counts as active, so all look-ups come first.
+	s.resuming = s.resuming && s.lookUps > 0 // a reload that they find counts as active
 	full := s.maxActive > 0 && s.active >= s.maxActive || s.oneByOne && s.starting > 0
-	if s.lookUps == 0 && !full {
+	if !s.resuming && !full {
 		if st := s.takeApp(&s.ready); st != nil {
 			s.starting++
 			s.setActive(st, true)
@@ -159,13 +160,11 @@ func (s *schedule) setActive(st *step, active bool) {
 	st.isActive = active
 }
 
-// lookedUp records the end of a look-up. A step that is not to be started is active from then on. It returns false if the
-// step was stopped meanwhile.
+// lookedUp records the outcome of a look-up. A step that is not to be started is active from then on. It returns false if
+// the step was stopped meanwhile.
 func (s *schedule) lookedUp(st *step, start bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lookUps--
-	s.wake()
 	st.known = true
 	switch {
 	case st.finished:
@@ -176,6 +175,14 @@ func (s *schedule) lookedUp(st *step, start bool) bool {
 		s.setActive(st, true)
 	}
 	return true
+}
+
+// lookUpEnded records the end of a look-up.
+func (s *schedule) lookUpEnded() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lookUps--
+	s.wake()
 }
 
 // started records the end of a trigger.

@@ -12,9 +12,6 @@ const (
 	// concurrentTriggers is how many triggers of a batch are in progress at once: enough to reach the rate limit at any
 	// latency, even while the outcome of some of them is being determined.
 	concurrentTriggers = 64
-
-	// lookUpSpacing is the time between two look-ups. They leave a part of the budget for the feed.
-	lookUpSpacing = 2 * pollCost * 5 / 4
 )
 
 // startAll looks up and starts the steps of the schedule, until every step has a result.
@@ -41,7 +38,7 @@ func (b *batch) startAll(ctx context.Context) {
 		}
 		work, pause := b.startStep, time.Duration(0)
 		if what == lookUpStep {
-			work, pause = b.lookUpStep, lookUpSpacing
+			work, pause = b.lookUpStep, pollCost // so that the budget remains for the feed, too
 		} else if b.options.once != nil {
 			_ = sleep(ctx, time.Until(began.Add(listDelay)))
 		}
@@ -60,6 +57,7 @@ var errGoroutineEnded = errors.New("the goroutine of the request was ended")
 func (b *batch) lookUpStep(ctx context.Context, st *step) {
 	earlier, err := &earlierRuns{}, error(errGoroutineEnded)
 	defer func() {
+		defer b.schedule.lookUpEnded()
 		if err == nil {
 			st.run = earlier.run
 		}
@@ -158,10 +156,15 @@ func (b *batch) findPending(ctx context.Context, st *step) (r *Reload, o origin,
 		o = blocking
 	}
 	if b.options.once == nil {
+		for range 2 { // a list and a GET
+			if err := b.budget.Wait(ctx); err != nil {
+				return nil, o, &expiredError{err}
+			}
+		}
 		r, err = b.client.findPending(ctx, st.request.AppID)
 		return r, o, err
 	}
-	earlier, err := b.lookUp(ctx, st, maxPageSize)
+	earlier, err := b.lookUp(ctx, st, onceRecent)
 	if err != nil {
 		return nil, foreign, err
 	}
@@ -232,7 +235,7 @@ func (b *batch) checkEarlierRuns(ctx context.Context, st *step) error {
 	if err := b.notKept.Load(); err != nil {
 		return *err
 	}
-	earlier, err := b.lookUp(ctx, st, maxPageSize)
+	earlier, err := b.lookUp(ctx, st, onceRecent)
 	if err == nil && (earlier.reload != nil || earlier.run != st.run) {
 		return earlier
 	}

@@ -219,11 +219,15 @@ func (t *tracker) isTracked(tr *trackedReload) bool {
 	return t.tracked[tr.id] == tr
 }
 
-// timedOut records why a reload is canceled.
-func (t *tracker) timedOut(tr *trackedReload, err error) {
+// timedOut records why a reload is canceled. It returns false if it was recorded before.
+func (t *tracker) timedOut(tr *trackedReload, err error) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if tr.timeout != nil {
+		return false
+	}
 	tr.timeout = err
+	return true
 }
 
 // abandonAll calls f for each reload that is tracked now or added later. It holds t.mu, so f must not block.
