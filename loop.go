@@ -18,6 +18,8 @@ type batch struct {
 	grace    *graceTime            // nil if the reloads are not canceled when ctx ends
 	notKept  atomic.Pointer[error] // why Once cannot be used; nil if it can
 	timeouts eventQueue[timeout]   // in order of time
+
+	admitting chan struct{} // has a value while a step with Once waits for its trigger
 }
 
 // run starts the steps of the batch, tracks their reloads, and yields the results. No goroutine remains when it returns,

@@ -19,9 +19,9 @@ const (
 type triggerOptions struct {
 	grace *graceTime // in which a request in flight and its reconciliation go on after ctx has ended; nil if they do not
 
-	// admitted is called before each attempt, after the rate limit. An error ends the call. If it is set, the ResourceID
-	// of the request is its own: it alone identifies the reload.
-	admitted func(context.Context) error
+	// check is called before each attempt. It calls admit to wait for the rate limit. An error ends the call. If it is
+	// set, the ResourceID of the request is its own: it alone identifies the reload.
+	check func(ctx context.Context, admit func() error) error
 }
 
 // reconciliation determines the outcome of a trigger.
@@ -48,7 +48,7 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 			return nil, err
 		}
 		s.dates.update(list.date)
-		if s.options.admitted != nil {
+		if s.options.check != nil {
 			return s.own(list)
 		}
 		offset, known, doubtful := s.client.records.get(s.dates)

@@ -21,9 +21,9 @@ type apiRequest struct {
 	body        any
 	// inFlight replaces ctx while an attempt is in flight, so that the attempt may outlive ctx. Nil means ctx.
 	inFlight context.Context
-	// admitted is called before each attempt, when the rate limit has admitted it. An error ends the call. Nil is
-	// ignored.
-	admitted func(context.Context) error
+	// check is called before each attempt. It calls admit to wait for the rate limit. An error ends the call. Nil means
+	// no check.
+	check func(ctx context.Context, admit func() error) error
 	// once means that the request is not retried, except with a renewed token.
 	once bool
 	// retries counts the retries after failures, without the one after a 401.
@@ -102,18 +102,18 @@ func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
 // beginAttempt prepares the request for an attempt. Each attempt has its own headers, because the previous one may
 // still read them, and http.Client adds cookies to them.
 func (c *call) beginAttempt(req *http.Request) error {
-	token, waited, err := c.admit()
-	if err == nil && c.admitted != nil {
-		began := time.Now()
-		err = c.admitted(c.ctx)
-		if err == nil && time.Since(began) >= quickFetch { // like a slow token source, it may bunch up requests
-			if token, waited, err = c.admit(); err == nil {
-				err = c.admitted(c.ctx)
-			}
-		}
-		c.expired = c.expired || err != nil && c.ctx.Err() != nil
+	var token string
+	var waited time.Duration
+	admit := func() (err error) {
+		token, waited, err = c.admit()
+		return err
 	}
-	if err != nil {
+	check := c.check
+	if check == nil {
+		check = func(_ context.Context, admit func() error) error { return admit() }
+	}
+	if err := check(c.ctx, admit); err != nil {
+		c.expired = c.expired || c.ctx.Err() != nil
 		return err
 	}
 	previous := c.attempt

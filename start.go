@@ -216,7 +216,7 @@ func (b *batch) trigger(ctx context.Context, st *step) (*Reload, origin, error) 
 		req, o := st.request, triggerOptions{grace: b.grace}
 		if b.options.once != nil {
 			req.ResourceID = st.resourceID(st.run)
-			o.admitted = func(ctx context.Context) error { return b.checkEarlierRuns(ctx, st) }
+			o.check = func(ctx context.Context, admit func() error) error { return b.admit(ctx, st, admit) }
 		}
 		r, err := b.client.trigger(ctx, req, o)
 		var earlier *earlierRuns
@@ -228,6 +228,38 @@ func (b *batch) trigger(ctx context.Context, st *step) (*Reload, origin, error) 
 			return earlier.reload, earlier.origin, nil
 		}
 	}
+}
+
+const (
+	freshLookUp = 2 * time.Second        // how old a look-up may be when a trigger starts
+	quickLookUp = 500 * time.Millisecond // how late a trigger may start; it is shorter than the margin of a WindowLimiter
+	maxLookUps  = 10                     // before a trigger
+)
+
+// admit waits for the rate limit, and makes sure that a look-up shortly before shows that the next run of the step is to
+// be triggered. One step at a time does that, because slow look-ups of several steps could make their triggers start
+// together.
+func (b *batch) admit(ctx context.Context, st *step, wait func() error) error {
+	select {
+	case b.admitting <- struct{}{}:
+		defer func() { <-b.admitting }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for range maxLookUps {
+		if err := b.checkEarlierRuns(ctx, st); err != nil {
+			return err
+		}
+		began := time.Now()
+		if err := wait(); err != nil || time.Since(began) < freshLookUp {
+			return err
+		}
+		began = time.Now()
+		if err := b.checkEarlierRuns(ctx, st); err != nil || time.Since(began) < quickLookUp {
+			return err
+		}
+	}
+	return errors.New("reloads: looking up the earlier runs takes too long for the rate limit")
 }
 
 // checkEarlierRuns returns an error if the next run of the step is not to be triggered now.

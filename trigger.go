@@ -54,7 +54,7 @@ func (s *reconciliation) post(ctx context.Context, body []byte) (r *Reload, refu
 	defer c.seen.post(s.req.AppID, -1)
 	k, err := c.send(ctx, apiRequest{
 		op: opTrigger, path: reloadsPath, body: body, retries: s.retries, attempts: s.attempts,
-		inFlight: s.options.grace.inFlightContext(), admitted: s.options.admitted,
+		inFlight: s.options.grace.inFlightContext(), check: s.options.check,
 	})
 	defer k.release()
 	a := &k.attempt
@@ -111,7 +111,7 @@ func (s *reconciliation) findRepeatedly(ctx context.Context, cause error) (*Relo
 // claim reports whether the reload belongs to this trigger, and not to another one of the client, whose response may
 // still be in flight.
 func (s *reconciliation) claim(r *Reload) bool {
-	if s.options.admitted != nil {
+	if s.options.check != nil {
 		return true // the ResourceID is sufficient
 	}
 	if s.client.seen.post(s.req.AppID, 0) == 0 && s.client.seen.add(r.ID, true) {
