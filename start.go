@@ -231,9 +231,9 @@ func (b *batch) trigger(ctx context.Context, st *step) (*Reload, origin, error) 
 }
 
 const (
-	freshLookUp = 2 * time.Second        // how old a look-up may be when a trigger starts
+	freshLookUp = 500 * time.Millisecond // how old a look-up may be when a trigger starts, if look-ups are quick
 	quickLookUp = 500 * time.Millisecond // how late a trigger may start; it is shorter than the margin of a WindowLimiter
-	maxLookUps  = 10                     // before a trigger
+	maxSlow     = 3                      // slow look-ups in a row after which an older one has to be sufficient
 )
 
 // admit waits for the rate limit, and makes sure that a look-up shortly before shows that the next run of the step is to
@@ -246,32 +246,30 @@ func (b *batch) admit(ctx context.Context, st *step, wait func() error) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	for range maxLookUps {
-		if err := b.checkEarlierRuns(ctx, st); err != nil {
-			return err
-		}
+	took, err := b.checkEarlierRuns(ctx, st)
+	for slow := 0; err == nil; slow++ {
 		began := time.Now()
-		if err := wait(); err != nil || time.Since(began) < freshLookUp {
+		if err := wait(); err != nil || slow == maxSlow || time.Since(began) < max(freshLookUp, 2*took) {
 			return err
 		}
-		began = time.Now()
-		if err := b.checkEarlierRuns(ctx, st); err != nil || time.Since(began) < quickLookUp {
-			return err
+		if took, err = b.checkEarlierRuns(ctx, st); took < quickLookUp {
+			break
 		}
-	}
-	return errors.New("reloads: looking up the earlier runs takes too long for the rate limit")
-}
-
-// checkEarlierRuns returns an error if the next run of the step is not to be triggered now.
-func (b *batch) checkEarlierRuns(ctx context.Context, st *step) error {
-	if err := b.notKept.Load(); err != nil {
-		return *err
-	}
-	earlier, err := b.lookUp(ctx, st, onceRecent)
-	if err == nil && (earlier.reload != nil || earlier.run != st.run) {
-		return earlier
 	}
 	return err
+}
+
+// checkEarlierRuns returns an error if the next run of the step is not to be triggered now, and how long that took.
+func (b *batch) checkEarlierRuns(ctx context.Context, st *step) (took time.Duration, err error) {
+	if err := b.notKept.Load(); err != nil {
+		return 0, *err
+	}
+	began := time.Now()
+	earlier, err := b.lookUp(ctx, st, onceRecent)
+	if err == nil && (earlier.reload != nil || earlier.run != st.run) {
+		err = earlier
+	}
+	return time.Since(began), err
 }
 
 // beginRun records the reload of a step and tracks it.
