@@ -606,7 +606,7 @@ func TestOnceWithoutALookUp(t *testing.T) {
 	}
 }
 
-// The look-up before a trigger comes after the slot of the rate limit. If it is slow, triggers must not bunch up.
+// If look-ups are slow, triggers must not bunch up.
 func TestOnceKeepsTheRateLimit(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(4, 0))
@@ -626,6 +626,12 @@ func TestOnceKeepsTheRateLimit(t *testing.T) {
 		},
 		"slower and slower, then fast": func() time.Duration { return time.Since(began) % time.Minute / 30 },
 		"just quick enough":            func() time.Duration { return time.Duration(random.IntN(2)) * 490 * time.Millisecond },
+		"stalled, then fast": func() time.Duration { // all lists of a minute end at its end
+			if time.Since(began) < 2*time.Minute {
+				return 0
+			}
+			return time.Minute - time.Since(began)%time.Minute - 5*time.Second
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -639,6 +645,19 @@ func TestOnceKeepsTheRateLimit(t *testing.T) {
 				var reqs []reloads.Request
 				for i := range 300 {
 					reqs = append(reqs, reloads.Request{AppID: fmt.Sprint("app", i)})
+				}
+				failed := map[string]int{}
+				w.instead = func(r *http.Request) outcome { // two of three lists of an app fail
+					app := r.URL.Query().Get("appId")
+					if !isList(r) || app == "" {
+						return nil
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					if failed[app]++; failed[app]%3 == 0 {
+						return nil
+					}
+					return respond(502, "")
 				}
 				succeed(t, runOnce(t.Context(), t, w, reqs))
 				var posts, reads []time.Duration
@@ -660,4 +679,52 @@ func TestOnceKeepsTheRateLimit(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A look-up that hangs delays its own step only, once the batch has begun.
+func TestOnceDuringALookUpThatHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 10 * time.Millisecond, runFor: time.Second}
+		w.instead = func(r *http.Request) outcome {
+			if isList(r) && r.URL.Query().Get("appId") == "child" {
+				return hangs
+			}
+			return nil
+		}
+		var plan reloads.Plan
+		first := plan.Add(reloads.Request{AppID: "parent"})
+		plan.Add(reloads.Request{AppID: "child"}, first)
+		for i := range 150 {
+			plan.Add(reloads.Request{AppID: fmt.Sprint("app", i)})
+		}
+		failed := 0
+		for r := range scriptedClient(t, w).RunPlan(t.Context(), &plan, reloads.Once("key")) {
+			if r.Err != nil {
+				failed++
+			}
+		}
+		posts := w.postTimes()
+		for i := 1; i < len(posts); i++ {
+			if gap := posts[i].Sub(posts[i-1]); gap > 61*time.Second {
+				t.Errorf("no trigger for %v", gap)
+			}
+		}
+		if failed != 1 || len(posts) != 151 {
+			t.Errorf("%d steps failed, and %d triggers were sent, want 1 and 151", failed, len(posts))
+		}
+	})
+}
+
+// A record without a creation time does not make a list unsorted.
+func TestOnceWithARecordWithoutCreationTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 10 * time.Millisecond, runFor: time.Second}
+		for range 120 {
+			w.addEarlier(t, worldRecord{app: "app"})
+		}
+		w.extra = `{"id":"0","appId":"app","status":"SUCCEEDED"}` // the first of every page
+		succeed(t, runOnce(t.Context(), t, w, requestsFor("app")))
+	})
 }

@@ -389,6 +389,24 @@ func TestAfterPending(t *testing.T) {
 	})
 }
 
+// A pending reload that is deleted has ended.
+func TestAfterPendingThatIsDeleted(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		foreign := w.triggerForeign(worldRecord{app: "a"}, 20*time.Minute)
+		deleted := false
+		time.AfterFunc(10*time.Minute, func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			deleted, foreign.ended = true, time.Now()
+			delete(w.byID, foreign.id)
+		})
+		w.unlisted = func(r *worldRecord) bool { return deleted && r == foreign }
+		checkOutcomes(t, results(t, 1, client.RunAll(t.Context(), requestsFor("a"), reloads.AfterPending())), "SUCCEEDED, 1 runs")
+	})
+}
+
 func TestContextEndsWhileWaitingForPendingReload(t *testing.T) {
 	t.Parallel()
 	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond}
