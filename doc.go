@@ -85,7 +85,8 @@
 //     determined.
 //   - A list showed a possible reload, but the later ones do not contain it.
 //
-// So a call triggers at most one reload, provided that the service lists a reload within half a minute of the trigger,
+// So a call triggers at most one reload, provided that nothing below the client repeats requests, such as a proxy or the
+// transport of [WithHTTPClient], and provided that the service lists a reload within half a minute of the trigger,
 // or refuses another trigger while that reload is pending. A trigger that takes effect later, when the reload of its
 // retry has already finished, reloads the app a second time. So does one that took effect although the response is a 429
 // of the rate limit, or a 503 with Retry-After: the client takes these for refusals.

@@ -22,6 +22,8 @@ const (
 	// listDelay is how late a reload may be listed. Nothing is triggered in the first seconds of a batch, so that the
 	// reloads of a process that was killed just before are listed.
 	listDelay = 3 * time.Second
+
+	maxListWait = time.Minute // for the first reload of a batch to be listed
 )
 
 // identify gives each step the identity of its ResourceIDs, or the reason why it cannot have one.
@@ -227,6 +229,9 @@ func (b *batch) checkListed(ctx context.Context, st *step, r *Reload) {
 	if !needed {
 		return
 	}
+	whole := ctx
+	ctx, cancel := context.WithTimeout(ctx, maxListWait)
+	defer cancel()
 	err := errors.New("it is not in the list of the app's reloads")
 	for _, wait := range append(listWaits[:], 0) {
 		newest, listErr := b.listNewest(ctx, st.request.AppID, onceRecent)
@@ -244,7 +249,7 @@ func (b *batch) checkListed(ctx context.Context, st *step, r *Reload) {
 			break
 		}
 	}
-	if ctx.Err() == nil {
+	if whole.Err() == nil {
 		b.stopNotKept(st, fmt.Errorf("%w: reload %s of app %s: %w", errNotKept, r.ID, st.request.AppID, err))
 	}
 }

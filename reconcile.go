@@ -49,7 +49,10 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 		}
 		s.dates.update(list.date)
 		if s.options.check != nil {
-			return s.own(list)
+			if own, err := s.own(list); own != nil || err != nil {
+				return own, err
+			}
+			list.Page = s.withoutResource(list.Page)
 		}
 		offset, known, doubtful := s.client.records.get(s.dates)
 		if !known {
@@ -59,6 +62,9 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 		s.remember(list, cmp.Or(candidate, undecided))
 		if list.Next != "" && !newestFirst(list.Reloads) {
 			return nil, errNotSorted // the newest reloads may be on any page
+		}
+		if s.options.check != nil && s.possible != nil {
+			return nil, errUndecided
 		}
 		probed := s.probes >= maxProbes || list.date.date.IsZero()
 		exact := known || offset.width() <= exactOffset || s.probes >= maxProbes && offset.width() <= usableOffset
@@ -92,6 +98,19 @@ func (s *reconciliation) remember(list triggerList, possible *Reload) {
 		return
 	}
 	s.possible = possible
+}
+
+// withoutResource returns the reloads without a ResourceID. Among them may be the triggered one, if the service is not
+// known to keep ResourceIDs.
+func (s *reconciliation) withoutResource(p *Page) *Page {
+	rest := *p
+	rest.Reloads = nil
+	for _, r := range p.Reloads {
+		if r.ResourceID == "" && !s.client.seen.resource(false) {
+			rest.Reloads = append(rest.Reloads, r)
+		}
+	}
+	return &rest
 }
 
 // own returns the reload with the ResourceID of the request, which no other reload has.

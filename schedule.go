@@ -72,6 +72,9 @@ func newSchedule(p *Plan, maxActive int, lookUp bool) *schedule {
 	return s
 }
 
+// concurrentLookUps is how many look-ups are in progress at once.
+const concurrentLookUps = 8
+
 // task is what to do with a step.
 type task int
 
@@ -98,9 +101,11 @@ func (s *schedule) next(now time.Time) (st *step, what task, wait time.Duration,
 		}
 	}
 	s.delayed = slices.DeleteFunc(s.delayed, func(st *step) bool { return !st.notBefore.After(now) })
-	if st := s.takeApp(&s.unknown); st != nil {
-		s.lookUps++
-		return st, lookUpStep, 0, s.changed
+	if s.lookUps < concurrentLookUps {
+		if st := s.takeApp(&s.unknown); st != nil {
+			s.lookUps++
+			return st, lookUpStep, 0, s.changed
+		}
 	}
 	s.resuming = s.resuming && s.lookUps > 0 // a reload that they find counts as active
 	full := s.maxActive > 0 && s.active >= s.maxActive || s.oneByOne && s.starting > 0

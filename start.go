@@ -68,7 +68,7 @@ func (b *batch) lookUpStep(ctx context.Context, st *step) {
 		case err != nil:
 			b.finishStep(st, nil, notStarted(err))
 		case earlier.reload != nil:
-			b.client.seen.add(earlier.reload.ID, false)
+			b.client.seen.add(earlier.reload.ID, earlier.origin == resumed)
 			b.beginRun(st, earlier.origin, earlier.reload)
 		}
 	}()
@@ -139,7 +139,7 @@ func (b *batch) triggerOrAttach(ctx context.Context, st *step) (r *Reload, o ori
 		case r != nil && o == foreign, unknown && (r == nil || o == blocking):
 			return nil, o, err
 		case r != nil:
-			b.client.seen.add(r.ID, false)
+			b.client.seen.add(r.ID, o == resumed)
 			return r, o, nil
 		}
 	}
@@ -224,7 +224,7 @@ func (b *batch) trigger(ctx context.Context, st *step) (*Reload, origin, error) 
 			return r, triggered, err
 		}
 		if st.run = earlier.run; earlier.reload != nil {
-			b.client.seen.add(earlier.reload.ID, false)
+			b.client.seen.add(earlier.reload.ID, earlier.origin == resumed)
 			return earlier.reload, earlier.origin, nil
 		}
 	}

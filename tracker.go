@@ -72,8 +72,9 @@ type event struct {
 	result  *Result
 }
 
-// budgetPerMinute is 80 % of Tier 1, less the requests that may wait for the client's own limiter and start late.
-const budgetPerMinute = Tier1PerMinute*8/10 - concurrentPolls - 2
+// budgetPerMinute is 80 % of Tier 1, less the requests that may wait for the client's own limiter and start late: those
+// of polls, look-ups, two feeds, and a step that is about to trigger.
+const budgetPerMinute = Tier1PerMinute*8/10 - concurrentPolls - concurrentLookUps - 4
 
 const (
 	pollCost        = time.Minute / budgetPerMinute

@@ -111,8 +111,9 @@ func (s *reconciliation) findRepeatedly(ctx context.Context, cause error) (*Relo
 // claim reports whether the reload belongs to this trigger, and not to another one of the client, whose response may
 // still be in flight.
 func (s *reconciliation) claim(r *Reload) bool {
-	if s.options.check != nil {
-		return true // the ResourceID is sufficient
+	if s.options.check != nil { // the ResourceID is sufficient
+		s.client.seen.add(r.ID, true)
+		return true
 	}
 	if s.client.seen.post(s.req.AppID, 0) == 0 && s.client.seen.add(r.ID, true) {
 		return true

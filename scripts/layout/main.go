@@ -21,7 +21,7 @@ import (
 const (
 	maxFiles         = 31
 	maxTestFiles     = 28
-	maxLines         = 6200 // of all files that are not tests
+	maxLines         = 6300 // of all files that are not tests
 	maxFileLines     = 300
 	maxFunctionLines = 45
 )
