@@ -219,7 +219,7 @@ func (c *Client) limiter(op operation) Limiter {
 // seenReloads remembers the reloads in the responses to triggers, and in the lists after them.
 type seenReloads struct {
 	mu        sync.Mutex
-	byID      map[string]seenReload // the ID in lower case, because responses may spell it differently
+	byID      map[string]seenReload // by resourceKey, too; in lower case, because responses may spell an ID differently
 	posting   map[string]int        // triggers in flight, by the app in lower case
 	resources bool                  // the service returns the ResourceID of a request
 }
@@ -229,6 +229,9 @@ type seenReload struct {
 	own bool      // it belongs to a trigger: it was the response, or was found afterwards
 	end bool      // it has finished
 }
+
+// resourceKey is the key of the reload of a trigger with that ResourceID, whose ID may not be known.
+func resourceKey(resourceID string) string { return "resource " + resourceID }
 
 // rememberSeen is how long a reload is remembered at least.
 const rememberSeen = 10 * time.Minute

@@ -728,3 +728,44 @@ func TestOnceWithARecordWithoutCreationTime(t *testing.T) {
 		succeed(t, runOnce(t.Context(), t, w, requestsFor("app")))
 	})
 }
+
+// The response to the first trigger is lost, and the service does not keep the ResourceID. Its reload is not triggered again.
+func TestOnceWithLostResponseAndWithoutResourceID(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{
+			latency: 50 * time.Millisecond, runFor: 10 * time.Second, everyPost: postPlan{status: 504},
+			omitCreated: []string{"resourceId"}, omitListed: []string{"resourceId"},
+		}
+		results := runOnce(t.Context(), t, w, requestsFor("app"))
+		if n := len(w.own()); n != 1 || !errors.Is(results[0].Err, reloads.ErrOutcomeUnknown) || !strings.Contains(results[0].Err.Error(), w.own()[0].id) {
+			t.Errorf("%d reloads, and the error %v; want one, and ErrOutcomeUnknown that names it", n, results[0].Err)
+		}
+	})
+}
+
+// Another call of the client, whose trigger had no effect, does not return the reload of a step.
+func TestReloadOfOnceIsNotTakenByAnotherCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 50 * time.Millisecond, runFor: 2 * time.Minute}
+		client := scriptedClient(t, w)
+		w.calibrate(t, client)
+		var other *reloads.Reload
+		var err error
+		var trigger sync.WaitGroup
+		time.AfterFunc(3200*time.Millisecond, func() {
+			trigger.Go(func() {
+				ctx, _ := newCall(t.Context(), postPlan{noEffect: true, status: 502})
+				other, err = client.Trigger(ctx, reloads.Request{AppID: "app"})
+			})
+		})
+		w.lookUpLatency = func() time.Duration { return 300 * time.Millisecond } // the step is triggered at 3.6 s
+		w.everyPost = postPlan{status: 504}
+		r, runErr := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.Once("key"))
+		trigger.Wait()
+		if runErr != nil || other != nil && other.ID == r.ID {
+			t.Errorf("the run returned %v and %v, the trigger %v and %v", r, runErr, other, err)
+		}
+	})
+}

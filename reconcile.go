@@ -166,7 +166,8 @@ func (s *reconciliation) choose(list triggerList, offset clockOffset, doubtful b
 // known before.
 func (s *reconciliation) isOther(r *Reload) bool {
 	seen := s.client.seen.get(r.ID)
-	return seen.own || !seen.at.IsZero() && seen.at.Before(s.since) || otherApp(r, s.req.AppID)
+	otherResource := r.ResourceID != "" && r.ResourceID != s.req.ResourceID && s.client.seen.get(resourceKey(r.ResourceID)).own
+	return seen.own || otherResource || !seen.at.IsZero() && seen.at.Before(s.since) || otherApp(r, s.req.AppID)
 }
 
 func otherApp(r *Reload, app string) bool { return r.AppID != "" && !strings.EqualFold(r.AppID, app) }

@@ -50,6 +50,9 @@ func (c *Client) triggerAndReconcile(ctx context.Context, req Request, body []by
 // attempt had no effect.
 func (s *reconciliation) post(ctx context.Context, body []byte) (r *Reload, refused bool, err error) {
 	c := s.client
+	if id := s.req.ResourceID; id != "" {
+		c.seen.add(resourceKey(id), true)
+	}
 	c.seen.post(s.req.AppID, 1)
 	defer c.seen.post(s.req.AppID, -1)
 	k, err := c.send(ctx, apiRequest{
