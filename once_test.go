@@ -769,3 +769,31 @@ func TestReloadOfOnceIsNotTakenByAnotherCall(t *testing.T) {
 		}
 	})
 }
+
+// The reloads that an earlier process has left count for MaxActive before anything is triggered.
+func TestOnceFindsActiveReloadsBeforeItTriggers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 200 * time.Millisecond, runFor: time.Minute}
+		active := w.triggerForeign(worldRecord{app: "z", resourceID: onceAppID("z", 1)}, 10*time.Minute)
+		time.Sleep(time.Minute)
+		succeed(t, runOnce(t.Context(), t, w, requestsFor("a", "b", "c", "d", "e", "f", "g", "h", "i", "z"), reloads.MaxActive(1)))
+		for _, r := range w.own() {
+			if r.created.Before(active.ended) {
+				t.Errorf("the reload of %s was triggered %v before the end of the one that was left", r.app, active.ended.Sub(r.created))
+			}
+		}
+	})
+}
+
+// A service that does not keep ResourceIDs ends a batch whose reload has failed, too.
+func TestOnceDoesNotRerunWithoutResourceID(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 50 * time.Millisecond, runFor: time.Second, omitCreated: []string{"resourceId"}, ends: failing(reloads.StatusFailed, "app")}
+		results := runOnce(t.Context(), t, w, requestsFor("app", "other"), reloads.Rerun(3))
+		if n := len(w.own()); n != 1 || !errors.Is(results[0].Err, reloads.ErrReloadFailed) || results[1].Err == nil || results[1].Reload != nil {
+			t.Errorf("%d reloads, and the errors %v and %v", n, results[0].Err, results[1].Err)
+		}
+	})
+}

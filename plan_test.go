@@ -582,3 +582,24 @@ func checkPlan(t *testing.T, w *world, rs []reloads.Result, after map[reloads.St
 		t.Errorf("the plan has only %v", count)
 	}
 }
+
+// A step that becomes ready later comes before those behind it in the plan.
+func TestReadyStepsGoInOrderOfThePlan(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		var plan reloads.Plan
+		first := plan.Add(reloads.Request{AppID: "0"})
+		plan.Add(reloads.Request{AppID: "1"}, first)
+		plan.Add(reloads.Request{AppID: "2"})
+		plan.Add(reloads.Request{AppID: "3"})
+		results(t, 4, client.RunPlan(t.Context(), &plan, reloads.MaxActive(1)))
+		var order []string
+		for _, r := range w.own() {
+			order = append(order, r.app)
+		}
+		if diff := cmp.Diff([]string{"0", "1", "2", "3"}, order); diff != "" {
+			t.Errorf("order of the triggers (-want +got):\n%s", diff)
+		}
+	})
+}
