@@ -133,7 +133,7 @@ func newBatch(c *Client, p *Plan, o runOptions) *batch {
 	b := &batch{
 		tracker: newTracker(c), options: o,
 		schedule: newSchedule(p, o.maxActive, o.once != nil), timeouts: newEventQueue[timeout](),
-		admitting: make(chan struct{}, 1),
+		admitting: make(chan struct{}, 1), lookUps: make(chan struct{}, concurrentLookUps),
 	}
 	b.received, b.ended = b.checkKept, b.endRun
 	return b

@@ -233,8 +233,8 @@ type seenReload struct {
 // resourceKey is the key of the reload of a trigger with that ResourceID, whose ID may not be known.
 func resourceKey(resourceID string) string { return "resource " + resourceID }
 
-// rememberSeen is how long a reload is remembered at least.
-const rememberSeen = 10 * time.Minute
+// rememberSeen is how long a reload is remembered at least. It is longer than a trigger takes.
+const rememberSeen = 3 * time.Hour
 
 // add remembers a reload. It returns false if the reload belongs to another trigger.
 func (n *seenReloads) add(id string, own bool) bool {

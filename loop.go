@@ -19,6 +19,7 @@ type batch struct {
 	notKept  atomic.Pointer[error] // why Once cannot be used; nil if it can
 	timeouts eventQueue[timeout]   // in order of time
 
+	lookUps   chan struct{} // has a value for each request of a look-up; its capacity is the limit
 	admitting chan struct{} // has a value while a step with Once waits for its trigger
 }
 

@@ -15,15 +15,15 @@ import (
 // alike, and the app's newest reloads show which runs there were.
 
 const (
-	onceHistory = 200  // how many of the app's newest reloads are looked up at first
-	onceRecent  = 20   // the same right before a trigger, which sees what other processes did meanwhile
-	onceRuns    = 1000 // maximum number of runs of a step under one key
+	oncePage = 20   // page size of the look-ups after the first one
+	onceRuns = 1000 // maximum number of runs of a step under one key
 
 	// listDelay is how late a reload may be listed. Nothing is triggered in the first seconds of a batch, so that the
 	// reloads of a process that was killed just before are listed.
 	listDelay = 3 * time.Second
 
-	maxListWait = time.Minute // for the first reload of a batch to be listed
+	maxListWait   = time.Minute // for the first reload of a batch to be listed
+	lookUpOverlap = time.Minute // how far a look-up reaches back before the one before, because clocks may differ
 )
 
 // identify gives each step the identity of its ResourceIDs, or the reason why it cannot have one.
@@ -64,12 +64,20 @@ type earlierRuns struct {
 
 func (e *earlierRuns) Error() string { return "reloads: the step has another run" }
 
-// lookUp returns the earlier runs of a step, from the given number of the app's newest reloads. The number of a run that
-// did not succeed may have been used again by a process whose list was behind, so it considers all numbers.
-func (b *batch) lookUp(ctx context.Context, st *step, history int) (*earlierRuns, error) {
-	newest, err := b.listNewest(ctx, st.request.AppID, history)
+// lookUp returns the earlier runs of a step, from the app's newest reloads: the first time maxListed of them, afterwards
+// those since then. The number of a run that did not succeed may have been used again by a process whose list was
+// behind, so it considers all numbers.
+func (b *batch) lookUp(ctx context.Context, st *step) (*earlierRuns, error) {
+	size := maxPageSize
+	if !st.lookedUp.IsZero() {
+		size = oncePage
+	}
+	newest, err := b.listNewest(ctx, st.request.AppID, size, st.lookedUp)
 	if err != nil {
 		return nil, fmt.Errorf("reloads: looking up the earlier runs: %w", err)
+	}
+	if st.lookedUp.IsZero() {
+		st.lookedUp = newest.now.Add(-lookUpOverlap)
 	}
 	e := &earlierRuns{run: st.run}
 	for run := 1; run <= onceRuns && len(newest.reloads) > 0; run++ {
@@ -148,16 +156,19 @@ func (n newestReloads) rank(r *Reload) int {
 	return 0
 }
 
-// listNewest lists at least that many of the newest reloads of an app, if there are so many. It returns an error if it
-// cannot tell whether they are the newest ones.
-func (b *batch) listNewest(ctx context.Context, app string, history int) (n newestReloads, err error) {
-	query, _ := ListOptions{AppID: app, PageSize: min(history, maxPageSize), Sort: SortNewestFirst}.query() // these options are valid
+// listNewest lists the newest reloads of an app: maxListed of them, or fewer if a page reaches back to until. It returns
+// an error if it cannot tell whether they are the newest ones.
+func (b *batch) listNewest(ctx context.Context, app string, size int, until time.Time) (n newestReloads, err error) {
+	query, _ := ListOptions{AppID: app, PageSize: size, Sort: SortNewestFirst}.query() // these options are valid
 	w := walk{query: query, mark: query, untilMark: 1}
 	n.reloads = map[string]*Reload{}
-	for more := true; more && len(n.all) < history; {
-		page, date, err := b.listPage(ctx, w.query)
+	for more := true; more && len(n.all) < maxListed; {
+		page, date, invalid, err := b.listPage(ctx, w.query)
 		if err != nil {
 			return n, err
+		}
+		if len(invalid) > 0 { // it may be the record of an earlier run
+			return n, invalid[0]
 		}
 		n.now = date.now()
 		for i := range page.Reloads {
@@ -176,26 +187,40 @@ func (b *batch) listNewest(ctx context.Context, app string, history int) (n newe
 		if more && !newestFirst(page.Reloads) {
 			return n, errNotSorted
 		}
+		if reachesBack(page.Reloads, until) {
+			break
+		}
 	}
 	return n, nil
 }
 
 // listPage returns a page. Each attempt counts against the budget of the batch.
-func (b *batch) listPage(ctx context.Context, query string) (*Page, serverDate, error) {
+func (b *batch) listPage(ctx context.Context, query string) (page *Page, date serverDate, invalid []error, err error) {
 	for retries := 0; ; retries++ {
-		if err := b.budget.Wait(ctx); err != nil { // also if ctx would end before
-			return nil, serverDate{}, &expiredError{err}
+		err = b.withinBudget(ctx, func() error {
+			page, date, invalid, err = b.client.listValid(ctx, query, true)
+			return err
+		})
+		if err == nil || ctx.Err() != nil || !isTemporary(err) || retries >= b.client.retry.MaxRetries {
+			return page, date, invalid, err
 		}
-		page, date, invalid, err := b.client.listValid(ctx, query, true)
-		switch {
-		case len(invalid) > 0: // it may be the record of an earlier run
-			return nil, date, invalid[0]
-		case err == nil || !isTemporary(err) || retries >= b.client.retry.MaxRetries:
-			return page, date, err
-		case sleep(ctx, b.client.retry.backoff(retries)) != nil:
-			return nil, date, err
-		}
+		_ = sleep(ctx, b.client.retry.backoff(retries))
 	}
+}
+
+// withinBudget sends a request of a look-up when the budget of the batch allows it. Few requests at once may wait for the
+// limiter of the client after that.
+func (b *batch) withinBudget(ctx context.Context, send func() error) error {
+	select {
+	case b.lookUps <- struct{}{}:
+		defer func() { <-b.lookUps }()
+	case <-ctx.Done():
+		return &expiredError{ctx.Err()}
+	}
+	if err := b.budget.Wait(ctx); err != nil { // also if ctx would end before
+		return &expiredError{err}
+	}
+	return send()
 }
 
 // errNotKept means that Once does not work with this service.
@@ -234,7 +259,7 @@ func (b *batch) checkListed(ctx context.Context, st *step, r *Reload) {
 	defer cancel()
 	err := errors.New("it is not in the list of the app's reloads")
 	for _, wait := range append(listWaits[:], 0) {
-		newest, listErr := b.listNewest(ctx, st.request.AppID, onceRecent)
+		newest, listErr := b.listNewest(ctx, st.request.AppID, oncePage, r.CreationTime)
 		i := slices.IndexFunc(newest.all, func(listed *Reload) bool { return listed.ID == r.ID })
 		switch {
 		case i >= 0 && newest.all[i].ResourceID == r.ResourceID:

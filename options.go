@@ -88,7 +88,7 @@ func Rerun(times int) RunOption { return func(o *runOptions) { o.reruns = times 
 // The service itself is the journal. Each run of a step has a [Request].ResourceID of its own: a hash of the key, the
 // request, its position among identical requests of the batch, and the number of the run. A request must not have a
 // ResourceID of its own. Before anything is triggered, the client lists the newest 200 reloads of each app, and right
-// before each trigger the newest 20. If one of them belongs to the step and SUCCEEDED, it is the result. If it is
+// before each trigger those since then. If one of them belongs to the step and SUCCEEDED, it is the result. If it is
 // active, the step attaches to it. Otherwise, the next run is triggered. So a key applies for as long as its reloads are
 // among the newest 200 of their app. Steps may change their order between processes. Runs of earlier processes do not
 // count for [Rerun]. A step waits for the active reload of another step with the same app, even without [AfterPending].

@@ -691,3 +691,61 @@ func TestCancelOnAbortOfOwnReloadThatWasAttachedTo(t *testing.T) {
 		}
 	})
 }
+
+// The lists and polls of attaching count against the budget of the batch, whatever they return.
+func TestAttachToPendingKeepsBudget(t *testing.T) {
+	t.Parallel()
+	for name, instead := range map[string]func(began time.Time) func(r *http.Request) outcome{
+		"GET fails": func(began time.Time) func(r *http.Request) outcome {
+			return func(r *http.Request) outcome {
+				if isGet(r) && time.Since(began) < 5*time.Minute {
+					return respond(503, "")
+				}
+				return nil
+			}
+		},
+		"rate limit": func(began time.Time) func(r *http.Request) outcome {
+			return func(r *http.Request) outcome {
+				if !isTrigger(r) && time.Since(began) > time.Minute && time.Since(began) < 70*time.Second {
+					return respond(429, `{"errors":[{"code":"HTTP-429"}]}`, "Retry-After", "60")
+				}
+				return nil
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{latency: 50 * time.Millisecond, runFor: time.Minute}
+				var apps []string
+				for i := range 400 {
+					apps = append(apps, fmt.Sprint("app", i))
+					w.triggerForeign(worldRecord{app: apps[i]}, 30*time.Minute)
+				}
+				faults := instead(time.Now())
+				w.instead = func(r *http.Request) outcome {
+					if isList(r) && r.URL.Query().Get("appId") == "" {
+						return respond(403, "") // the token may not list the tenant
+					}
+					return faults(r)
+				}
+				client := scriptedClient(t, w, reloads.WithLimiters(reloads.Limiters{Trigger: reloads.NewLimiter(1, 0)}))
+				began := time.Now()
+				for r := range client.RunAll(t.Context(), requestsFor(apps...), reloads.AttachToPending()) {
+					if r.Err != nil {
+						t.Errorf("%s: %v", r.Request.AppID, r.Err)
+					}
+				}
+				var reads []time.Duration
+				for _, r := range w.sent() {
+					if r.method == http.MethodGet {
+						reads = append(reads, r.began.Sub(began))
+					}
+				}
+				if n := maxInWindow(reads, time.Minute); n > reloads.Tier1PerMinute*8/10 {
+					t.Errorf("%d reads in a minute, want at most 800", n)
+				}
+			})
+		})
+	}
+}

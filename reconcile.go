@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -43,7 +45,7 @@ type reconciliation struct {
 // offset is too wide to distinguish that reload from an earlier one.
 func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 	for {
-		list, err := s.client.newestReloads(ctx, s.req.AppID)
+		list, err := s.client.newestReloads(ctx, s.req.AppID, s.earliest())
 		if err != nil {
 			return nil, err
 		}
@@ -83,6 +85,15 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 			return nil, err
 		}
 	}
+}
+
+// earliest returns the earliest creation time of a reload that may be the triggered one, by the clock of the records.
+func (s *reconciliation) earliest() time.Time {
+	offset, known, _ := s.client.records.get(s.dates)
+	if !known {
+		offset = s.dates
+	}
+	return s.since.Add(offset.min - clockTolerance)
 }
 
 // remember stores the reload that may be the triggered one. A later list may be served by a replica that is behind, so the
@@ -188,18 +199,34 @@ type triggerList struct {
 	partial map[string]*bool // by the ID of the reload; nil if the record does not state it
 }
 
-// newestReloads returns the first page of the app's newest reloads that is not empty.
-func (c *Client) newestReloads(ctx context.Context, app string) (l triggerList, err error) {
+const maxListed = 200 // how many of an app's newest reloads are listed at most
+
+// newestReloads returns the app's newest reloads, back to a time. It returns an error if maxListed do not reach so far.
+func (c *Client) newestReloads(ctx context.Context, app string, until time.Time) (l triggerList, err error) {
 	w := walk{query: newestQuery(app), mark: newestQuery(app), untilMark: 1}
+	all := triggerList{Page: &Page{}, partial: map[string]*bool{}}
 	for {
 		if l, err = c.triggerPage(ctx, w.query); err != nil {
 			return l, err
 		}
+		all.date, all.Next = l.date, l.Next
+		all.Reloads, all.invalid = append(all.Reloads, l.Reloads...), append(all.invalid, l.invalid...)
+		maps.Copy(all.partial, l.partial)
 		more, err := w.advance(l.Page)
-		if err != nil || !more || len(l.Reloads) > 0 {
-			return l, err
+		switch {
+		case err != nil || !more || reachesBack(l.Reloads, until):
+			return all, err
+		case len(all.Reloads) >= maxListed:
+			return all, errTooMany
 		}
 	}
+}
+
+var errTooMany = fmt.Errorf("more than %d reloads of the app were created since", maxListed)
+
+// reachesBack reports whether a page contains a reload that was created before.
+func reachesBack(rs []Reload, until time.Time) bool {
+	return slices.ContainsFunc(rs, func(r Reload) bool { return !r.CreationTime.IsZero() && r.CreationTime.Before(until) })
 }
 
 func newestFirst(rs []Reload) bool {

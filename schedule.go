@@ -47,10 +47,11 @@ type step struct {
 	err     error   // of the most recent run, while the step waits for the next one
 
 	// With Once.
-	identity []byte // of the key and the step
-	run      int    // number of the current run under the key; earlier ones did not succeed
-	invalid  error  // why the step cannot have an identity
-	notKept  error  // why Once cannot be used, if the reload of this step showed it
+	identity []byte    // of the key and the step
+	lookedUp time.Time // the time back to which a look-up has to reach, by the server clock; zero before the first one
+	run      int       // number of the current run under the key; earlier ones did not succeed
+	invalid  error     // why the step cannot have an identity
+	notKept  error     // why Once cannot be used, if the reload of this step showed it
 }
 
 // newSchedule returns the schedule of a valid plan.
@@ -71,9 +72,6 @@ func newSchedule(p *Plan, maxActive int, lookUp bool) *schedule {
 	}
 	return s
 }
-
-// concurrentLookUps is how many look-ups are in progress at once.
-const concurrentLookUps = 8
 
 // task is what to do with a step.
 type task int
@@ -101,11 +99,9 @@ func (s *schedule) next(now time.Time) (st *step, what task, wait time.Duration,
 		}
 	}
 	s.delayed = slices.DeleteFunc(s.delayed, func(st *step) bool { return !st.notBefore.After(now) })
-	if s.lookUps < concurrentLookUps {
-		if st := s.takeApp(&s.unknown); st != nil {
-			s.lookUps++
-			return st, lookUpStep, 0, s.changed
-		}
+	if st := s.takeApp(&s.unknown); st != nil {
+		s.lookUps++
+		return st, lookUpStep, 0, s.changed
 	}
 	s.resuming = s.resuming && s.lookUps > 0 // a reload that they find counts as active
 	full := s.maxActive > 0 && s.active >= s.maxActive || s.oneByOne && s.starting > 0

@@ -76,7 +76,7 @@ func (b *batch) lookUpStep(ctx context.Context, st *step) {
 		err = st.invalid
 		return
 	}
-	earlier, err = b.lookUp(ctx, st, onceHistory)
+	earlier, err = b.lookUp(ctx, st)
 }
 
 // startStep triggers the reload of a step, or attaches to one.
@@ -156,15 +156,10 @@ func (b *batch) findPending(ctx context.Context, st *step) (r *Reload, o origin,
 		o = blocking
 	}
 	if b.options.once == nil {
-		for range 2 { // a list and a GET
-			if err := b.budget.Wait(ctx); err != nil {
-				return nil, o, &expiredError{err}
-			}
-		}
-		r, err = b.client.findPending(ctx, st.request.AppID)
+		r, err = b.findPendingOf(ctx, st.request.AppID)
 		return r, o, err
 	}
-	earlier, err := b.lookUp(ctx, st, onceRecent)
+	earlier, err := b.lookUp(ctx, st)
 	if err != nil {
 		return nil, foreign, err
 	}
@@ -174,31 +169,18 @@ func (b *batch) findPending(ctx context.Context, st *step) (r *Reload, o origin,
 	return earlier.pending, o, nil // of the same list, because the step's own may be in a later one
 }
 
-// findPending returns the app's newest reload that has not finished, or nil. It does not filter by status, because the
+// findPendingOf returns the app's newest reload that has not finished, or nil. It does not filter by status, because the
 // status of a new reload may be empty or unknown.
-func (c *Client) findPending(ctx context.Context, app string) (*Reload, error) {
-	newest, err := c.newestReloads(ctx, app)
-	if err != nil {
+func (b *batch) findPendingOf(ctx context.Context, app string) (*Reload, error) {
+	pending, err := b.listPending(ctx, app)
+	if pending == nil || err != nil {
 		return nil, err
 	}
-	var pending *Reload
-	var latestEnd time.Time // creation of the newest reload that has ended
-	for i := range newest.Reloads {
-		r := &newest.Reloads[i]
-		switch {
-		case otherApp(r, app):
-		case r.Ended() || c.seen.get(r.ID).end:
-			if r.CreationTime.After(latestEnd) {
-				latestEnd = r.CreationTime
-			}
-		case pending == nil && between(r.CreationTime, newest.date.now()) < maxPending:
-			pending = r
-		}
-	}
-	if pending == nil || pending.CreationTime.Before(latestEnd) { // an app has one pending reload
-		return nil, nil
-	}
-	r, _, err := c.poll(ctx, pending.ID, false) // the list may be behind
+	var r *Reload
+	err = b.withinBudget(ctx, func() (err error) {
+		r, _, err = b.client.poll(ctx, pending.ID, true) // the list may be behind
+		return err
+	})
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil, nil
@@ -208,6 +190,39 @@ func (c *Client) findPending(ctx context.Context, app string) (*Reload, error) {
 		return nil, nil
 	}
 	return r, nil
+}
+
+// listPending returns the app's newest reload that has not finished according to the list, or nil.
+func (b *batch) listPending(ctx context.Context, app string) (*Reload, error) {
+	w := walk{query: newestQuery(app), mark: newestQuery(app), untilMark: 1}
+	page, date := &Page{}, serverDate{}
+	for more := true; more && len(page.Reloads) == 0; {
+		var err error
+		if page, date, _, err = b.listPage(ctx, w.query); err != nil {
+			return nil, err
+		}
+		if more, err = w.advance(page); err != nil {
+			return nil, err
+		}
+	}
+	var pending *Reload
+	var latestEnd time.Time // creation of the newest reload that has ended
+	for i := range page.Reloads {
+		r := &page.Reloads[i]
+		switch {
+		case otherApp(r, app):
+		case r.Ended() || b.client.seen.get(r.ID).end:
+			if r.CreationTime.After(latestEnd) {
+				latestEnd = r.CreationTime
+			}
+		case pending == nil && between(r.CreationTime, date.now()) < maxPending:
+			pending = r
+		}
+	}
+	if pending == nil || pending.CreationTime.Before(latestEnd) { // an app has one pending reload
+		return nil, nil
+	}
+	return pending, nil
 }
 
 // trigger triggers the next run of a step. With Once, it returns the earlier run that needs no other one.
@@ -265,7 +280,7 @@ func (b *batch) checkEarlierRuns(ctx context.Context, st *step) (took time.Durat
 		return 0, *err
 	}
 	began := time.Now()
-	earlier, err := b.lookUp(ctx, st, onceRecent)
+	earlier, err := b.lookUp(ctx, st)
 	if err == nil && (earlier.reload != nil || earlier.run != st.run) {
 		err = earlier
 	}

@@ -73,12 +73,14 @@ type event struct {
 }
 
 // budgetPerMinute is 80 % of Tier 1, less the requests that may wait for the client's own limiter and start late: those
-// of polls, look-ups, two feeds, and a step that is about to trigger.
-const budgetPerMinute = Tier1PerMinute*8/10 - concurrentPolls - concurrentLookUps - 4
+// of polls, look-ups and two feeds.
+const budgetPerMinute = Tier1PerMinute*8/10 - concurrentPolls - concurrentLookUps - 2
 
 const (
 	pollCost        = time.Minute / budgetPerMinute
 	concurrentPolls = 8
+
+	concurrentLookUps = 8
 )
 
 func newTracker(c *Client) tracker {

@@ -1596,3 +1596,34 @@ func TestAttachToPendingKeepsOutcomeUnknown(t *testing.T) {
 		}
 	})
 }
+
+// The triggered reload is on the second page of the app's newest reloads, because others follow quickly.
+func TestTriggerReadsBackToItsOwnTime(t *testing.T) {
+	t.Parallel()
+	for _, once := range []bool{false, true} {
+		t.Run(fmt.Sprint("Once ", once), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{latency: 200 * time.Millisecond}
+				client := scriptedClient(t, w)
+				w.calibrate(t, client)
+				w.everyPost = postPlan{status: 502, then: func() {
+					for range 30 {
+						time.Sleep(5 * time.Millisecond)
+						w.triggerForeign(worldRecord{app: "app"}, 0)
+					}
+				}}
+				var r *reloads.Reload
+				var err error
+				if once {
+					r, err = client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.Once("key"))
+				} else {
+					r, err = client.Trigger(t.Context(), reloads.Request{AppID: "app"})
+				}
+				own := slices.DeleteFunc(w.own(), func(r *worldRecord) bool { return r.app != "app" })
+				if err != nil || len(own) != 1 || r.ID != own[0].id {
+					t.Errorf("got %v, %v, and made %d reloads", r, err, len(own))
+				}
+			})
+		})
+	}
+}
