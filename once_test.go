@@ -797,3 +797,53 @@ func TestOnceDoesNotRerunWithoutResourceID(t *testing.T) {
 		}
 	})
 }
+
+// A run of another process that fails between the first look-up and the trigger uses up its number.
+func TestOnceAfterARunBetweenLookUpAndTrigger(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 10 * time.Millisecond, runFor: time.Second, ends: func(r *worldRecord) reloads.Status {
+			if r.foreign {
+				return reloads.StatusFailed
+			}
+			return reloads.StatusSucceeded
+		}}
+		time.AfterFunc(time.Second, func() {
+			w.triggerForeign(worldRecord{app: "app", resourceID: onceAppID("app", 1)}, time.Second)
+		})
+		succeed(t, runOnce(t.Context(), t, w, requestsFor("app")))
+		if own := w.own(); len(own) != 1 || own[0].resourceID != onceAppID("app", 2) {
+			t.Errorf("%d triggers, the first one with the ResourceID %s, want that of run 2", len(own), own[0].resourceID)
+		}
+	})
+}
+
+// A pending reload that does not belong to the key is a refusal, unless AfterPending or AttachToPending is given.
+func TestOnceWithForeignPendingReload(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 10 * time.Millisecond, runFor: time.Second}
+		foreign := w.triggerForeign(worldRecord{app: "app"}, time.Hour)
+		if rs := runOnce(t.Context(), t, w, requestsFor("app")); !errors.Is(rs[0].Err, reloads.ErrReloadPending) || rs[0].Reload != nil {
+			t.Errorf("got %v, %v, want ErrReloadPending", rs[0].Reload, rs[0].Err)
+		}
+		if rs := runOnce(t.Context(), t, w, requestsFor("app"), reloads.AttachToPending()); rs[0].Err != nil || rs[0].Reload.ID != foreign.id {
+			t.Errorf("got %v, %v, want the pending reload", rs[0].Reload, rs[0].Err)
+		}
+	})
+}
+
+// If a list is not sorted, earlier runs may be on any page.
+func TestOnceWithAnUnsortedList(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 10 * time.Millisecond}
+		for range 120 {
+			w.addEarlier(t, worldRecord{app: "app"})
+		}
+		w.extra = `{"id":"0","appId":"app","status":"SUCCEEDED","creationTime":"1999-01-01T00:00:00Z"}` // the first of every page
+		if rs := runOnce(t.Context(), t, w, requestsFor("app")); rs[0].Err == nil || len(w.own()) > 0 {
+			t.Errorf("got %v and %d triggers, want an error and none", rs[0].Err, len(w.own()))
+		}
+	})
+}

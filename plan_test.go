@@ -603,3 +603,35 @@ func TestReadyStepsGoInOrderOfThePlan(t *testing.T) {
 		}
 	})
 }
+
+// A reload that FAILED after its timeout is not triggered again.
+func TestStepTimeoutIsNotRerun(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: 65 * time.Second, latency: 50 * time.Millisecond, ends: failing(reloads.StatusFailed, "a")}
+	w.instead = func(r *http.Request) outcome {
+		if isCancel(r) {
+			return respond(202, `{"status":"CANCELING"}`)
+		}
+		return nil
+	}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		rs := results(t, 1, client.RunAll(t.Context(), requestsFor("a"), reloads.StepTimeout(time.Minute), reloads.Rerun(3)))
+		checkOutcomes(t, rs, "FAILED, reload failed, context deadline exceeded, 1 runs")
+	})
+}
+
+// Steps that depend on one that was not started because of the deadline were not started for the same reason.
+func TestDependentsOfStepThatWasNotStarted(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond}
+	synctest.Test(t, func(t *testing.T) {
+		client := scriptedClient(t, w, reloads.WithLimiters(reloads.Limiters{Trigger: reloads.NewLimiter(1, 10*time.Minute)}))
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		var plan reloads.Plan
+		plan.Add(reloads.Request{AppID: "a"})
+		plan.Add(reloads.Request{AppID: "c"}, plan.Add(reloads.Request{AppID: "b"}))
+		checkOutcomes(t, results(t, 3, client.RunPlan(ctx, &plan, reloads.MaxActive(1))), "SUCCEEDED, 1 runs",
+			"no reload, not started, context deadline exceeded, 0 runs", "no reload, not started, context deadline exceeded, 0 runs")
+	})
+}
