@@ -82,6 +82,7 @@ func (b *batch) lookUp(ctx context.Context, st *step) (*earlierRuns, error) {
 	e := &earlierRuns{run: st.run}
 	for run := 1; run <= onceRuns && len(newest.reloads) > 0; run++ {
 		r := newest.reloads[st.resourceID(run)]
+		b.client.seen.resource(r != nil)
 		switch {
 		case r == nil:
 		case r.Ended() && r.Err() == nil:
