@@ -1093,3 +1093,27 @@ func TestBatchIgnoresCaseOfID(t *testing.T) {
 		}
 	})
 }
+
+// A poll without a response does not hold up the end of a batch whose reloads have all finished.
+func TestBatchEndsDuringPollWithoutResponse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{runFor: time.Minute}
+		w.instead = func(r *http.Request) outcome {
+			if isGet(r) {
+				return hangs
+			}
+			return nil
+		}
+		began := time.Now()
+		n := 0
+		for r := range scriptedClient(t, w, reloads.WithAttemptTimeout(0)).RunAll(t.Context(), requestsFor("a", "b", "c", "d", "e", "f")) {
+			if n++; r.Err != nil {
+				t.Error(r.Err)
+			}
+		}
+		if d := time.Since(began); n != 6 || d > 2*time.Minute {
+			t.Errorf("%d results, the loop ended after %v", n, d)
+		}
+	})
+}

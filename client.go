@@ -220,7 +220,7 @@ func (c *Client) limiter(op operation) Limiter {
 type seenReloads struct {
 	mu        sync.Mutex
 	byID      map[string]seenReload // by resourceKey, too; in lower case, because responses may spell an ID differently
-	posting   map[string]int        // triggers in flight, by the app in lower case
+	calls     map[string]int        // triggers in progress, by the app in lower case
 	resources bool                  // the service returns the ResourceID of a request
 }
 
@@ -275,21 +275,20 @@ func (n *seenReloads) end(id string) {
 	}
 }
 
-// post counts the triggers in flight of an app: change is 1 or -1. It returns how many there are.
-func (n *seenReloads) post(app string, change int) int {
+// call counts the triggers in progress of an app: change is 1 or -1. It returns how many there are.
+func (n *seenReloads) call(app string, change int) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.posting == nil {
-		n.posting = map[string]int{}
+	if n.calls == nil {
+		n.calls = map[string]int{}
 	}
 	app = strings.ToLower(app)
-	n.posting[app] += change
-	defer func() {
-		if n.posting[app] == 0 {
-			delete(n.posting, app)
-		}
-	}()
-	return n.posting[app]
+	n.calls[app] += change
+	left := n.calls[app]
+	if left == 0 {
+		delete(n.calls, app)
+	}
+	return left
 }
 
 // resource records whether the service returned the ResourceID of a request, and reports whether it ever did.

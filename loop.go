@@ -57,6 +57,7 @@ func (b *batch) run(ctx context.Context, yield func(Result) bool, start func(con
 
 // work runs the goroutines of the batch. It closes the channel when all of them have ended.
 func (b *batch) work(ctx context.Context, cancel context.CancelCauseFunc, start func(context.Context)) <-chan struct{} {
+	b.done = func() { cancel(errStopped) }
 	var running, abandoned sync.WaitGroup
 	running.Go(func() {
 		start(ctx)

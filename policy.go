@@ -78,7 +78,7 @@ type PollPolicy struct {
 	MaxInterval time.Duration
 	// GiveUpAfter ends a wait when at least five polls in a row have failed, over at least this duration. In a batch,
 	// the polls of all its reloads count together, and so do its lists of the tenant's reloads. Waiting for the rate limit
-	// is not a failure. 0 means 1 h. A negative duration means never.
+	// is not a failure, and neither is a 429 of the rate limit. 0 means 1 h. A negative duration means never.
 	GiveUpAfter time.Duration
 }
 

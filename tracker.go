@@ -24,6 +24,7 @@ type tracker struct {
 	// received, and when the wait ends.
 	received func(*step, origin, *Reload)
 	ended    func(st *step, o origin, r *Reload, err error)
+	done     func() // called when nothing is left to track; polls in flight are no longer needed
 
 	mu        sync.Mutex
 	tracked   map[string]*trackedReload // by the ID of the reload
@@ -129,6 +130,7 @@ func (t *tracker) close() {
 	defer t.mu.Unlock()
 	t.closed = true
 	t.wake()
+	t.checkDone()
 }
 
 // wake makes the waiting goroutines of the tracker check its state again. The caller holds t.mu.
@@ -198,6 +200,13 @@ func (t *tracker) finish(tr *trackedReload, err error) {
 	}
 	if len(t.tracked) == 0 {
 		t.wake()
+	}
+	t.checkDone()
+}
+
+func (t *tracker) checkDone() {
+	if len(t.tracked) == 0 && t.closed {
+		t.done()
 	}
 }
 

@@ -18,6 +18,8 @@ var listWaits = [...]time.Duration{time.Second, 2 * time.Second, 4 * time.Second
 // after the lists show that it did not. After ctx has ended, it only lists reloads, and only in the grace time.
 func (c *Client) triggerAndReconcile(ctx context.Context, req Request, body []byte, o triggerOptions) (*Reload, error) {
 	s := reconciliation{client: c, req: req, options: o, dates: clockOffset{-unknownOffset, unknownOffset}}
+	c.seen.call(req.AppID, 1)
+	defer c.seen.call(req.AppID, -1)
 	for ; ; s.retries++ {
 		r, refused, err := s.post(ctx, body)
 		if err == nil {
@@ -53,8 +55,6 @@ func (s *reconciliation) post(ctx context.Context, body []byte) (r *Reload, refu
 	if id := s.req.ResourceID; id != "" {
 		c.seen.add(resourceKey(id), true)
 	}
-	c.seen.post(s.req.AppID, 1)
-	defer c.seen.post(s.req.AppID, -1)
 	k, err := c.send(ctx, apiRequest{
 		op: opTrigger, path: reloadsPath, body: body, retries: s.retries, attempts: s.attempts,
 		inFlight: s.options.grace.inFlightContext(), check: s.options.check,
@@ -111,14 +111,14 @@ func (s *reconciliation) findRepeatedly(ctx context.Context, cause error) (*Relo
 	}
 }
 
-// claim reports whether the reload belongs to this trigger, and not to another one of the client, whose response may
-// still be in flight.
+// claim reports whether the reload belongs to this trigger. While another call of the client triggers the same app, it
+// may belong to that one, whose response may still be in flight or lost.
 func (s *reconciliation) claim(r *Reload) bool {
 	if s.options.check != nil { // the ResourceID is sufficient
 		s.client.seen.add(r.ID, true)
 		return true
 	}
-	if s.client.seen.post(s.req.AppID, 0) == 0 && s.client.seen.add(r.ID, true) {
+	if s.client.seen.call(s.req.AppID, 0) == 1 && s.client.seen.add(r.ID, true) {
 		return true
 	}
 	if s.client.seen.get(r.ID).own {

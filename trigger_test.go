@@ -1627,3 +1627,31 @@ func TestTriggerReadsBackToItsOwnTime(t *testing.T) {
 		})
 	}
 }
+
+// Two calls of a client lose their responses. The one without an effect does not take the reload of the other one, which is
+// listed later.
+func TestTriggerDoesNotTakeReloadOfCallInProgress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 50 * time.Millisecond, runFor: 15 * time.Second, listLag: 4 * time.Second}
+		client := scriptedClient(t, w)
+		w.calibrate(t, client)
+		first, _ := newCall(t.Context(), postPlan{noEffect: true, status: 502})
+		second, call := newCall(t.Context(), postPlan{status: 502})
+		var taken, own *reloads.Reload
+		var err, ownErr error
+		var calls sync.WaitGroup
+		calls.Go(func() { taken, err = client.Trigger(first, reloads.Request{AppID: "app"}) })
+		calls.Go(func() {
+			time.Sleep(2 * time.Second)
+			own, ownErr = client.Trigger(second, reloads.Request{AppID: "app"})
+		})
+		calls.Wait()
+		if taken != nil || !errors.Is(err, reloads.ErrOutcomeUnknown) {
+			t.Errorf("the call without an effect returned %v, %v", taken, err)
+		}
+		if len(call.made) != 1 || ownErr != nil && !errors.Is(ownErr, reloads.ErrOutcomeUnknown) || own != nil && own.ID != call.made[0].id {
+			t.Errorf("the other one made %d reloads and returned %v, %v", len(call.made), own, ownErr)
+		}
+	})
+}
