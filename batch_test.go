@@ -192,10 +192,10 @@ func TestBreakStopsBatch(t *testing.T) {
 		return get
 	}
 	for name, c := range map[string]struct {
-		batch  func(*world) batchOfApps
-		world  func() *world
-		aborts bool     // the context ends after 5 s
-		flying []string // the requests that are in flight at the break
+		batch    func(*world) batchOfApps
+		world    func() *world
+		aborts   bool     // the context ends after 5 s
+		inFlight []string // the requests that are in flight at the break
 	}{
 		"triggers in flight":               {runAll, func() *world { return &world{lasts: staggered, everyPost: postPlan{hold: 2 * time.Second}} }, false, []string{post}},
 		"triggers wait for the rate limit": {runAll, func() *world { return &world{lasts: staggered} }, false, []string{get, list}},
@@ -245,7 +245,7 @@ func TestBreakStopsBatch(t *testing.T) {
 					for range c.batch(w)(ctx, scriptedClient(t, w), opts...) {
 						missing := func() []string {
 							kinds := inFlight()
-							return slices.DeleteFunc(slices.Clone(c.flying), func(kind string) bool { return slices.Contains(kinds, kind) })
+							return slices.DeleteFunc(slices.Clone(c.inFlight), func(kind string) bool { return slices.Contains(kinds, kind) })
 						}
 						for range 10_000 {
 							if time.Sleep(10 * time.Millisecond); len(missing()) == 0 {

@@ -77,7 +77,7 @@
 //   - The two oldest possible reloads were created at the same time.
 //   - The clock of the records cannot be determined: the service sends no Date header, or the creation times of the
 //     client's own reloads contradict it or each other. Without it, the clocks must be at most 5 minutes apart.
-//   - The list has several pages and is not sorted.
+//   - The list has several pages and is not sorted, or more than 200 reloads of the app were created since.
 //   - The retry was refused because a reload is pending, or for another final reason.
 //   - The outcome of the last retry is unknown, too, and no reload is listed.
 //   - The service accepted the trigger, but no reload is listed.

@@ -74,6 +74,9 @@ func (b *batch) lookUp(ctx context.Context, st *step) (*earlierRuns, error) {
 	}
 	newest, err := b.listNewest(ctx, st.request.AppID, size, st.lookedUp)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = &expiredError{err}
+		}
 		return nil, fmt.Errorf("reloads: looking up the earlier runs: %w", err)
 	}
 	if st.lookedUp.IsZero() {
@@ -82,12 +85,14 @@ func (b *batch) lookUp(ctx context.Context, st *step) (*earlierRuns, error) {
 	e := &earlierRuns{run: st.run}
 	for run := 1; run <= onceRuns && len(newest.reloads) > 0; run++ {
 		r := newest.reloads[st.resourceID(run)]
-		b.client.seen.resource(r != nil)
+		if r == nil {
+			continue
+		}
+		b.client.seen.resource(true)
 		switch {
-		case r == nil:
 		case r.Ended() && r.Err() == nil:
 			return &earlierRuns{reload: r, origin: resumed, run: run}, nil
-		case b.isActive(newest, r):
+		case b.isActive(r, newest.now):
 			e.reload, e.origin, e.run = r, resumed, run
 		case e.reload == nil:
 			e.run = max(e.run, run+1)
@@ -108,7 +113,7 @@ func (b *batch) lookUp(ctx context.Context, st *step) (*earlierRuns, error) {
 func (b *batch) otherStep(st *step, newest newestReloads) (r, pending *Reload) {
 	active := map[string]*Reload{}
 	for _, r := range newest.all {
-		if b.isActive(newest, r) {
+		if b.isActive(r, newest.now) {
 			active[r.ResourceID] = r
 			pending = cmp.Or(pending, r)
 		}
@@ -129,9 +134,10 @@ func (b *batch) otherStep(st *step, newest newestReloads) (r, pending *Reload) {
 	return nil, pending
 }
 
-// isActive reports whether a listed reload is active. A list may be behind what the client knows.
-func (b *batch) isActive(newest newestReloads, r *Reload) bool {
-	return newest.isPending(r) && !b.client.seen.get(r.ID).end
+// isActive reports whether a listed reload is active, and not older than any reload can be. now is the time by the server
+// clock. A list may be behind what the client knows.
+func (b *batch) isActive(r *Reload, now time.Time) bool {
+	return !r.Ended() && between(r.CreationTime, now) < maxPending && !b.client.seen.get(r.ID).end
 }
 
 // newestReloads are the newest reloads of an app.
@@ -141,17 +147,12 @@ type newestReloads struct {
 	now     time.Time          // by the server clock
 }
 
-// isPending reports whether a reload is active, and not older than any reload can be.
-func (n newestReloads) isPending(r *Reload) bool {
-	return !r.Ended() && between(r.CreationTime, n.now) < maxPending
-}
-
 // rank orders the reloads with the same ResourceID, which two processes have triggered at the same time.
-func (n newestReloads) rank(r *Reload) int {
+func (b *batch) rank(r *Reload, now time.Time) int {
 	switch {
 	case r.Ended() && r.Err() == nil:
 		return 2
-	case n.isPending(r):
+	case b.isActive(r, now):
 		return 1
 	}
 	return 0
@@ -178,7 +179,7 @@ func (b *batch) listNewest(ctx context.Context, app string, size int, until time
 				return n, fmt.Errorf("the list of app %s contains reload %s of app %s", app, r.ID, r.AppID)
 			}
 			n.all = append(n.all, r)
-			if known := n.reloads[r.ResourceID]; r.ResourceID != "" && (known == nil || n.rank(r) > n.rank(known)) {
+			if known := n.reloads[r.ResourceID]; r.ResourceID != "" && (known == nil || b.rank(r, n.now) > b.rank(known, n.now)) {
 				n.reloads[r.ResourceID] = r
 			}
 		}
@@ -249,10 +250,7 @@ func (b *batch) stopNotKept(st *step, err error) {
 // checkListed waits until the first reload that the batch has triggered is listed with its ResourceID, because other
 // processes find it only there. If it is not, that stops the batch.
 func (b *batch) checkListed(ctx context.Context, st *step, r *Reload) {
-	b.schedule.mu.Lock()
-	needed := b.schedule.oneByOne && r.ResourceID == st.resourceID(st.run)
-	b.schedule.mu.Unlock()
-	if !needed {
+	if !b.schedule.isOneByOne() || r.ResourceID != st.resourceID(st.run) {
 		return
 	}
 	whole := ctx

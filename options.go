@@ -57,8 +57,8 @@ func AttachToPending() RunOption { return func(o *runOptions) { o.attach = true 
 // minute. It cannot be combined with [AttachToPending].
 func AfterPending() RunOption { return func(o *runOptions) { o.after = true } }
 
-// CancelOnAbort cancels the reloads in the service if ctx ends before they have finished. A trigger in flight is not
-// interrupted then for 5 s, so that its reload can be canceled, too. If its response is lost, the client looks for the
+// CancelOnAbort cancels the reloads in the service if ctx ends before they have finished. A trigger in flight then has 5 s
+// for its response, so that its reload can be canceled, too. If its response is lost, the client looks for the
 // reload, but a client that has triggered nothing before may not be able to tell it from others in the remaining time.
 // The error then matches [ErrOutcomeUnknown].
 //

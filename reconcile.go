@@ -50,6 +50,7 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 			return nil, err
 		}
 		s.dates.update(list.date)
+		sorted := list.Next == "" || newestFirst(list.Reloads)
 		if s.options.check != nil {
 			if own, err := s.own(list); own != nil || err != nil {
 				return own, err
@@ -62,7 +63,7 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 		}
 		candidate, undecided := s.choose(list, offset, doubtful)
 		s.remember(list, cmp.Or(candidate, undecided))
-		if list.Next != "" && !newestFirst(list.Reloads) {
+		if !sorted {
 			return nil, errNotSorted // the newest reloads may be on any page
 		}
 		if s.options.check != nil && s.possible != nil {

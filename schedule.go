@@ -194,6 +194,13 @@ func (s *schedule) started() {
 	s.wake()
 }
 
+// isOneByOne reports whether one trigger at a time may be in progress.
+func (s *schedule) isOneByOne() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.oneByOne
+}
+
 // allowConcurrency lets several triggers be in progress.
 func (s *schedule) allowConcurrency() {
 	s.mu.Lock()
@@ -244,14 +251,14 @@ func (s *schedule) finish(st *step, succeeded bool) (first bool, dependent []*st
 			}
 		}
 	} else {
-		dependent = s.finishSuccessors(st, nil)
+		dependent = s.finishSuccessors(st)
 	}
 	s.wake()
 	return true, dependent
 }
 
-// finishSuccessors finishes all steps that depend on st, appends them to dependent, and returns it.
-func (s *schedule) finishSuccessors(st *step, dependent []*step) []*step {
+// finishSuccessors finishes all steps that depend on st, and returns them.
+func (s *schedule) finishSuccessors(st *step) (dependent []*step) {
 	pending := []*step{st}
 	for len(pending) > 0 {
 		last := pending[len(pending)-1]

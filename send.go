@@ -108,11 +108,13 @@ func (c *call) beginAttempt(req *http.Request) error {
 		token, waited, err = c.admit()
 		return err
 	}
-	check := c.check
-	if check == nil {
-		check = func(_ context.Context, admit func() error) error { return admit() }
+	var err error
+	if c.check != nil {
+		err = c.check(c.ctx, admit)
+	} else {
+		err = admit()
 	}
-	if err := check(c.ctx, admit); err != nil {
+	if err != nil {
 		c.expired = c.expired || c.ctx.Err() != nil
 		return err
 	}

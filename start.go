@@ -1,6 +1,7 @@
 package reloads
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,11 +9,9 @@ import (
 	"time"
 )
 
-const (
-	// concurrentTriggers is how many triggers of a batch are in progress at once: enough to reach the rate limit at any
-	// latency, even while the outcome of some of them is being determined.
-	concurrentTriggers = 64
-)
+// concurrentTriggers is how many triggers of a batch are in progress at once: enough to reach the rate limit at any
+// latency, even while the outcome of some of them is being determined.
+const concurrentTriggers = 64
 
 // startAll looks up and starts the steps of the schedule, until every step has a result.
 func (b *batch) startAll(ctx context.Context) {
@@ -63,8 +62,6 @@ func (b *batch) lookUpStep(ctx context.Context, st *step) {
 		}
 		switch {
 		case !b.schedule.lookedUp(st, err == nil && earlier.reload == nil):
-		case err != nil && errors.Is(err, ctx.Err()):
-			b.finishStep(st, nil, notStarted(&expiredError{err}))
 		case err != nil:
 			b.finishStep(st, nil, notStarted(err))
 		case earlier.reload != nil:
@@ -113,13 +110,10 @@ func notStarted(err error) error {
 	return err
 }
 
-// attachWaits are the waits between two lists, after a trigger was refused because of a pending reload.
-var attachWaits = [...]time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
-
 // triggerOrAttach triggers the reload of a step or returns the pending reload of its app. A pending reload may be listed
-// late, or have finished before it is listed.
+// late, or have finished before it is listed, so the client lists and triggers again after each of listWaits.
 func (b *batch) triggerOrAttach(ctx context.Context, st *step) (r *Reload, o origin, err error) {
-	for _, wait := range attachWaits {
+	for _, wait := range listWaits {
 		r, o, err = b.trigger(ctx, st)
 		if !errors.Is(err, ErrReloadPending) || !b.options.attach && !b.options.after && b.options.once == nil {
 			return r, o, err
@@ -211,12 +205,10 @@ func (b *batch) listPending(ctx context.Context, app string) (*Reload, error) {
 		r := &page.Reloads[i]
 		switch {
 		case otherApp(r, app):
-		case r.Ended() || b.client.seen.get(r.ID).end:
-			if r.CreationTime.After(latestEnd) {
-				latestEnd = r.CreationTime
-			}
-		case pending == nil && between(r.CreationTime, date.now()) < maxPending:
-			pending = r
+		case b.isActive(r, date.now()):
+			pending = cmp.Or(pending, r)
+		case (r.Ended() || b.client.seen.get(r.ID).end) && r.CreationTime.After(latestEnd):
+			latestEnd = r.CreationTime
 		}
 	}
 	if pending == nil || pending.CreationTime.Before(latestEnd) { // an app has one pending reload
