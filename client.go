@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -205,23 +206,12 @@ func WithPolling(p PollPolicy) Option {
 	}
 }
 
-// limiter returns the limiter of the operation's tier.
-func (c *Client) limiter(op operation) Limiter {
-	switch op {
-	case opTrigger:
-		return c.limiters.Trigger
-	case opCancel:
-		return c.limiters.Cancel
-	}
-	return c.limiters.Read
-}
-
 // seenReloads remembers the reloads in the responses to triggers, and in the lists after them.
 type seenReloads struct {
 	mu        sync.Mutex
-	byID      map[string]seenReload // by resourceKey, too; in lower case, because responses may spell an ID differently
-	calls     map[string]int        // triggers in progress, by the app in lower case
-	resources bool                  // the service returns the ResourceID of a request
+	byID      map[string]seenReload // the ID in lower case, because responses may spell it differently
+	calls     map[string]appCalls   // by the app, in lower case
+	resources atomic.Bool           // the service returns the ResourceID of a request
 }
 
 type seenReload struct {
@@ -230,8 +220,11 @@ type seenReload struct {
 	end bool      // it has finished
 }
 
-// resourceKey is the key of the reload of a trigger with that ResourceID, whose ID may not be known.
-func resourceKey(resourceID string) string { return "resource " + resourceID }
+// appCalls are the triggers of an app.
+type appCalls struct {
+	running int
+	unknown time.Time // when the most recent one ended whose outcome stayed unknown; zero if none did
+}
 
 // rememberSeen is how long a reload is remembered at least. It is longer than a trigger takes.
 const rememberSeen = 3 * time.Hour
@@ -275,26 +268,28 @@ func (n *seenReloads) end(id string) {
 	}
 }
 
-// call counts the triggers in progress of an app: change is 1 or -1. It returns how many there are.
-func (n *seenReloads) call(app string, change int) int {
+// call counts the triggers in progress of an app: change is 1 or -1. unknown means that the outcome of the one that ends
+// is unknown.
+func (n *seenReloads) call(app string, change int, unknown bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.calls == nil {
-		n.calls = map[string]int{}
+		n.calls = map[string]appCalls{}
 	}
 	app = strings.ToLower(app)
-	n.calls[app] += change
-	left := n.calls[app]
-	if left == 0 {
+	c := n.calls[app]
+	if c.running += change; unknown {
+		c.unknown = time.Now()
+	}
+	if n.calls[app] = c; c == (appCalls{}) {
 		delete(n.calls, app)
 	}
-	return left
 }
 
-// resource records whether the service returned the ResourceID of a request, and reports whether it ever did.
-func (n *seenReloads) resource(returned bool) bool {
+// alone reports whether no other trigger of the app has had a reload that is not known, since one that is in progress began.
+func (n *seenReloads) alone(app string, since time.Time) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.resources = n.resources || returned
-	return n.resources
+	c := n.calls[strings.ToLower(app)]
+	return c.running == 1 && !c.unknown.After(since)
 }

@@ -73,7 +73,8 @@
 //   - A reload was created up to 2 s before the trigger was sent, or has no creation time, or one in the future.
 //   - A reload was created after the trigger, but its partial or ResourceID contradicts the request. A field that the
 //     service did not send is not a contradiction, unless it has returned the ResourceID of another request before.
-//   - The possible reload may belong to another call of this client for the same app that is still in progress.
+//   - The possible reload may belong to another call of this client for the same app, which is in progress or whose
+//     outcome is unknown, too.
 //   - The two oldest possible reloads were created at the same time.
 //   - The clock of the records cannot be determined: the service sends no Date header, or the creation times of the
 //     client's own reloads contradict it or each other. Without it, the clocks must be at most 5 minutes apart.

@@ -88,7 +88,7 @@ func (b *batch) lookUp(ctx context.Context, st *step) (*earlierRuns, error) {
 		if r == nil {
 			continue
 		}
-		b.client.seen.resource(true)
+		b.client.seen.resources.Store(true)
 		switch {
 		case r.Ended() && r.Err() == nil:
 			return &earlierRuns{reload: r, origin: resumed, run: run}, nil

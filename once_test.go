@@ -850,3 +850,18 @@ func TestOnceWithAnUnsortedList(t *testing.T) {
 		}
 	})
 }
+
+// Slow look-ups and a slow rate limit do not hold up a step for ever.
+func TestOnceWithSlowLookUpsAndASlowRateLimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 10 * time.Millisecond, runFor: time.Second, lookUpLatency: func() time.Duration { return 2 * time.Second }}
+		client := scriptedClient(t, w, reloads.WithLimiters(reloads.Limiters{Trigger: reloads.NewLimiter(1, 20*time.Second)}))
+		began := time.Now()
+		checkOutcomes(t, results(t, 3, client.RunAll(t.Context(), requestsFor("a", "b", "c"), reloads.Once("key"))),
+			"SUCCEEDED, 1 runs", "SUCCEEDED, 1 runs", "SUCCEEDED, 1 runs")
+		if d := time.Since(began); d > 10*time.Minute {
+			t.Errorf("the batch took %v", d)
+		}
+	})
+}

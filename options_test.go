@@ -749,3 +749,16 @@ func TestAttachToPendingKeepsBudget(t *testing.T) {
 		})
 	}
 }
+
+// A pending reload that cannot be found by its ID is not pending.
+func TestAttachToPendingIgnoresDeletedReload(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Second, latency: 50 * time.Millisecond}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		deleted := w.triggerForeign(worldRecord{app: "app"}, 10*time.Second)
+		delete(w.byID, deleted.id)
+		if r, err := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.AttachToPending()); err != nil || r.ID == deleted.id {
+			t.Errorf("got %v, %v, want a reload of its own", r, err)
+		}
+	})
+}

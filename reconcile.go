@@ -118,7 +118,7 @@ func (s *reconciliation) withoutResource(p *Page) *Page {
 	rest := *p
 	rest.Reloads = nil
 	for _, r := range p.Reloads {
-		if r.ResourceID == "" && !s.client.seen.resource(false) {
+		if r.ResourceID == "" && !s.client.seen.resources.Load() {
 			rest.Reloads = append(rest.Reloads, r)
 		}
 	}
@@ -178,8 +178,7 @@ func (s *reconciliation) choose(list triggerList, offset clockOffset, doubtful b
 // known before.
 func (s *reconciliation) isOther(r *Reload) bool {
 	seen := s.client.seen.get(r.ID)
-	otherResource := r.ResourceID != "" && r.ResourceID != s.req.ResourceID && s.client.seen.get(resourceKey(r.ResourceID)).own
-	return seen.own || otherResource || !seen.at.IsZero() && seen.at.Before(s.since) || otherApp(r, s.req.AppID)
+	return seen.own || !seen.at.IsZero() && seen.at.Before(s.since) || otherApp(r, s.req.AppID)
 }
 
 func otherApp(r *Reload, app string) bool { return r.AppID != "" && !strings.EqualFold(r.AppID, app) }
@@ -187,7 +186,7 @@ func otherApp(r *Reload, app string) bool { return r.AppID != "" && !strings.Equ
 // contradicts reports whether a field that both the record and the request state is different. If the service is known to
 // return the ResourceID of a request, a record without it is different, too.
 func (s *reconciliation) contradicts(r *Reload, partial *bool) bool {
-	missing := r.ResourceID == "" && !s.client.seen.resource(false)
+	missing := r.ResourceID == "" && !s.client.seen.resources.Load()
 	return partial != nil && *partial != s.req.Partial ||
 		s.req.ResourceID != "" && r.ResourceID != s.req.ResourceID && !missing
 }

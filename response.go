@@ -31,6 +31,17 @@ func (op operation) method() string {
 	return http.MethodGet
 }
 
+// limiter returns the limiter of the operation's tier.
+func (l Limiters) limiter(op operation) Limiter {
+	switch op {
+	case opTrigger:
+		return l.Trigger
+	case opCancel:
+		return l.Cancel
+	}
+	return l.Read
+}
+
 // attempt is one HTTP request of a call, and its outcome. A retry is a new attempt.
 type attempt struct {
 	op      operation

@@ -163,7 +163,7 @@ func (c *call) admit() (token string, waited time.Duration, err error) {
 		if slots > 0 && fetched.Sub(asked) < quickFetch {
 			return token, waited, c.checkContext()
 		}
-		if err := c.client.limiter(c.op).Wait(c.ctx); err != nil {
+		if err := c.client.limiters.limiter(c.op).Wait(c.ctx); err != nil {
 			if c.expired = isExpired(c.ctx, err); c.expired && c.ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
 				err = fmt.Errorf("%w: %w: %w", ErrRateLimited, err, context.DeadlineExceeded)
 			}
@@ -261,7 +261,7 @@ func (c *call) renewToken() bool {
 
 // pauseTier tells the tier's limiter about a 429, so that all callers wait.
 func (c *call) pauseTier(d time.Duration) {
-	if limiter, ok := c.client.limiter(c.op).(interface{ Pause(until time.Time) }); ok {
+	if limiter, ok := c.client.limiters.limiter(c.op).(interface{ Pause(until time.Time) }); ok {
 		limiter.Pause(time.Now().Add(d))
 		c.log(slog.LevelWarn, "reloads: rate limit reached, the tier pauses", slog.Duration("pause", d))
 	}

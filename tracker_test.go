@@ -526,3 +526,23 @@ func TestFeedOfQuietTenantAfterBurst(t *testing.T) {
 		t.Errorf("%d reads after a burst, want about %d, as without one", reads[2000], reads[0])
 	}
 }
+
+// An old reload is polled at intervals of its age, also if the batch has just begun.
+func TestWaitAllPollsOldReloadsRarely(t *testing.T) {
+	t.Parallel()
+	w := &world{latency: 50 * time.Millisecond, runFor: 2 * time.Hour}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		r, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for range client.WaitAll(ctx, []*reloads.Reload{r}) {
+		}
+		if polls := len(w.sent()) - 1; polls < 4 || polls > 6 {
+			t.Errorf("%d polls in a minute, want one every 15 s or so", polls)
+		}
+	})
+}

@@ -16,10 +16,10 @@ var listWaits = [...]time.Duration{time.Second, 2 * time.Second, 4 * time.Second
 
 // triggerAndReconcile sends a trigger until it has taken effect. If an attempt may have taken effect, it retries only
 // after the lists show that it did not. After ctx has ended, it only lists reloads, and only in the grace time.
-func (c *Client) triggerAndReconcile(ctx context.Context, req Request, body []byte, o triggerOptions) (*Reload, error) {
+func (c *Client) triggerAndReconcile(ctx context.Context, req Request, body []byte, o triggerOptions) (r *Reload, err error) {
 	s := reconciliation{client: c, req: req, options: o, dates: clockOffset{-unknownOffset, unknownOffset}}
-	c.seen.call(req.AppID, 1)
-	defer c.seen.call(req.AppID, -1)
+	c.seen.call(req.AppID, 1, false)
+	defer func() { c.seen.call(req.AppID, -1, errors.Is(err, ErrOutcomeUnknown)) }()
 	for ; ; s.retries++ {
 		r, refused, err := s.post(ctx, body)
 		if err == nil {
@@ -52,9 +52,6 @@ func (c *Client) triggerAndReconcile(ctx context.Context, req Request, body []by
 // attempt had no effect.
 func (s *reconciliation) post(ctx context.Context, body []byte) (r *Reload, refused bool, err error) {
 	c := s.client
-	if id := s.req.ResourceID; id != "" {
-		c.seen.add(resourceKey(id), true)
-	}
 	k, err := c.send(ctx, apiRequest{
 		op: opTrigger, path: reloadsPath, body: body, retries: s.retries, attempts: s.attempts,
 		inFlight: s.options.grace.inFlightContext(), check: s.options.check,
@@ -65,7 +62,9 @@ func (s *reconciliation) post(ctx context.Context, body []byte) (r *Reload, refu
 		if r, err = a.reload(); err == nil {
 			c.records.observe(r.CreationTime, a.serverDate())
 			c.seen.add(r.ID, true)
-			c.seen.resource(s.req.ResourceID != "" && r.ResourceID == s.req.ResourceID)
+			if s.req.ResourceID != "" && r.ResourceID == s.req.ResourceID {
+				c.seen.resources.Store(true)
+			}
 			return r, false, nil
 		}
 	}
@@ -111,14 +110,14 @@ func (s *reconciliation) findRepeatedly(ctx context.Context, cause error) (*Relo
 	}
 }
 
-// claim reports whether the reload belongs to this trigger. While another call of the client triggers the same app, it
-// may belong to that one, whose response may still be in flight or lost.
+// claim reports whether the reload belongs to this trigger. It may belong to another call of the client for the same app
+// whose response is still in flight, or was lost.
 func (s *reconciliation) claim(r *Reload) bool {
 	if s.options.check != nil { // the ResourceID is sufficient
 		s.client.seen.add(r.ID, true)
 		return true
 	}
-	if s.client.seen.call(s.req.AppID, 0) == 1 && s.client.seen.add(r.ID, true) {
+	if s.client.seen.alone(s.req.AppID, s.since) && s.client.seen.add(r.ID, true) {
 		return true
 	}
 	if s.client.seen.get(r.ID).own {

@@ -1655,3 +1655,30 @@ func TestTriggerDoesNotTakeReloadOfCallInProgress(t *testing.T) {
 		}
 	})
 }
+
+// The same if the other call has given up before its reload is listed.
+func TestTriggerDoesNotTakeReloadOfCallThatGaveUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 50 * time.Millisecond, runFor: time.Minute, listLag: 6 * time.Second}
+		client := scriptedClient(t, w)
+		w.calibrate(t, client)
+		first, _ := newCall(t.Context(), postPlan{noEffect: true, status: 502})
+		var calls sync.WaitGroup
+		calls.Go(func() {
+			if r, err := client.Trigger(first, reloads.Request{AppID: "app"}); r != nil || !errors.Is(err, reloads.ErrOutcomeUnknown) {
+				t.Errorf("the call without an effect returned %v, %v", r, err)
+			}
+		})
+		calls.Go(func() {
+			time.Sleep(time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			ctx, _ = newCall(ctx, postPlan{status: 502})
+			if _, err := client.Trigger(ctx, reloads.Request{AppID: "app"}); !errors.Is(err, reloads.ErrOutcomeUnknown) {
+				t.Errorf("the call that gave up returned %v", err)
+			}
+		})
+		calls.Wait()
+	})
+}
