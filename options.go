@@ -99,8 +99,9 @@ func Rerun(times int) RunOption { return func(o *runOptions) { o.reruns = times 
 // triggered in the first 3 s of a batch, so that the reloads of a program that was killed just before are listed.
 //
 // A step can still be triggered twice if a trigger takes effect only after another process has listed the app's
-// reloads, if a reload is listed more than 3 s after its trigger and finishes before that, or if two processes trigger
-// it at the same time and the first reload finishes before the service would refuse the second.
+// reloads, if a reload is listed more than 3 s after its trigger and finishes before that, or if a reload of another
+// process is triggered and finishes between the last list of a process and its trigger. That is usually less than a
+// second, but longer if lists are slow.
 //
 // The OpenAPI document of the service says that it keeps a ResourceID, but that is not confirmed for a caller's own.
 // Therefore, only one trigger at a time is in progress until the first reload is listed with its ResourceID. If it is
