@@ -1,4 +1,4 @@
-module github.com/reloads-go/reloads/examples/reload
+module github.com/reloads-go/reloads/cmd/reload
 
 go 1.26.0
 

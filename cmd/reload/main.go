@@ -1,8 +1,8 @@
 // Reload is a command-line tool for the Reloads API. It has the reload commands of qlik-cli with the same flags, and
 // features for scripts, such as waiting for a reload.
 //
-//	go run ./examples/reload create --appId ID --wait
-//	go run ./examples/reload --fake ls
+//	go run ./cmd/reload create --appId ID --wait
+//	go run ./cmd/reload --fake ls
 //
 // The tenant and the credentials come from flags, then from QLIK_TENANT_URL with QLIK_API_KEY or with QLIK_CLIENT_ID and
 // QLIK_CLIENT_SECRET, then from the active context of qlik-cli; the first one that is set counts. With --fake, the command

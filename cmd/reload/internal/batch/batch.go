@@ -1,0 +1,144 @@
+// Package batch records what happens to the steps of a batch: their states, reloads and times.
+package batch
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/reloads-go/reloads"
+)
+
+// State is the state of a step.
+type State string
+
+// The states of a step.
+const (
+	Waiting    State = "waiting" // for its predecessors, its app or a limit
+	Queued     State = "queued"
+	Running    State = "running"
+	Succeeded  State = "succeeded"
+	Failed     State = "failed"      // its reload finished, but did not succeed
+	Refused    State = "refused"     // it has an error other than that of its reload
+	Skipped    State = "skipped"     // a predecessor did not succeed
+	NotStarted State = "not started" // the batch ended before its turn
+)
+
+// States are all states, in the order in which they are shown.
+var States = []State{Waiting, Queued, Running, Succeeded, Failed, Refused, Skipped, NotStarted}
+
+// Step is a step of a batch.
+type Step struct {
+	Name, App string
+	After     []int // the positions of its predecessors, which are less than its own
+
+	State   State
+	Reloads []*reloads.Reload // the most recent state of each run, in order
+	Runs    int
+	Err     error
+	Log     []string  // the last lines of the log of its failed reload
+	Ready   time.Time // when its predecessors had succeeded; zero if they have not
+	Ended   time.Time // when its result was known; zero if it is not
+}
+
+// Reload returns the most recent reload, or nil if the step has none.
+func (s *Step) Reload() *reloads.Reload {
+	if len(s.Reloads) == 0 {
+		return nil
+	}
+	return s.Reloads[len(s.Reloads)-1]
+}
+
+// Finished reports whether the result of the step is known.
+func (s *Step) Finished() bool { return !s.Ended.IsZero() }
+
+// Batch is a batch in progress, or a finished one. It is not safe for concurrent use.
+type Batch struct {
+	Tenant       string
+	Began, Ended time.Time // Ended is zero while the batch is in progress
+	Steps        []Step
+	Offset       time.Duration // what to add to a time of the service to get a time of this machine's clock
+}
+
+// New returns a batch of waiting steps. Of each step, the name, the app and the predecessors count.
+func New(tenant string, began time.Time, steps []Step) *Batch {
+	b := &Batch{Tenant: tenant, Began: began, Steps: slices.Clone(steps)}
+	for i := range b.Steps {
+		b.Steps[i].State = Waiting
+		if len(b.Steps[i].After) == 0 {
+			b.Steps[i].Ready = began
+		}
+	}
+	return b
+}
+
+// Change records the most recent state of a reload of step i.
+func (b *Batch) Change(i int, r *reloads.Reload) {
+	s := &b.Steps[i]
+	s.add(r)
+	switch {
+	case r.Status == reloads.StatusQueued:
+		s.State = Queued
+	case !r.Ended():
+		s.State = Running
+	}
+}
+
+// add records r as the most recent reload, or as its most recent state.
+func (s *Step) add(r *reloads.Reload) {
+	for i, known := range s.Reloads {
+		if known.ID == r.ID {
+			s.Reloads[i] = r
+			return
+		}
+	}
+	s.Reloads = append(s.Reloads, r)
+}
+
+// Finish records the result of a step, which became known now.
+func (b *Batch) Finish(result reloads.Result, now time.Time) {
+	s := &b.Steps[result.Step]
+	if result.Reload != nil {
+		s.add(result.Reload)
+	}
+	s.Runs, s.Err, s.Ended, s.State = result.Runs, result.Err, now, stateOf(result.Err)
+	if s.State == Succeeded {
+		b.makeReady(int(result.Step), now)
+	}
+}
+
+// makeReady records for the steps that depend on i whether all their predecessors have succeeded.
+func (b *Batch) makeReady(i int, now time.Time) {
+	for j := range b.Steps {
+		s := &b.Steps[j]
+		missing := func(p int) bool { return b.Steps[p].State != Succeeded }
+		if slices.Contains(s.After, i) && !slices.ContainsFunc(s.After, missing) {
+			s.Ready = now
+		}
+	}
+}
+
+// stateOf returns the state of a step with the given result.
+func stateOf(err error) State {
+	var failed *reloads.ReloadError
+	switch {
+	case err == nil:
+		return Succeeded
+	case errors.Is(err, reloads.ErrSkipped): // also matches the error of the predecessor
+		return Skipped
+	case errors.As(err, &failed):
+		return Failed
+	case errors.Is(err, reloads.ErrNotStarted):
+		return NotStarted
+	}
+	return Refused
+}
+
+// Counts returns the number of steps in each state.
+func (b *Batch) Counts() map[State]int {
+	counts := map[State]int{}
+	for i := range b.Steps {
+		counts[b.Steps[i].State]++
+	}
+	return counts
+}
