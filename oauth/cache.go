@@ -17,7 +17,7 @@ type token struct {
 // cache keeps a token and renews it. Each renewal runs in a goroutine of its own, so that it delays no caller while the
 // token is valid, and does not end with the context of one of the callers that wait for it.
 type cache struct {
-	fetch func(context.Context) (token, error) // has a timeout of its own
+	fetch func(ctx context.Context, unwanted string) (token, error) // a token other than unwanted; has a timeout of its own
 
 	mu      sync.Mutex
 	current token
@@ -72,7 +72,7 @@ func (c *cache) check(ctx context.Context, refused string) (current string, r *r
 	if due && c.running == nil {
 		c.running = &renewal{began: now, done: make(chan struct{}), err: errNoResult}
 		started = true
-		go c.renew(context.WithoutCancel(ctx), c.running)
+		go c.renew(context.WithoutCancel(ctx), c.running, c.current.value)
 	}
 	if valid {
 		return c.current.value, nil, false
@@ -84,7 +84,7 @@ var errNoResult = errors.New("oauth: the token request ended without a result")
 
 // renew requests a token. Its deferred function also runs if the transport exits the goroutine, so that no caller waits
 // forever.
-func (c *cache) renew(ctx context.Context, r *renewal) {
+func (c *cache) renew(ctx context.Context, r *renewal, unwanted string) {
 	defer func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -100,5 +100,5 @@ func (c *cache) renew(ctx context.Context, r *renewal) {
 		}
 		close(r.done)
 	}()
-	r.token, r.err = c.fetch(ctx)
+	r.token, r.err = c.fetch(ctx, unwanted)
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/oauth"
+	"github.com/reloads-go/reloads/oauth/filestore"
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
@@ -92,4 +94,42 @@ func ExampleNewTokenSource() {
 	reload, err := client.Run(context.Background(), reloads.Request{AppID: "sales"})
 	fmt.Println(reload.Status, err)
 	// Output: SUCCEEDED <nil>
+}
+
+// Share one token between the processes of a user. Programs that start often would otherwise have too many active tokens.
+func ExampleStore() {
+	newClient := func(tenantURL, clientID, secret, dir string) (*reloads.Client, error) {
+		store, err := filestore.New(dir)
+		if err != nil {
+			return nil, err
+		}
+		tokens, err := oauth.NewTokenSource(oauth.Config{TenantURL: tenantURL, ClientID: clientID, ClientSecret: secret, Store: store})
+		if err != nil {
+			return nil, err
+		}
+		return reloads.NewClient(tenantURL, tokens)
+	}
+	tenant := reloadstest.NewTenant()
+	tenant.AddOAuthClient(reloadstest.OAuthClient{ID: "nightly", Secret: "test-secret", MaxTokens: 1})
+	server := httptest.NewServer(tenant)
+	defer server.Close()
+	dir, err := os.MkdirTemp("", "tokens")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	for range 3 { // as if these were three processes
+		client, err := newClient(server.URL, "nightly", "test-secret", dir)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		_, err = client.List(context.Background(), reloads.ListOptions{})
+		fmt.Println(err)
+	}
+	// Output:
+	// <nil>
+	// <nil>
+	// <nil>
 }

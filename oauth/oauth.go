@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 
 	"github.com/reloads-go/reloads"
@@ -41,6 +42,8 @@ type Config struct {
 	// HTTPClient sends the token requests. It is copied, and the copy does not follow redirects. Nil means a client
 	// with the default transport. A token request takes at most HTTPClient.Timeout, or 30 s if that is 0.
 	HTTPClient *http.Client
+	// Store shares the token with other processes. Nil means that each process requests its own.
+	Store Store
 }
 
 // String implements [fmt.Stringer]. It returns the text that Format prints and a number, which is the same for equal
@@ -60,11 +63,16 @@ var hashKey = maphash.MakeSeed()
 type comparableConfig struct {
 	tenantURL, clientID, clientSecret, scopes, userID string
 	http                                              *http.Client
+	store                                             any
 }
 
 func (c Config) comparable() comparableConfig {
 	scopes := fmt.Sprintf("%#v", c.Scopes) // distinguishes nil and empty
-	return comparableConfig{c.TenantURL, c.ClientID, c.ClientSecret, scopes, c.UserID, c.HTTPClient}
+	store := any(c.Store)
+	if v := reflect.ValueOf(store); v.IsValid() && !v.Comparable() {
+		store = v.Type()
+	}
+	return comparableConfig{c.TenantURL, c.ClientID, c.ClientSecret, scopes, c.UserID, c.HTTPClient, store}
 }
 
 // LogValue implements [slog.LogValuer]. It returns the tenant URL, the client ID and the user ID, but not the secret.
@@ -88,6 +96,9 @@ func (c Config) MarshalText() ([]byte, error) { return []byte(fmt.Sprintf("%v", 
 // delay the callers: they get the current token until it expires, even if the renewal hangs or fails. After a renewal
 // that failed, the next one starts 30 s later at the earliest. When the token has expired, callers wait for the renewal.
 // A token without an expiry time is kept until the service rejects it.
+//
+// With a Store, the token source first looks for a token there, and puts there what it requests. Only one process at a time
+// requests a token, so the processes that start or renew at the same time share one.
 //
 // The token source has the method Renew that [reloads.TokenSource] describes. It waits for a token that the service has
 // not rejected, and returns the same one to all callers.
@@ -117,7 +128,13 @@ func NewTokenSource(cfg Config) (reloads.TokenSource, error) {
 	if cfg.Scopes == nil {
 		cfg.Scopes = []string{"user_default"}
 	}
-	c := &cache{fetch: newTokenRequester(cfg, u.JoinPath("oauth/token").String()).token}
+	endpoint := u.JoinPath("oauth/token").String()
+	requester := newTokenRequester(cfg, endpoint)
+	c := &cache{fetch: func(ctx context.Context, _ string) (token, error) { return requester.token(ctx) }}
+	if cfg.Store != nil {
+		shared := &sharedTokens{store: cfg.Store, key: storeKey(cfg, endpoint), request: requester.token, timeout: requester.timeout}
+		c.fetch = shared.token
+	}
 	return &tokenSource{name: fmt.Sprintf("token source for %v", cfg), get: c.get}, nil
 }
 

@@ -1,0 +1,229 @@
+package oauth_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/reloads-go/reloads/oauth"
+	"github.com/reloads-go/reloads/reloadstest"
+)
+
+// memory is a Store for the token sources of one test. Methods that are in fail return an error, and those in hang return
+// when their context ends.
+type memory struct {
+	fail, hang string
+
+	lock   chan struct{}
+	mu     sync.Mutex
+	values map[string]string
+}
+
+func newMemory() *memory { return &memory{lock: make(chan struct{}, 1), values: map[string]string{}} }
+
+func (m *memory) check(ctx context.Context, method string) error {
+	if strings.Contains(m.hang, method) {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if strings.Contains(m.fail, method) {
+		return errors.New("the store is broken")
+	}
+	return nil
+}
+
+func (m *memory) Get(ctx context.Context, key string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if value, ok := m.values[key]; ok {
+		return []byte(value), m.check(ctx, "Get")
+	}
+	return nil, m.check(ctx, "Get")
+}
+
+func (m *memory) Put(ctx context.Context, key string, value []byte, _ time.Time) error {
+	if err := m.check(ctx, "Put"); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.values[key] = string(value)
+	return nil
+}
+
+func (m *memory) Lock(ctx context.Context, _ string) (func(), error) {
+	if err := m.check(ctx, "Lock"); err != nil {
+		return nil, err
+	}
+	select {
+	case m.lock <- struct{}{}:
+		return func() { <-m.lock }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// set replaces all values.
+func (m *memory) set(value string) {
+	for key := range m.values {
+		m.values[key] = value
+	}
+}
+
+func TestSourcesShareTheTokensInAStore(t *testing.T) {
+	for _, user := range flows {
+		synctest.Test(t, func(t *testing.T) {
+			tenant, cfg := world(reloadstest.OAuthClient{Lifetime: time.Hour})
+			cfg.UserID, cfg.Store = user, newMemory()
+			var sources []renewer
+			for range 20 {
+				sources = append(sources, source(t, cfg))
+			}
+			// all returns the only token that all sources have.
+			all := func(get func(renewer) (string, error)) string {
+				t.Helper()
+				var mu sync.Mutex
+				var running sync.WaitGroup
+				tokens := map[string]bool{}
+				for _, s := range sources {
+					running.Go(func() {
+						token, err := get(s)
+						mu.Lock()
+						defer mu.Unlock()
+						tokens[token] = true
+						if err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				running.Wait()
+				if len(tokens) != 1 {
+					t.Errorf("%d different tokens", len(tokens))
+				}
+				return slices.Collect(maps.Keys(tokens))[0]
+			}
+			current := func(s renewer) (string, error) { return s.Token(t.Context()) }
+			first := all(current)
+			if n := signIns(tenant); n != 1 {
+				t.Errorf("%d token requests at the start, want 1", n)
+			}
+			second := all(func(s renewer) (string, error) { return s.Renew(t.Context(), first) })
+			if n := signIns(tenant); n != 2 || first == second {
+				t.Errorf("%d token requests after the token was refused, want 2", n)
+			}
+			time.Sleep(56 * time.Minute) // now a renewal is due
+			all(current)
+			synctest.Wait()
+			if n, third := signIns(tenant), all(current); n != 3 || third == second {
+				t.Errorf("%d token requests after 56 min, want 3", n)
+			}
+		})
+	}
+}
+
+func TestOtherCredentialsFindNoToken(t *testing.T) {
+	tenant, cfg := world(reloadstest.OAuthClient{})
+	store := newMemory()
+	cfg.Store = store
+	mustToken(t, source(t, cfg))
+	tenant.AddOAuthClient(reloadstest.OAuthClient{ID: "client", Secret: testSecret + "2"})
+	for _, change := range []func(*oauth.Config){
+		func(c *oauth.Config) { c.ClientSecret += "2" },
+		func(c *oauth.Config) { c.ClientSecret += "2"; c.UserID = "user" },
+		func(c *oauth.Config) { c.ClientSecret += "2"; c.Scopes = []string{"admin_classic"} },
+	} {
+		other, before := cfg, signIns(tenant)
+		change(&other)
+		mustToken(t, source(t, other))
+		if signIns(tenant) != before+1 {
+			t.Error("the token of other credentials was used")
+		}
+	}
+	if n := len(store.values); n != 4 {
+		t.Errorf("the store has %d values", n)
+	}
+	for key := range store.values {
+		if strings.Contains(key, testSecret) || strings.Trim(key, "0123456789abcdef") != "" {
+			t.Errorf("the key %q is not a hexadecimal number", key)
+		}
+	}
+}
+
+// What is in the store may be of another version, cut off, or old.
+func TestAnUnusableValueInAStore(t *testing.T) {
+	for name, value := range map[string]string{
+		"empty": "", "no JSON": "{", "other JSON": "[1]", "no token": `{"expires":"2030-01-01T00:00:00Z"}`,
+		"expired": `{"token":"test-token-old","expires":"1999-12-31T23:00:00Z"}`, "about to expire": `{"token":"test-token-old","expires":"2000-01-01T00:00:30Z"}`,
+	} {
+		synctest.Test(t, func(t *testing.T) { // time begins at 2000-01-01T00:00:00Z
+			tenant, cfg := world(reloadstest.OAuthClient{})
+			store := newMemory()
+			cfg.Store = store
+			mustToken(t, source(t, cfg))
+			store.set(value)
+			if mustToken(t, source(t, cfg)) == "test-token-old" || signIns(tenant) != 2 {
+				t.Errorf("%s: %d token requests, want 2", name, signIns(tenant))
+			}
+			if mustToken(t, source(t, cfg)); signIns(tenant) != 2 {
+				t.Errorf("%s: the value was not replaced", name)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		_, cfg := world(reloadstest.OAuthClient{})
+		store := newMemory()
+		cfg.Store = store
+		mustToken(t, source(t, cfg))
+		store.set(`{"token":"test-token-eternal"}`)
+		if got := mustToken(t, source(t, cfg)); got != "test-token-eternal" {
+			t.Error("a token without an expiry time was not used")
+		}
+	})
+}
+
+func TestAStoreThatFailsOrHangs(t *testing.T) {
+	for _, broken := range []*memory{{fail: "Lock"}, {fail: "Get"}, {fail: "Put"}, {fail: "Lock Get Put"}, {hang: "Lock"}, {hang: "Get"}, {hang: "Put"}} {
+		synctest.Test(t, func(t *testing.T) {
+			tenant, cfg := world(reloadstest.OAuthClient{})
+			store := newMemory()
+			store.fail, store.hang = broken.fail, broken.hang
+			cfg.Store = store
+			began := time.Now()
+			s := source(t, cfg)
+			if first := mustToken(t, s); first != mustToken(t, s) || signIns(tenant) != 1 {
+				t.Errorf("%+v: %d token requests, want 1", broken, signIns(tenant))
+			}
+			if took := time.Since(began); took > 30*time.Second {
+				t.Errorf("%+v: %v", broken, took)
+			}
+		})
+	}
+}
+
+// funcStore is a Store that cannot be compared.
+type funcStore []func()
+
+func (funcStore) Get(context.Context, string) ([]byte, error)             { return nil, nil }
+func (funcStore) Put(context.Context, string, []byte, time.Time) error    { return nil }
+func (funcStore) Lock(context.Context, string) (unlock func(), err error) { return func() {}, nil }
+
+func TestAConfigWithAStoreCanBeComparedAndPrinted(t *testing.T) {
+	_, cfg := world(reloadstest.OAuthClient{})
+	other := cfg
+	cfg.Store = funcStore{}
+	if cfg.Equal(other) || !cfg.Equal(cfg) || fmt.Sprint(cfg) == "" || cfg.String() == other.String() {
+		t.Errorf("%v, %v", cfg, other)
+	}
+	memories := []oauth.Config{other, other}
+	memories[0].Store, memories[1].Store = newMemory(), newMemory()
+	if memories[0].Equal(memories[1]) {
+		t.Error("two stores are equal")
+	}
+}
