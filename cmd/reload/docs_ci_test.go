@@ -11,8 +11,6 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/reloads-go/reloads/reloadstest"
 )
 
 // ciFile returns the file in docs/ci.md with the given name, which is in its first line.
@@ -35,12 +33,6 @@ func decodeStrict(t *testing.T, text string, v any) {
 	if err := decoder.Decode(v); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// tenantEnv returns the variables that select a tenant with the apps of docs/nightly.yaml.
-func tenantEnv(t *testing.T) []string {
-	t.Helper()
-	return []string{"QLIK_TENANT_URL=" + serveNight(t), "QLIK_API_KEY=" + reloadstest.DefaultToken}
 }
 
 // buildEnv returns the variables with which go builds as it does for the user who runs the test.
@@ -99,7 +91,8 @@ func TestGitHubActions(t *testing.T) {
 	}
 	dir := workDir(t)
 	checkout(t, dir)
-	env := slices.Concat(tenantEnv(t), buildEnv(t), []string{"RUNNER_TEMP=" + t.TempDir(), "GITHUB_RUN_ID=1"})
+	_, env := serveNight(t)
+	env = slices.Concat(env, buildEnv(t), []string{"RUNNER_TEMP=" + t.TempDir(), "GITHUB_RUN_ID=1"})
 	commands := 0
 	for _, step := range job.Steps {
 		if (step.Uses == "") == (step.Run == "") {
@@ -151,7 +144,8 @@ func TestGitLabCI(t *testing.T) {
 		t.Errorf("the job is prepared by %q", job.BeforeScript)
 	}
 	shell(t, dir, strings.NewReplacer("/tmp/", dir+"/", "/usr/local/bin/", dir+"/").Replace(build), 0, buildEnv(t)...)
-	env := append(tenantEnv(t), "CI_PIPELINE_ID=1")
+	_, env := serveNight(t)
+	env = append(env, "CI_PIPELINE_ID=1")
 	for _, line := range job.Script {
 		shell(t, dir, strings.Replace(line, "reload run", "./reload run", 1), 0, env...)
 		checkReports(t, dir, line)
@@ -171,7 +165,8 @@ func TestCrontab(t *testing.T) {
 	if _, err := exec.LookPath("flock"); err != nil {
 		t.Skip(err)
 	}
-	var env []string
+	_, env := serveNight(t)
+	env = env[:1] // without the key, which is in a file
 	commands := 0
 	for line := range strings.Lines(ciFile(t, "crontab", "crontab -e")) {
 		line = strings.TrimSpace(line)
@@ -188,8 +183,7 @@ func TestCrontab(t *testing.T) {
 			dir := workDir(t)
 			shell(t, dir, line, 0, env...)
 			checkReports(t, dir, line)
-		case set && name == "QLIK_TENANT_URL":
-			env = append(env, "QLIK_TENANT_URL="+serveNight(t))
+		case set && name == "QLIK_TENANT_URL": // replaced by the fake tenant
 		case set && name == "PATH":
 			env = append(env, "PATH="+filepath.Dir(binary)+":"+value) // where the reload command is installed
 		default:
@@ -205,7 +199,9 @@ func TestSystemdUnits(t *testing.T) {
 	t.Parallel()
 	dir := workDir(t)
 	const service, timer = "reload-nightly.service", "reload-nightly.timer"
-	replace := strings.NewReplacer("/usr/local/bin/reload", binary, "/etc/reload/", dir+"/", "https://your-tenant.us.qlikcloud.com", serveNight(t))
+	_, env := serveNight(t)
+	replace := strings.NewReplacer("/usr/local/bin/reload", binary, "/etc/reload/", dir+"/",
+		"QLIK_TENANT_URL=https://your-tenant.us.qlikcloud.com", env[0])
 	for _, name := range []string{service, timer} {
 		text := replace.Replace(ciFile(t, "ini", "/etc/systemd/system/"+name))
 		for line := range strings.Lines(text) {

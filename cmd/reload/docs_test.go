@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
@@ -77,16 +79,16 @@ func workDir(t *testing.T) string {
 	return dir
 }
 
-// serveNight serves a fake tenant with the apps of docs/nightly.yaml, and returns its URL.
-func serveNight(t *testing.T) string {
+// serveNight serves a fake tenant with the apps of docs/nightly.yaml, and returns the variables that select it.
+func serveNight(t *testing.T) (tenant *reloadstest.Tenant, env []string) {
 	t.Helper()
-	tenant := reloadstest.NewTenant()
+	tenant = reloadstest.NewTenant()
 	for _, app := range planApps(t) {
 		tenant.AddApp(app, reloadstest.App{})
 	}
 	server := httptest.NewServer(tenant)
 	t.Cleanup(server.Close)
-	return server.URL
+	return tenant, []string{"QLIK_TENANT_URL=" + server.URL, "QLIK_API_KEY=" + tenant.Token()}
 }
 
 // shell runs a command line in dir, where the reload command is in the PATH, and checks its exit status.
@@ -128,6 +130,30 @@ func TestDocumentedCommands(t *testing.T) {
 	}
 	if commands < 15 {
 		t.Errorf("docs/command.md has %d commands", commands)
+	}
+}
+
+// The section "Try it" says what happens when its command is run again: only the failed step is reloaded.
+func TestDocumentedTrial(t *testing.T) {
+	t.Parallel()
+	tenant, env := serveNight(t)
+	tenant.AddApp("web-model-fails", reloadstest.App{Outcome: reloads.StatusFailed})
+	line, _, _ := strings.Cut(blocks(t, "command.md", "sh")[0], "  # ")
+	want := map[string]int{"web-model-fails": 4} // it is reloaded twice each time, because the plan sets rerun to 1
+	for _, app := range planApps(t) {
+		if !slices.Contains([]string{"web-model", "campaigns", "board"}, app) {
+			want[app] = 1
+		}
+	}
+	for range 2 {
+		shell(t, workDir(t), line, statusFailed, env...)
+	}
+	got := map[string]int{}
+	for _, r := range tenant.Reloads() {
+		got[r.AppID]++
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("reloads by app (-want +got):\n%s", diff)
 	}
 }
 
