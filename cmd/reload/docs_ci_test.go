@@ -58,29 +58,33 @@ func checkout(t *testing.T, dir string) {
 	}
 }
 
+// githubWorkflow has the keys of the workflow for GitHub Actions.
+type githubWorkflow struct {
+	Name string
+	On   struct {
+		Schedule         []struct{ Cron string }
+		WorkflowDispatch *struct{} `yaml:"workflow_dispatch"`
+	}
+	Permissions map[string]string
+	Concurrency struct {
+		Group            string
+		CancelInProgress *bool `yaml:"cancel-in-progress"`
+	}
+	Jobs map[string]struct {
+		RunsOn         string `yaml:"runs-on"`
+		TimeoutMinutes int    `yaml:"timeout-minutes"`
+		Steps          []githubStep
+	}
+}
+
+type githubStep struct {
+	Uses, If, Run string
+	With, Env     map[string]string
+}
+
 func TestGitHubActions(t *testing.T) {
 	t.Parallel()
-	type step struct {
-		Uses, If, Run string
-		With, Env     map[string]string
-	}
-	var workflow struct {
-		Name string
-		On   struct {
-			Schedule         []struct{ Cron string }
-			WorkflowDispatch *struct{} `yaml:"workflow_dispatch"`
-		}
-		Permissions map[string]string
-		Concurrency struct {
-			Group            string
-			CancelInProgress *bool `yaml:"cancel-in-progress"`
-		}
-		Jobs map[string]struct {
-			RunsOn         string `yaml:"runs-on"`
-			TimeoutMinutes int    `yaml:"timeout-minutes"`
-			Steps          []step
-		}
-	}
+	var workflow githubWorkflow
 	decodeStrict(t, ciFile(t, "yaml", ".github/workflows/nightly.yml"), &workflow)
 	job := workflow.Jobs["reload"]
 	if workflow.Concurrency.Group == "" || job.RunsOn == "" || job.TimeoutMinutes <= 5*60 || job.TimeoutMinutes > 6*60 {
@@ -114,24 +118,27 @@ func TestGitHubActions(t *testing.T) {
 	}
 }
 
-func TestGitLabCI(t *testing.T) {
-	t.Parallel()
-	var pipeline struct {
-		Nightly struct {
-			Image, Timeout string
-			Rules          []struct{ If string }
-			Interruptible  *bool
-			ResourceGroup  string `yaml:"resource_group"`
-			Variables      map[string]string
-			BeforeScript   []string `yaml:"before_script"`
-			Script         []string
-			Artifacts      struct {
-				When    string
-				Paths   []string
-				Reports struct{ JUnit string }
-			}
+// gitlabPipeline has the keys of the pipeline for GitLab CI.
+type gitlabPipeline struct {
+	Nightly struct {
+		Image, Timeout string
+		Rules          []struct{ If string }
+		Interruptible  *bool
+		ResourceGroup  string `yaml:"resource_group"`
+		Variables      map[string]string
+		BeforeScript   []string `yaml:"before_script"`
+		Script         []string
+		Artifacts      struct {
+			When    string
+			Paths   []string
+			Reports struct{ JUnit string }
 		}
 	}
+}
+
+func TestGitLabCI(t *testing.T) {
+	t.Parallel()
+	var pipeline gitlabPipeline
 	decodeStrict(t, ciFile(t, "yaml", ".gitlab-ci.yml"), &pipeline)
 	job := pipeline.Nightly
 	if job.Interruptible == nil || job.ResourceGroup == "" || job.Timeout != "5h 30m" || job.Artifacts.When != "always" || len(job.Rules) != 1 {
