@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/creack/pty v1.1.24
 	github.com/google/go-cmp v0.7.0
+	github.com/hinshun/vt10x v0.0.0-20220301184237-5011da428d02
 	github.com/jedib0t/go-pretty/v6 v6.9.2
 	github.com/reloads-go/reloads v0.0.0-00010101000000-000000000000
 	github.com/reloads-go/reloads/oauth v0.0.0-00010101000000-000000000000
