@@ -68,6 +68,22 @@ func TestTables(t *testing.T) {
 	}
 }
 
+// A last column that would become too narrow makes the rows stack. Any width is possible.
+func TestNarrowTables(t *testing.T) {
+	t.Parallel()
+	columns, rows := []column{{name: "A"}, {name: "B"}}, [][]string{{"x", "a text that wraps"}}
+	for width, want := range map[int]string{
+		19: "A  B\nx  a text that\n   wraps", 18: "x\n  a text that\n  wraps", 1: "x\n  a\n  t\n  e\n  x\n  t\n  t\n  h\n  a\n  t\n  w\n  r\n  a\n  p\n  s",
+	} {
+		if diff := cmp.Diff(want, formatTable(columns, rows, width)); diff != "" {
+			t.Errorf("%d columns (-want +got):\n%s", width, diff)
+		}
+		if got := formatDetails(rows, width); got == "" {
+			t.Errorf("no details on %d columns", width)
+		}
+	}
+}
+
 // compareLines compares a text with testdata/name.golden. No line may be wider than columns, unless that is 0.
 func compareLines(t *testing.T, name, got string, columns int) {
 	t.Helper()

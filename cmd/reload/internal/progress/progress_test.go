@@ -94,7 +94,7 @@ func scenes() []scene {
 		},
 		func(d *Display, began time.Time) {
 			r := record(2, 1, reloads.StatusFailed, began)
-			r.ErrorCode, r.ErrorMessage = "EngineConnectionError", "the table\r\n\x1b[31mSTOCK\u009b0m does not exist"
+			r.ErrorCode, r.ErrorMessage = "EngineConnectionError", "the table\r\n\x1b[31mSTOCK\u009b0m\x9b1m does not exist"
 			finish(d, 2, 1, r)
 			d.Finish(reloads.Result{Step: 5, Err: fmt.Errorf("%w: %w", reloads.ErrSkipped, &reloads.ReloadError{Reload: r})})
 			d.Finish(reloads.Result{Step: 3, Runs: 1, Err: errors.New("reloads: the tenant is gone")})
@@ -115,7 +115,9 @@ func play(t *testing.T, w io.Writer, o Options) error {
 		scene(d, b.Began)
 		time.Sleep(64 * time.Second)
 	}
-	return d.Stop()
+	err := d.Stop()
+	d.Change(0, record(0, 9, reloads.StatusQueued, b.Began)) // shows nothing
+	return err
 }
 
 func TestLines(t *testing.T) {
@@ -172,12 +174,16 @@ func TestModes(t *testing.T) {
 var errFull = errors.New("full")
 
 // limitedWriter fails after some bytes.
-type limitedWriter struct{ left int }
+type limitedWriter struct {
+	left   int
+	errors int
+}
 
 func (w *limitedWriter) Write(p []byte) (int, error) {
 	n := min(len(p), w.left)
 	w.left -= n
 	if n < len(p) {
+		w.errors++
 		return n, errFull
 	}
 	return n, nil
@@ -191,13 +197,14 @@ func TestErrorsOfWriting(t *testing.T) {
 		for _, left := range []int{0, 1, 150} {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBatch()
-				d := New(&limitedWriter{left}, b, Options{Mode: mode, Size: size})
+				w := &limitedWriter{left: left}
+				d := New(w, b, Options{Mode: mode, Size: size})
 				for _, scene := range scenes() {
 					scene(d, b.Began)
 					time.Sleep(time.Second)
 				}
-				if err := d.Stop(); !errors.Is(err, errFull) {
-					t.Errorf("%s: after %d bytes: %v", mode, left, err)
+				if err := d.Stop(); !errors.Is(err, errFull) || w.errors != 1 {
+					t.Errorf("%s: after %d bytes: %v, %d writes failed", mode, left, err, w.errors)
 				}
 				if got := b.Counts()[batch.Succeeded]; got != 3 {
 					t.Errorf("%s: %d steps succeeded", mode, got)

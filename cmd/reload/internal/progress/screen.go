@@ -12,9 +12,8 @@ import (
 // is not used, because it ignores errors of writing and the height of the terminal, and leaves lines that wrapped when the
 // terminal became narrower.
 type screen struct {
-	w       io.Writer
-	lines   []string // at the bottom
-	columns int      // of the terminal when they were written
+	w     io.Writer
+	lines []string // at the bottom
 }
 
 // update replaces the lines at the bottom, in one write. The printed lines stay above them. Lines at the bottom are cut and
@@ -25,7 +24,7 @@ func (s *screen) update(printed, lines []string, columns int) error {
 	for i, line := range lines {
 		cut[i] = text.Snip(line, limit, "…")
 	}
-	if len(printed) == 0 && columns == s.columns && slices.Equal(cut, s.lines) {
+	if len(printed) == 0 && slices.Equal(cut, s.lines) {
 		return nil
 	}
 	var b strings.Builder
@@ -41,7 +40,7 @@ func (s *screen) update(printed, lines []string, columns int) error {
 	for _, line := range cut {
 		b.WriteString(line + "\n")
 	}
-	s.lines, s.columns = cut, columns
+	s.lines = cut
 	_, err := io.WriteString(s.w, b.String())
 	return err
 }

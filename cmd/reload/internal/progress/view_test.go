@@ -85,7 +85,7 @@ func TestTheLiveView(t *testing.T) {
 				e := newEmulator(columns, 24)
 				fmt.Fprintln(e, "$ reload run -f night.yaml")
 				b := newBatch()
-				d := New(e, b, Options{Size: e.size, MaxActive: 3})
+				d := New(e, b, Options{Size: e.size, MaxActive: 1})
 				time.Sleep(interval / 2) // so that no update coincides with what follows
 				var screens strings.Builder
 				for i, scene := range scenes() {
@@ -135,7 +135,9 @@ func TestTheHeightOfTheView(t *testing.T) {
 		for i := range steps {
 			steps[i].Name = fmt.Sprintf("step %d", i)
 		}
-		d := New(io.Discard, batch.New("", time.Now(), steps), Options{Mode: None})
+		b := batch.New("", time.Now(), steps)
+		b.Offset = -30 * time.Minute // the clock of the service is fast
+		d := New(io.Discard, b, Options{Mode: None})
 		for i := range 13 {
 			d.Change(i, record(i, 1, reloads.StatusReloading, time.Now().Add(-time.Hour*time.Duration(i%7))))
 		}
@@ -150,6 +152,9 @@ func TestTheHeightOfTheView(t *testing.T) {
 					t.Errorf("of %d lines, the last is %q, want %q", lines, last, more)
 				}
 			}
+		}
+		if got, want := d.view(time.Now(), 80, 24)[2], "   6h29m  running  step 6"; got != want {
+			t.Errorf("the first step is %q, want %q", got, want)
 		}
 		want := []string{"17 waiting,", "13 running"}
 		if diff := cmp.Diff(want, d.view(time.Now(), 22, 24)[1:3]); diff != "" {
