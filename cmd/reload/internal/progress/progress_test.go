@@ -259,3 +259,10 @@ func TestConcurrentUse(t *testing.T) {
 		}
 	})
 }
+
+func TestSanitize(t *testing.T) {
+	t.Parallel()
+	if got, want := sanitize("\ta\r\n\x1b[31m b\u009b \x9b1m"), "a [31m b \uFFFD1m"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
