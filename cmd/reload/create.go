@@ -57,7 +57,7 @@ With --wait, the command waits until the reload finishes. The exit status is 0 i
 			return a.writeReload(r)
 		}
 		live := a.newLive(a.stderr, a.stderrTerminal)
-		opts := []reloads.RunOption{reloads.OnChange(func(_ reloads.Request, r *reloads.Reload) { live.change(r) })}
+		opts := []reloads.RunOption{reloads.OnChange(func(_ reloads.Request, r *reloads.Reload) { _ = live.change(r) })}
 		if attach {
 			opts = append(opts, reloads.AttachToPending())
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -32,7 +33,7 @@ func newList(a *app) *cobra.Command {
 	flags.StringVar(&opts.Prev, "prev", "", "the `cursor` of the previous page")
 	cmd.MarkFlagsMutuallyExclusive("next", "prev")
 	a.rawFlag(cmd)
-	cmd.RunE = a.run(func(ctx context.Context, client *reloads.Client, _ []string) error {
+	cmd.RunE = a.run(func(ctx context.Context, client *reloads.Client, _ []string) (err error) {
 		if flags.Changed("partial") {
 			opts.Partial = &partial
 		}
@@ -40,7 +41,7 @@ func newList(a *app) *cobra.Command {
 			opts.PageSize = 100
 		}
 		a.withRows = opts.Log
-		defer a.flush() // also writes the rows before an error
+		defer func() { err = errors.Join(err, a.flush()) }() // also writes the rows before an error
 		for page, err := range client.Pages(ctx, opts) {
 			if err == nil {
 				err = a.writePage(page)
@@ -72,12 +73,14 @@ func (o *output) writePage(page *reloads.Page) error {
 }
 
 // flush writes the table of the collected rows.
-func (o *output) flush() {
+func (o *output) flush() error {
+	var err error
 	if len(o.rows) > 0 {
-		o.writeTable(o.header(), o.rows)
+		err = o.writeTable(o.columns(), o.rows)
 	}
 	if o.nextCursor != "" && o.table() {
 		fmt.Fprintf(o.stderr, "Next page: --next '%s'\n", sanitize(o.nextCursor))
 	}
 	o.rows, o.nextCursor = nil, ""
+	return err
 }

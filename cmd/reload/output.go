@@ -23,6 +23,7 @@ type output struct {
 	stdout, stderr                 io.Writer
 	stdoutTerminal, stderrTerminal bool
 	color                          bool // use colors on a terminal
+	width                          int  // of the terminal on standard output; 0 means no limit
 
 	withRows   bool         // the table has columns for the rows read and stored
 	rows       []row        // collected for flush
@@ -34,7 +35,18 @@ type output struct {
 func (o *output) open(stdout, stderr *os.File) {
 	o.stdout, o.stderr = stdout, stderr
 	o.stdoutTerminal, o.stderrTerminal = term.IsTerminal(int(stdout.Fd())), term.IsTerminal(int(stderr.Fd()))
+	if o.stdoutTerminal {
+		o.width = terminalWidth(stdout)
+	}
 	o.color = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// terminalWidth returns the number of columns of a terminal.
+func terminalWidth(f *os.File) int {
+	if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 {
+		return columns
+	}
+	return 80
 }
 
 // table reports whether the output is a table, which is the default format.
@@ -86,8 +98,7 @@ func (o *output) writeReload(r *reloads.Reload) error {
 	case o.raw:
 		return o.writeRaw()
 	case o.table():
-		o.writeTable(nil, o.details(r))
-		return nil
+		return o.writeDetails(o.details(r))
 	}
 	return o.writeRow(r)
 }
@@ -116,8 +127,7 @@ func (o *output) writeCancel(id string, status reloads.Status) error {
 		_, err := fmt.Fprintln(o.stdout, sanitize(id))
 		return err
 	}
-	o.writeTable(nil, []row{{{text: "ID"}, {text: id}}, {{text: "Status"}, statusCell(status)}})
-	return nil
+	return o.writeDetails([]row{{{text: "ID"}, {text: id}}, {{text: "Status"}, statusCell(status)}})
 }
 
 // formatTime formats a time, relative to now unless --utc is set; "-" if it is zero.

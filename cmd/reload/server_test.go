@@ -229,7 +229,7 @@ func TestATerminal(t *testing.T) {
 		})
 	}
 	screen := onTerminal(t, nil, "--fake", "ls", "--appId", "stock")
-	if !strings.Contains(screen, "\x1b[31mFAILED\x1b[0m     chronos") || !strings.Contains(screen, "\x1b[32mSUCCEEDED\x1b[0m  chronos") {
+	if !strings.Contains(screen, "\x1b[31mFAILED\x1b[0m     5h ago") || !strings.Contains(screen, "\x1b[32mSUCCEEDED\x1b[0m  8h ago") {
 		t.Errorf("the table is not in color or not aligned: %q", screen)
 	}
 }

@@ -38,13 +38,14 @@ each reload is written as soon as it finishes.`,
 					rows[r.ID] = r
 				default:
 					var err error
-					if live.write(func() { err = a.writeRow(r) }); err != nil {
+					_ = live.write(func() { err = a.writeRow(r) })
+					if err != nil {
 						live.stop()
 						return err
 					}
 				}
 				if err := result.Err; err != nil {
-					live.write(func() { printError(err) })
+					_ = live.write(func() { printError(err) })
 					if exitStatus(err) > exitStatus(worst) {
 						worst = &reportedError{err}
 					}
@@ -57,7 +58,9 @@ each reload is written as soon as it finishes.`,
 					delete(rows, id) // an ID may be given twice
 				}
 			}
-			a.flush()
+			if err := a.flush(); err != nil {
+				return err
+			}
 			return worst
 		}),
 	}
@@ -81,7 +84,7 @@ func newWatch(a *app) *cobra.Command {
 				case a.json:
 					err = a.writeJSON(r)
 				case !a.quiet:
-					live.change(r)
+					err = live.change(r)
 				case r.Ended():
 					err = a.writeRow(r)
 				}
