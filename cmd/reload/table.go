@@ -100,7 +100,7 @@ func formatCount(n *int64) string {
 }
 
 // writeTable writes rows with aligned columns. header may be nil.
-func (o *output) writeTable(header row, rows []row) {
+func (o *output) writeTable(header row, rows []row) error {
 	if header != nil {
 		rows = append([]row{header}, rows...)
 	}
@@ -122,8 +122,11 @@ func (o *output) writeTable(header row, rows []row) {
 				line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text)+2))
 			}
 		}
-		fmt.Fprintln(o.stdout, strings.TrimRight(line.String(), " "))
+		if _, err := fmt.Fprintln(o.stdout, strings.TrimRight(line.String(), " ")); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // paint returns the text of a cell, in color if the output is a terminal that supports it.
