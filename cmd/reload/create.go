@@ -29,7 +29,7 @@ With --wait, the command waits until the reload finishes. The exit status is 0 i
 1 if it did not. The ID of the reload is written as soon as it is known: with --quiet to standard
 output, otherwise with the progress to standard error.`,
 		Example: `  reload create --appId 116dbfae-7fb9-4983-8e23-5ccd8c508722 --wait --timeout 1h
-  reload create --appId 116dbfae-7fb9-4983-8e23-5ccd8c508722 --variables vFrom=2026-01-01,vTo=2026-02-01`,
+  reload create --appId 116dbfae-7fb9-4983-8e23-5ccd8c508722 --variables vYear=2026,vMonth=11`,
 		Args: appByFlag, ValidArgsFunction: cobra.NoFileCompletions,
 		PreRunE: func(*cobra.Command, []string) error {
 			if !c.wait && (c.attach || c.abort) {

@@ -28,15 +28,17 @@ func nextStep(cmd *cobra.Command, err error) string {
 	if errors.As(err, &hinted) {
 		return hinted.hint
 	}
-	switch exitStatus(err) {
-	case statusFailed:
+	switch status := exitStatus(err); {
+	case errors.Is(err, reloads.ErrOutcomeUnknown):
+		return "before you try again, see whether the reload exists: reload ls" + appFlag(cmd)
+	case status == statusFailed:
 		var failed *reloads.ReloadError
 		if errors.As(err, &failed) && cmd.Name() != "log" {
 			return "to see its full log, run: reload log " + failed.Reload.ID
 		}
-	case statusRefused:
+	case status == statusRefused:
 		return afterRefusal(cmd, err)
-	case statusUnreachable:
+	case status == statusUnreachable:
 		return "check the URL of the tenant and the network"
 	}
 	return ""
@@ -44,16 +46,10 @@ func nextStep(cmd *cobra.Command, err error) string {
 
 // afterRefusal returns what to do after a request of a command was refused.
 func afterRefusal(cmd *cobra.Command, err error) string {
-	app := ""
-	if flag := cmd.Flags().Lookup("appId"); flag != nil {
-		app = flag.Value.String()
-	}
 	switch {
-	case errors.Is(err, reloads.ErrOutcomeUnknown):
-		return "before you try again, see whether the reload exists: reload ls --appId " + app
 	case errors.Is(err, reloads.ErrUnauthorized):
 		return "check the API key or the OAuth2 client: it must be one of this tenant, and neither expired nor revoked"
-	case cmd.Name() == "ls" && app == "" && (errors.Is(err, reloads.ErrForbidden) || errors.Is(err, reloads.ErrBadRequest)):
+	case cmd.Name() == "ls" && appFlag(cmd) == "" && (errors.Is(err, reloads.ErrForbidden) || errors.Is(err, reloads.ErrBadRequest)):
 		return "only a TenantAdmin may list the reloads of all apps; add --appId to list those of one app"
 	case errors.Is(err, reloads.ErrForbidden):
 		return "use the credentials of a user who may do this"
@@ -71,4 +67,13 @@ func afterRefusal(cmd *cobra.Command, err error) string {
 		return "the service or a gateway in front of it failed; try again later"
 	}
 	return ""
+}
+
+// appFlag returns the flag --appId as it is set, with a space in front, or "".
+func appFlag(cmd *cobra.Command) string {
+	flag := cmd.Flags().Lookup("appId")
+	if flag == nil || flag.Value.String() == "" {
+		return ""
+	}
+	return " --appId " + flag.Value.String()
 }

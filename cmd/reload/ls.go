@@ -31,24 +31,25 @@ func newList(a *app) *cobra.Command {
 	flags.BoolVar(&opts.Log, "log", false, "add the rows read and stored, from the summary of the log")
 	flags.BoolVar(&partial, "partial", false, "list only partial reloads; with --partial=false, only full reloads")
 	flags.StringVar((*string)(&opts.Sort), "sort", "", "sort by this `field`: creationTime, status, startTime or endTime, optionally prefixed with + or -")
-	flags.StringVar(&opts.Next, "next", "", "the `cursor` of the next page, at which to begin")
-	flags.StringVar(&opts.Prev, "prev", "", "the `cursor` of the previous page, to list only that page")
+	flags.StringVar(&opts.Next, "next", "", "the `cursor` of the next page; begin there")
+	flags.StringVar(&opts.Prev, "prev", "", "the `cursor` of the previous page; list only that page")
 	cmd.MarkFlagsMutuallyExclusive("next", "prev")
-	cmd.MarkFlagsMutuallyExclusive("all", "limit", "prev")
+	cmd.MarkFlagsMutuallyExclusive("all", "limit")
+	cmd.MarkFlagsMutuallyExclusive("all", "prev")
 	a.rawFlag(cmd)
 	a.completeApps(cmd)
 	completeListFlags(cmd)
 	cmd.RunE = a.run(func(ctx context.Context, client *reloads.Client, _ []string) error {
-		switch {
-		case limit < 1:
+		if limit < 1 {
 			return usagef("--limit must be at least 1; to list all reloads, use --all")
-		case all || opts.Prev != "":
-			limit = math.MaxInt
+		}
+		opts.PageSize = pageSize(limit)
+		if all {
+			limit, opts.PageSize = math.MaxInt, 100
 		}
 		if flags.Changed("partial") {
 			opts.Partial = &partial
 		}
-		opts.PageSize = pageSize(limit)
 		a.withRows = opts.Log
 		err := a.list(ctx, client, opts, limit)
 		return cmp.Or(err, a.flush()) // flush also writes the rows before an error

@@ -17,8 +17,9 @@ type signalError struct {
 
 func (e *signalError) Unwrap() error { return e.error }
 
-func (e *signalError) status() int {
-	if e.signal == syscall.SIGTERM {
+// signalStatus returns the exit status for a signal.
+func signalStatus(s os.Signal) int {
+	if s == syscall.SIGTERM {
 		return statusTerminated
 	}
 	return statusInterrupted
@@ -41,7 +42,7 @@ func withSignals(parent context.Context) (ctx context.Context, stop func()) {
 		}
 		select {
 		case s := <-signals:
-			os.Exit((&signalError{context.Canceled, s}).status())
+			os.Exit(signalStatus(s))
 		case <-stopped:
 		}
 	})

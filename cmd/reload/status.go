@@ -48,7 +48,7 @@ func exitStatus(err error) int {
 	case err == nil:
 		return statusOK
 	case errors.As(err, &stopped):
-		return stopped.status()
+		return signalStatus(stopped.signal)
 	case errors.Is(err, context.Canceled):
 		return statusInterrupted
 	case errors.Is(err, context.DeadlineExceeded):
