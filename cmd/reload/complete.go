@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -50,6 +51,15 @@ func (a *app) completeApps(cmd *cobra.Command) {
 		return apps, cobra.ShellCompDirectiveNoFileComp
 	}
 	_ = cmd.RegisterFlagCompletionFunc("appId", complete) // fails only for an unknown flag
+}
+
+// completeContexts completes the flag --context with the names in the file of qlik-cli.
+func completeContexts(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	file, err := readContexts()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return slices.Sorted(maps.Keys(file.Contexts)), cobra.ShellCompDirectiveNoFileComp
 }
 
 // anyNumber is the maximum for completeReloads of a command that takes any number of reloads.

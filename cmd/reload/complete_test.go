@@ -54,8 +54,8 @@ func TestCompletionOfCommandsAndFlags(t *testing.T) {
 	}
 }
 
-func TestCompletionFromTheTenant(t *testing.T) {
-	t.Parallel()
+// tenantToComplete is a tenant with three usual reloads, and two whose IDs do not belong in a command line.
+func tenantToComplete() *reloadstest.Tenant {
 	tenant := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.TenantAdmin))
 	created := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for i, r := range []reloads.Reload{
@@ -68,7 +68,12 @@ func TestCompletionFromTheTenant(t *testing.T) {
 		r.CreationTime = created.Add(time.Duration(i) * time.Hour)
 		tenant.AddReload(r)
 	}
-	_, env := serve(t, tenant)
+	return tenant
+}
+
+func TestCompletionFromTheTenant(t *testing.T) {
+	t.Parallel()
+	_, env := serve(t, tenantToComplete())
 	one := "1\tSUCCEEDED, app sales, created 2026-01-02T03:04:05.000Z"
 	two := "2\tRELOADING, app stock, created 2026-01-02T04:04:05.000Z"
 	three := "3\tFAILED, app sales, created 2026-01-02T05:04:05.000Z"
@@ -123,15 +128,33 @@ func TestCompletionWithoutResponse(t *testing.T) {
 			}
 		})
 	}
-	t.Run("key on stdin", func(t *testing.T) {
-		t.Parallel()
-		if got := complete(t, failing[:1], "get", "--api-key-file", "-", ""); len(got) > 0 {
-			t.Errorf("%q", got)
-		}
-	})
 	t.Cleanup(func() {
 		if n := len(broken.Requests()); n != 1 {
 			t.Errorf("the failing tenant received %d requests, want 1", n)
 		}
 	})
+}
+
+// Standard input belongs to the shell, so that a completion must not read the key from it.
+func TestCompletionDoesNotReadStandardInput(t *testing.T) {
+	t.Parallel()
+	tenant := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.TenantAdmin))
+	tenant.AddReload(reloads.Reload{AppID: "sales", Status: reloads.StatusSucceeded})
+	_, env := serve(t, tenant)
+	cmd := command(t, env[:1], "__complete", "get", "--api-key-file", "-", "")
+	cmd.Stdin = strings.NewReader(testKey)
+	if out, err := cmd.Output(); err != nil || !strings.HasPrefix(string(out), ":") || len(tenant.Requests()) > 0 {
+		t.Errorf("%q, %v, %d requests", out, err, len(tenant.Requests()))
+	}
+}
+
+func TestCompletionOfContexts(t *testing.T) {
+	t.Parallel()
+	env := []string{home(t, "contexts:\n  b:\n    headers:\n      Authorization: Bearer "+testKey+"\n  a: {}\n")}
+	if diff := cmp.Diff([]string{"a", "b"}, complete(t, env, "ls", "--context", "")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := complete(t, nil, "ls", "--context", ""); len(got) > 0 {
+		t.Errorf("without the file: %q", got)
+	}
 }

@@ -48,18 +48,7 @@ exit status is then 1 if the reload did not succeed.`,
 		if follow {
 			return l.follow(ctx, args[0])
 		}
-		r, err := client.Get(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		err = l.read(ctx, r, true)
-		switch {
-		case !errors.Is(err, reloads.ErrNotFound):
-			return err
-		case r.Ended():
-			return withHint(err, "the reload is %s, but the service does not have its log (yet)", r.Status)
-		}
-		return withHint(err, "the reload is %s; to wait for its log, add --follow", r.Status)
+		return l.show(ctx, args[0])
 	})
 	return cmd
 }
@@ -71,6 +60,22 @@ type logReader struct {
 	write  func(line string)
 	flush  func() error
 	offset int64 // the number of bytes that were written or skipped
+}
+
+// show writes the log as it is now.
+func (l *logReader) show(ctx context.Context, id string) error {
+	r, err := l.client.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	err = l.read(ctx, r, true)
+	switch {
+	case !errors.Is(err, reloads.ErrNotFound):
+		return err
+	case r.Ended():
+		return withHint(err, "the reload is %s, but the service does not have its log (yet)", r.Status)
+	}
+	return withHint(err, "the reload is %s; to wait for its log, add --follow", r.Status)
 }
 
 // read gets the log and writes the lines after offset. If last is false, an incomplete last line is left for the next read.

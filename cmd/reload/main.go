@@ -100,8 +100,10 @@ func (a *app) globalFlags(root *cobra.Command) {
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log each request to standard error, without secrets")
 	root.MarkFlagsMutuallyExclusive("fake", "server", "context")
 	root.MarkFlagsMutuallyExclusive("fake", "api-key-file")
-	for _, name := range []string{"server", "context", "timeout", "retry"} {
-		_ = root.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions) // fails only for an unknown flag
+	// These fail only for an unknown flag.
+	_ = root.RegisterFlagCompletionFunc("context", completeContexts)
+	for _, name := range []string{"server", "timeout", "retry"} {
+		_ = root.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
 	}
 }
 

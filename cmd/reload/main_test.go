@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -49,10 +51,12 @@ func TestMain(m *testing.M) {
 // secret is part of every token in the tests. It must not appear in any output.
 const secret = "test-token-"
 
-// command returns the command with the given environment and an empty home directory.
+// command returns the command with the given environment and an empty home directory. It is killed if it hangs.
 func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), binary, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Env = append([]string{"HOME=" + t.TempDir(), "TERM=xterm"}, env...)
 	return cmd
 }

@@ -74,7 +74,7 @@ func TestATimeout(t *testing.T) {
 	t.Run("cancel-on-abort", func(t *testing.T) {
 		t.Parallel()
 		r := run(t, nil, "--fake", "create", "--appId", "yearly", "--wait", "--cancel-on-abort", "--timeout", "2s")
-		if r.status != statusTimedOut || !strings.Contains(r.stderr, "reload: timed out: ") || !strings.Contains(r.stdout, "CANCELING") {
+		if r.status != statusTimedOut || !strings.Contains(r.stderr, "reload: timed out: ") || !strings.Contains(r.stdout, "CANCELING") || strings.Contains(r.stderr, "goes on") {
 			t.Errorf("%+v", r)
 		}
 	})
@@ -224,6 +224,13 @@ func TestHintAfterAnUnknownOutcome(t *testing.T) {
 	}
 	if hint := nextStep(cmd, fmt.Errorf("%w: %w", reloads.ErrOutcomeUnknown, io.ErrUnexpectedEOF)); !strings.HasSuffix(hint, "reload ls --appId sales") {
 		t.Errorf("without a response: %q", hint)
+	}
+}
+
+func TestSanitize(t *testing.T) {
+	t.Parallel()
+	if got, want := sanitize("a\x1b[31m\r\n\u009b\u202eb\u2066ü"), "a [31m    b ü"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
