@@ -14,6 +14,7 @@ import (
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
 	"github.com/reloads-go/reloads/cmd/reload/internal/planfile"
 	"github.com/reloads-go/reloads/cmd/reload/internal/progress"
+	"github.com/reloads-go/reloads/reloadstest"
 )
 
 // runner is the subcommand run.
@@ -22,14 +23,14 @@ type runner struct {
 	file     string // the plan, or a list of apps
 	override planfile.Plan
 	dryRun   bool
-	progress string
+	progress progress.Mode
 	reports  reports
 
 	plan *planfile.Plan
 }
 
 func newRun(a *app) *cobra.Command {
-	r := &runner{app: a}
+	r := &runner{app: a, progress: progress.Auto}
 	cmd := &cobra.Command{
 		Use:   "run [-f FILE] [APP_ID...]",
 		Short: "Reload many apps, some of them after others",
@@ -76,7 +77,7 @@ func (r *runner) addFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.AfterPending, "after-pending", false, "if an app has a pending reload, wait for its end, then reload")
 	flags.BoolVar(&o.CancelOnAbort, "cancel-on-abort", false, "cancel the reloads on timeout or interrupt")
 	flags.DurationVar(&o.StepTimeout, "step-timeout", 0, "cancel a reload that has not finished after this `time`; 0 means never")
-	flags.StringVar(&r.progress, "progress", "auto", "show progress as `mode`: auto, live, plain, json or none")
+	flags.Var(&r.progress, "progress", "show progress as `mode`: auto, live, plain, json or none")
 	flags.StringVar(&r.reports.html, "report", "", "write an HTML report with a timeline to this `file`; - means standard output")
 	flags.StringVar(&r.reports.junit, "junit", "", "write the results as JUnit XML to this `file`; - means standard output")
 	flags.StringVar(&r.reports.json, "json", "", "write the results as JSON to this `file`; - means standard output")
@@ -84,9 +85,7 @@ func (r *runner) addFlags(flags *pflag.FlagSet) {
 
 // prepare reads the plan. It refuses everything that is wrong before anything is sent.
 func (r *runner) prepare(cmd *cobra.Command, args []string) error {
-	if _, err := progress.ParseMode(r.progress); err != nil {
-		return usagef("--progress: %w", err)
-	}
+	r.started = true
 	plan, err := r.readPlan(args)
 	if err != nil {
 		return &usageError{err}
@@ -99,7 +98,7 @@ func (r *runner) prepare(cmd *cobra.Command, args []string) error {
 	case plan.Attach && plan.AfterPending:
 		return usagef("only one of attach and after-pending is allowed")
 	}
-	plan.Once, err = planfile.ExpandKey(plan.Once, time.Now())
+	plan.Once, err = planfile.Key(plan.Once, time.Now())
 	if err != nil {
 		return usagef("--once: %w", err)
 	}
@@ -112,20 +111,28 @@ func (r *runner) readPlan(args []string) (*planfile.Plan, error) {
 	case r.file == "" && len(args) == 0:
 		return nil, errors.New("no apps: use -f FILE or app IDs as arguments")
 	case r.file == "":
-		return planfile.List(args)
+		return planfile.List(args), nil
 	case len(args) > 0:
 		return nil, errors.New("-f and app IDs as arguments cannot be combined")
 	case r.file == "-" && r.keyFile == "-":
 		return nil, errors.New("-f and --api-key-file cannot both read standard input")
-	case r.file == "-":
-		return planfile.Read("standard input", os.Stdin)
 	}
-	f, err := os.Open(r.file)
+	name, in := r.file, io.Reader(os.Stdin)
+	if name == "-" {
+		name = "standard input"
+	} else {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, planfile.MaxSize+1))
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	return planfile.Read(r.file, f)
+	return planfile.Parse(name, text)
 }
 
 // applyFlags overrides the keys of the plan with the flags that are set.
@@ -159,8 +166,7 @@ func (r *runner) run(cmd *cobra.Command, _ []string) error {
 		return writeOrder(r.stdout, r.plan)
 	}
 	var clock clock
-	r.newTenant = func() *reloadstest.Tenant { return newFakeTenantOf(r.plan) }
-	client, err := r.connect(os.Getenv, clock.observe)
+	client, err := r.connect(os.Getenv, func() *reloadstest.Tenant { return newFakeTenantOf(r.plan) }, clock.observe)
 	if err != nil {
 		return err
 	}
@@ -178,12 +184,7 @@ func (r *runner) run(cmd *cobra.Command, _ []string) error {
 
 // track runs the plan and shows its progress. Its error is that of writing the progress.
 func (r *runner) track(ctx context.Context, client *reloads.Client, b *batch.Batch) error {
-	mode, _ := progress.ParseMode(r.progress) // checked by prepare
-	w := io.Writer(r.stderr)
-	if r.quiet {
-		mode = progress.None
-	}
-	display := progress.New(w, mode, b)
+	display := progress.New(r.stderr, b, r.display())
 	plan, options := compile(r.plan)
 	find := newFinder(r.plan, b)
 	options = append(options, reloads.OnChange(func(req reloads.Request, reload *reloads.Reload) {
@@ -195,4 +196,16 @@ func (r *runner) track(ctx context.Context, client *reloads.Client, b *batch.Bat
 		display.Finish(result)
 	}
 	return display.Stop()
+}
+
+// display returns how the progress is shown.
+func (r *runner) display() progress.Options {
+	o := progress.Options{Mode: r.progress, MaxActive: r.plan.MaxActive, Dumb: os.Getenv("TERM") == "dumb", Color: r.color}
+	if r.stderrTerminal {
+		o.Size = progress.Size(os.Stderr)
+	}
+	if r.quiet && o.Mode == progress.Auto {
+		o.Mode = progress.None
+	}
+	return o
 }

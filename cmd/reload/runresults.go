@@ -97,12 +97,18 @@ func (r *runner) writeResults(b *batch.Batch) error {
 		}
 		return err
 	}
-	err = errors.Join(err, r.writeTable(resultHeader, r.resultRows(b)))
-	_, failed := fmt.Fprintf(r.stdout, "\n%s\n", report.Summary(b))
+	err = errors.Join(err, r.writeTable(resultColumns(), r.resultRows(b)))
+	_, failed := fmt.Fprintf(r.stdout, "\n%s\n", b.Summary())
 	return errors.Join(err, failed)
 }
 
-var resultHeader = row{{text: "STEP"}, {text: "STATUS"}, {text: "QUEUED"}, {text: "RAN"}, {text: "RUNS"}, {text: "RELOAD"}, {text: "ERROR"}}
+// resultColumns are the columns of the table of the steps.
+func resultColumns() []column {
+	return []column{
+		{name: "STEP"}, {name: "STATUS"}, {name: "QUEUED", optional: true}, {name: "RAN"}, {name: "RUNS", optional: true},
+		{name: "RELOAD"}, {name: "ERROR"},
+	}
+}
 
 // resultRows returns a row for each step.
 func (r *runner) resultRows(b *batch.Batch) []row {
@@ -157,9 +163,15 @@ func outcome(ctx context.Context, b *batch.Batch) error {
 	}
 	err := fmt.Errorf("%d of %d steps did not succeed", failed, len(b.Steps))
 	if ctx.Err() != nil {
-		return fmt.Errorf("%w: %w", err, context.Cause(ctx))
+		return explain(ctx, fmt.Errorf("%w (%w)", err, ctx.Err()))
 	}
-	return &statusError{status, err}
+	return &stepsError{err, status}
+}
+
+// stepsError means that steps of a batch did not succeed.
+type stepsError struct {
+	error
+	status int
 }
 
 // stepStatus returns the exit status for the error of a step. A step that ran into --step-timeout did not succeed. A
