@@ -123,7 +123,7 @@ func TestTheOrder(t *testing.T) {
 // A plan may be long, and one chain.
 func TestALongChain(t *testing.T) {
 	t.Parallel()
-	const n = 50_000
+	const n = 20_000
 	var b strings.Builder
 	for i := range n {
 		fmt.Fprintf(&b, "- {app: s%d, after: [s%d]}\n", i, i+1)
