@@ -62,6 +62,10 @@ func TestNew(t *testing.T) {
 	if b.Began != b.Began.Round(0) {
 		t.Error("the beginning has a monotonic clock, which the times of the service do not have")
 	}
+	b.Finish(result(0, reload("1", reloads.StatusSucceeded, 1, 2, 3)), time.Now())
+	if ended := b.Steps[0].Ended; ended != ended.Round(0) || b.Steps[1].Ready != ended {
+		t.Errorf("a step ended at %v, and the next was ready at %v, want no monotonic clock", ended, b.Steps[1].Ready)
+	}
 	if steps[0].State != "" {
 		t.Error("New changed the steps of its caller")
 	}

@@ -13,7 +13,7 @@ type Phase string
 // The phases of a step.
 const (
 	Blocked  Phase = "waiting for its predecessors"
-	Held     Phase = "waiting for its app or a limit"
+	Held     Phase = "waiting for its app or a limit" // or for its next run
 	InQueue  Phase = "queued"
 	InEngine Phase = "running"
 )

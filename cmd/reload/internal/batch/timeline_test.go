@@ -192,6 +192,16 @@ func TestRemainingByTheRateLimit(t *testing.T) {
 	}
 }
 
+func TestAnOverdueReloadDoesNotShortenTheEstimate(t *testing.T) {
+	t.Parallel()
+	b := New("https://tenant", began, make([]Step, 5))
+	b.Finish(result(0, reload("0", reloads.StatusSucceeded, 0, 1, 9)), at(10))
+	b.Change(1, reload("1", reloads.StatusReloading, 10, 11, -1))
+	if got, _ := b.Remaining(at(40), 1); got != 30*time.Second {
+		t.Errorf("%v, want 30s: three reloads of 10 s, one after another", got)
+	}
+}
+
 func TestStepsFoundByOnceDoNotCountForTheEstimate(t *testing.T) {
 	t.Parallel()
 	b := diamond()
