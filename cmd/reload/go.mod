@@ -3,8 +3,11 @@ module github.com/reloads-go/reloads/cmd/reload
 go 1.26.0
 
 require (
+	github.com/chromedp/cdproto v0.160.1
+	github.com/chromedp/chromedp v0.23.1
 	github.com/creack/pty v1.1.24
 	github.com/google/go-cmp v0.7.0
+	github.com/joshdk/go-junit v1.0.0
 	github.com/reloads-go/reloads v0.0.0-00010101000000-000000000000
 	github.com/reloads-go/reloads/oauth v0.0.0-00010101000000-000000000000
 	github.com/spf13/cobra v1.10.2
