@@ -14,8 +14,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxSize is the size of the largest plan.
-const maxSize = 10_000_000
+// MaxSize is the size of the largest plan in bytes.
+const MaxSize = 10_000_000
 
 // document is the text of a plan as YAML nodes, which have positions.
 type document struct {
@@ -29,8 +29,8 @@ type document struct {
 // newDocument parses YAML, JSON or a plain list.
 func newDocument(name string, text []byte) (*document, error) {
 	d := &document{name: name, keys: map[*yaml.Node]map[string]int{}}
-	if len(text) > maxSize {
-		return nil, fmt.Errorf("%s: the file has more than %d MB", name, maxSize/1_000_000)
+	if len(text) > MaxSize {
+		return nil, fmt.Errorf("%s: the file has more than %d MB", name, MaxSize/1_000_000)
 	}
 	text = bytes.TrimPrefix(text, []byte("\uFEFF"))
 	if d.checkCharacters(text); len(d.problems) > 0 {

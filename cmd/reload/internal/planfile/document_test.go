@@ -85,7 +85,7 @@ func TestAliasesAreNotExpanded(t *testing.T) {
 
 func TestSizes(t *testing.T) {
 	t.Parallel()
-	largest := "a\n" + strings.Repeat("#", maxSize-2)
+	largest := "a\n" + strings.Repeat("#", MaxSize-2)
 	if _, err := Parse("plan.yaml", []byte(largest)); err != nil {
 		t.Error(err)
 	}
