@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -127,33 +126,6 @@ func TestTheWidthOfATerminal(t *testing.T) {
 		}
 		if widest > int(columns) || widest < int(columns)*3/4 || strings.Contains(string(screen), "\x1b") {
 			t.Errorf("on %d columns, the widest line is %d:\n%s", columns, widest, screen)
-		}
-	}
-}
-
-// An error of standard output is an error of the command, in every format.
-func TestAFullDisk(t *testing.T) {
-	t.Parallel()
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skip("this system has no /dev/full")
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	defer full.Close()
-	for _, args := range [][]string{
-		{"ls"}, {"ls", "--json"}, {"ls", "--quiet"}, {"ls", "--raw"}, {"ls", "--all", "--limit", "5"},
-		{"get", fakeFailed}, {"get", fakeFailed, "--json"}, {"get", fakeFailed, "--raw"},
-		{"create", "--appId", "sales"}, {"create", "--appId", "sales", "--wait"},
-		{"wait", "5be59decca62aa0000000001"}, {"wait", "5be59decca62aa0000000001", "-q"},
-		{"watch", "5be59decca62aa0000000001"}, {"watch", "5be59decca62aa0000000001", "--json"},
-		{"cancel", fakeLong}, {"log", fakeFailed},
-	} {
-		cmd := command(t, nil, append([]string{"--fake"}, args...)...)
-		var stdout, stderr bytes.Buffer
-		cmd.Stdout, cmd.Stderr = full, &stderr
-		if r := newResult(t, cmd.Run(), &stdout, &stderr); r.status == statusOK || !strings.Contains(r.stderr, "no space left") {
-			t.Errorf("%q: status %d, %q", args, r.status, r.stderr)
 		}
 	}
 }

@@ -134,12 +134,12 @@ func (a *app) begin(cmd *cobra.Command) (ctx context.Context, stop func(), err e
 		return nil, nil, usagef("--timeout and --retry must not be negative")
 	}
 	a.stderrTerminal = a.stderrTerminal && !a.verbose // a status line would be lost among the log
-	ctx, stop = withSignals(cmd.Context())
+	ctx, stopSignals := withSignals(cmd.Context())
 	if a.timeout == 0 {
-		return ctx, stop, nil
+		return ctx, stopSignals, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	return ctx, func() { cancel(); stop() }, nil
+	return ctx, func() { cancel(); stopSignals() }, nil
 }
 
 // rawFlag adds the flag --raw of qlik-cli to a command.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,14 +35,15 @@ func newRun(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [-f FILE] [APP_ID...]",
 		Short: "Reload many apps, some of them after others",
-		Long: `Reload many apps at once, as fast as the rate limit allows. A plan can make some of them start after others have
-succeeded. When a reload does not succeed, the steps after it are skipped, and everything else goes on.
+		Long: `Reload many apps at once, as fast as the rate limit allows. A plan can make some of them start after
+others have succeeded. When a reload does not succeed, the steps after it are skipped, and
+everything else goes on.
 
 FILE is a plan in YAML, or a list with an app ID in each line; - means standard input. A plan:
 
   max-active: 4             # at most 4 reloads at once
   rerun: 1                  # reload a failed app once more
-  once: nightly-{{date}}    # start again after a crash: what has succeeded is not reloaded again
+  once: nightly-{{date}}    # after a crash, start again: what has succeeded is not reloaded again
   steps:
     - name: extract
       app: 116dbfae-7fb9-4983-8e23-5ccd8c508722
@@ -50,10 +52,14 @@ FILE is a plan in YAML, or a list with an app ID in each line; - means standard 
       after: [extract]
       variables: {vRegion: EU}
 
-Other keys of a plan are attach, after-pending, cancel-on-abort, step-timeout and timeout, and partial and weight of a
-step. A flag overrides the key of the same name.
+Other keys of a plan are attach, after-pending, cancel-on-abort, step-timeout and timeout, and
+partial and weight of a step. A flag overrides the key of the same name.
 
-With --fake, all apps of the plan exist. Each reload takes a second or two. It fails if the app ID contains fail.`,
+With --fake, all apps of the plan exist. Each reload takes a second or two. It fails if the app ID
+contains fail.
+
+If steps end differently, the highest exit status counts. A step that ran into --step-timeout has
+the exit status 1.`,
 		Example: `  reload run -f plan.yaml --dry-run
   reload run -f plan.yaml --report night.html --junit night.xml
   reload run --fake sales stock will-fail`,
@@ -61,7 +67,6 @@ With --fake, all apps of the plan exist. Each reload takes a second or two. It f
 		RunE:    r.run,
 	}
 	r.addFlags(cmd.Flags())
-	cmd.MarkFlagsMutuallyExclusive("attach", "after-pending")
 	return cmd
 }
 
@@ -95,8 +100,8 @@ func (r *runner) prepare(cmd *cobra.Command, args []string) error {
 	switch {
 	case plan.MaxActive < 0 || plan.Rerun < 0 || plan.StepTimeout < 0:
 		return usagef("--max-active, --rerun and --step-timeout must not be negative")
-	case plan.Attach && plan.AfterPending:
-		return usagef("only one of attach and after-pending is allowed")
+	case r.override.Attach && r.override.AfterPending:
+		return usagef("only one of --attach and --after-pending is allowed")
 	}
 	plan.Once, err = planfile.Key(plan.Once, time.Now())
 	if err != nil {
@@ -111,6 +116,9 @@ func (r *runner) readPlan(args []string) (*planfile.Plan, error) {
 	case r.file == "" && len(args) == 0:
 		return nil, errors.New("no apps: use -f FILE or app IDs as arguments")
 	case r.file == "":
+		if slices.Contains(args, "") {
+			return nil, errors.New("an app ID is empty")
+		}
 		return planfile.List(args), nil
 	case len(args) > 0:
 		return nil, errors.New("-f and app IDs as arguments cannot be combined")
@@ -179,7 +187,7 @@ func (r *runner) run(cmd *cobra.Command, _ []string) error {
 	if len(r.reports.open) > 0 {
 		addLogs(ctx, client, b)
 	}
-	return errors.Join(outcome(ctx, b), failed, r.writeResults(b))
+	return errors.Join(r.outcome(ctx, b), failed, r.writeResults(b))
 }
 
 // track runs the plan and shows its progress. Its error is that of writing the progress.

@@ -84,7 +84,7 @@ func TestRunAPlan(t *testing.T) {
 	if r.status != statusFailed || !strings.Contains(r.stderr, "3 of 12 steps did not succeed") {
 		t.Errorf("%+v", r)
 	}
-	for _, want := range []string{"extract ", "SUCCEEDED", "FAILED", "SKIPPED", "EngineConnectionError", "12 steps in ", "9 succeeded", "1 failed", "2 skipped", "extract → "} {
+	for _, want := range []string{"extract ", "SUCCEEDED", "FAILED", "SKIPPED", "EngineConnectionError", "12 steps in ", "9 succeeded", "1 failed", "2 skipped", " → forecast → board. The slowest step on it is "} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("the output does not contain %q:\n%s", want, r.stdout)
 		}
@@ -265,7 +265,7 @@ func TestSignalsOfRun(t *testing.T) {
 			}
 			_, _ = bufio.NewReader(events).WriteTo(&stderr)
 			r := newResult(t, cmd.Wait(), &stdout, &stderr)
-			if r.status != want || !strings.Contains(r.stdout, "CANCEL") {
+			if r.status != want || !strings.Contains(r.stdout, "the reload was canceled") {
 				t.Errorf("status %d, want %d: %+v", r.status, want, r)
 			}
 			if content, err := os.ReadFile(file); err != nil || !json.Valid(content) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -85,7 +86,10 @@ func (r *reports) finish(b *batch.Batch) error {
 // writeResults writes the reports, and the table if none of them goes to standard output.
 func (r *runner) writeResults(b *batch.Batch) error {
 	table := !r.reports.stdout()
-	err := r.reports.finish(b)
+	var err error
+	if failed := r.reports.finish(b); failed != nil {
+		err = &writeError{failed}
+	}
 	switch {
 	case !table:
 		return err
@@ -98,8 +102,30 @@ func (r *runner) writeResults(b *batch.Batch) error {
 		return err
 	}
 	err = errors.Join(err, r.writeTable(resultColumns(), r.resultRows(b)))
-	_, failed := fmt.Fprintf(r.stdout, "\n%s\n", b.Summary())
+	_, failed := fmt.Fprintf(r.stdout, "\n%s\n", summary(b))
 	return errors.Join(err, failed)
+}
+
+// summary returns how many steps the batch had in each state, and what determined when it ended.
+func summary(b *batch.Batch) string {
+	var counts []string
+	for _, state := range batch.States {
+		if n := b.Counts()[state]; n > 0 {
+			counts = append(counts, fmt.Sprintf("%d %s", n, state))
+		}
+	}
+	text := fmt.Sprintf("%d steps in %s: %s.", len(b.Steps), formatDuration(b.Ended.Sub(b.Began)), strings.Join(counts, ", "))
+	path := b.CriticalPath()
+	if len(path) < 2 {
+		return text
+	}
+	var names []string
+	for _, i := range path {
+		names = append(names, sanitize(b.Steps[i].Name))
+	}
+	slowest := b.Slowest()
+	return fmt.Sprintf("%s\nCritical path: %s. The slowest step on it is %s, %s.",
+		text, strings.Join(names, " → "), names[slices.Index(path, slowest)], formatDuration(b.Took(slowest)))
 }
 
 // resultColumns are the columns of the table of the steps.
@@ -121,7 +147,7 @@ func (r *runner) resultRows(b *batch.Batch) []row {
 		}
 		rows = append(rows, row{
 			{text: s.Name}, stateCell(s), {text: formatDuration(reload.QueueTime())}, {text: formatDuration(reload.RunTime())},
-			{text: strconv.Itoa(s.Runs)}, {text: cmp.Or(reload.ID, "-")}, {text: reason(s)},
+			{text: strconv.Itoa(s.Runs)}, {text: cmp.Or(reload.ID, "-")}, {text: b.Problem(i)},
 		})
 	}
 	return rows
@@ -135,37 +161,32 @@ func stateCell(s *batch.Step) cell {
 	return cell{strings.ToUpper(string(s.State)), "33"} // yellow
 }
 
-// reason returns why a step did not succeed, without what other columns show.
-func reason(s *batch.Step) string {
-	if s.Err == nil {
-		return ""
-	}
-	if s.State == batch.Failed {
-		if reason := failureReason(s.Reload()); reason != "" {
-			return reason
-		}
-	}
-	return strings.TrimPrefix(s.Err.Error(), "reloads: ")
-}
-
 // outcome returns nil if all steps have succeeded. Otherwise its exit status is that of the signal or timeout that ended the
 // batch, or the highest one of the steps.
-func outcome(ctx context.Context, b *batch.Batch) error {
+func (r *runner) outcome(ctx context.Context, b *batch.Batch) error {
 	failed, status := 0, statusOK
+	var pending bool
 	for i := range b.Steps {
 		if err := b.Steps[i].Err; err != nil {
 			failed++
 			status = max(status, stepStatus(ctx, err))
+			pending = pending || errors.Is(err, reloads.ErrReloadPending)
 		}
 	}
 	if failed == 0 {
 		return nil
 	}
-	err := fmt.Errorf("%d of %d steps did not succeed", failed, len(b.Steps))
 	if ctx.Err() != nil {
-		return explain(ctx, fmt.Errorf("%w (%w)", err, ctx.Err()))
+		status = exitStatus(explain(ctx, ctx.Err()))
 	}
-	return &stepsError{err, status}
+	err := error(&stepsError{fmt.Errorf("%d of %d steps did not succeed", failed, len(b.Steps)), status})
+	switch {
+	case r.plan.Once != "":
+		return withHint(err, "to continue, run the command again with --once '%s'; what has succeeded is not reloaded again", r.plan.Once)
+	case pending:
+		return withHint(err, "for apps with a pending reload, use --attach or --after-pending")
+	}
+	return err
 }
 
 // stepsError means that steps of a batch did not succeed.

@@ -79,6 +79,7 @@ func printError(err error) {
 	case statusTerminated:
 		text = "terminated: " + text
 	}
+	text = strings.ReplaceAll(text, "\n", "; ")
 	fmt.Fprintln(os.Stderr, "reload:", strings.Join(strings.Fields(sanitize(text)), " "))
 }
 

@@ -188,7 +188,7 @@ func newStepRow(b *batch.Batch, i int) stepRow {
 	if r := s.Reload(); r != nil {
 		row.Reload = cleanLine(r.ID)
 	}
-	text := strings.TrimSpace(clean(problem(b, i)))
+	text := strings.TrimSpace(clean(b.Problem(i)))
 	row.Problem = cut(cleanLine(text), maxProblem)
 	if row.Problem != cleanLine(text) || strings.Contains(text, "\n") {
 		row.Detail = cut(text, maxDetail)

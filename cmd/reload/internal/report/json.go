@@ -83,7 +83,7 @@ func newJSONStep(b *batch.Batch, i int) jsonStep {
 		Name: s.Name, App: s.App, After: names(b, s.After), Status: s.State, Runs: s.Runs, Ready: s.Ready, Ended: s.Ended,
 		Blocked: seconds(times[batch.Blocked]), Held: seconds(times[batch.Held]),
 		Queued: seconds(times[batch.InQueue]), Ran: seconds(times[batch.InEngine]),
-		Error: problem(b, i), Log: append([]string{}, s.Log...), Reloads: []jsonReload{},
+		Error: b.Problem(i), Log: append([]string{}, s.Log...), Reloads: []jsonReload{},
 	}
 	for _, r := range s.Reloads {
 		step.Reloads = append(step.Reloads, jsonReload{r.ID, r.Status, r.CreationTime, r.StartTime, r.EndTime, r.ErrorCode, r.ErrorMessage})

@@ -85,7 +85,7 @@ func newJUnitCase(b *batch.Batch, i int) junitCase {
 		Name: cleanLine(s.Name), ClassName: "reload", Time: junitTime(times[batch.InQueue] + times[batch.InEngine]),
 		Output: junitOutput(s),
 	}
-	text := clean(problem(b, i))
+	text := clean(b.Problem(i))
 	reason := &junitReason{Message: cleanLine(text), Type: string(s.State)}
 	switch r := s.Reload(); {
 	case s.State == batch.Succeeded:

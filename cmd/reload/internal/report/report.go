@@ -39,10 +39,8 @@
 package report
 
 import (
-	"strings"
 	"time"
 
-	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
 )
 
@@ -86,33 +84,6 @@ func phaseTimes(b *batch.Batch, i int) map[batch.Phase]time.Duration {
 		times[s.Phase] += s.To.Sub(s.From)
 	}
 	return times
-}
-
-// problem says why step i did not succeed; "" if it did, or if its result is not known.
-func problem(b *batch.Batch, i int) string {
-	s := &b.Steps[i]
-	switch failed, ok := s.Err.(*reloads.ReloadError); {
-	case s.State == batch.Skipped:
-		return rootCause(b, i) + " did not succeed"
-	case ok && failed.Reload != nil && failed.Reload.ErrorMessage != "": // the reports name the app, the reload and its status elsewhere
-		return strings.TrimPrefix(failed.Reload.ErrorCode+": "+failed.Reload.ErrorMessage, ": ")
-	case s.Err != nil:
-		return strings.TrimPrefix(s.Err.Error(), "reloads: ")
-	}
-	return ""
-}
-
-// rootCause returns the name of the step because of which step i was skipped.
-func rootCause(b *batch.Batch, i int) string {
-	for _, p := range b.Steps[i].After {
-		switch s := &b.Steps[p]; s.State {
-		case batch.Skipped:
-			return rootCause(b, p)
-		case batch.Failed, batch.Aborted, batch.Refused:
-			return s.Name
-		}
-	}
-	return "a predecessor"
 }
 
 // names returns the names of steps; not nil, because it becomes JSON.

@@ -117,16 +117,3 @@ func TestEnd(t *testing.T) {
 		t.Errorf("a batch without steps ended at %v", got)
 	}
 }
-
-func TestRootCause(t *testing.T) {
-	t.Parallel()
-	b := night()
-	for step, want := range map[int]string{
-		6: "EngineConnectionError: failed to complete reload: unexpected EOF", 9: "sessions did not succeed",
-		11: "sessions did not succeed", 8: "",
-	} {
-		if got := problem(b, step); got != want {
-			t.Errorf("%s: %q, want %q", b.Steps[step].Name, got, want)
-		}
-	}
-}
