@@ -109,7 +109,7 @@ func (a *app) createAndWait(ctx context.Context, client *reloads.Client, c *crea
 	if r == nil {
 		return err
 	}
-	if ctx.Err() != nil && !r.Ended() && r.Status != reloads.StatusCanceling {
+	if err != nil && !r.Ended() && r.Status != reloads.StatusCanceling {
 		err = withHint(err, "the reload goes on; to wait for it, run: reload wait %s", r.ID)
 	}
 	if a.quiet && announced {

@@ -109,6 +109,19 @@ func TestCreateAndWaitOnATerminal(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s\n%q", diff, screen)
 	}
+	if !strings.Contains(screen, "QUEUED …\r\x1b[K") {
+		t.Errorf("the status line is missing: %q", screen)
+	}
+}
+
+// A status line would be lost among the log of --verbose.
+func TestVerboseOnATerminal(t *testing.T) {
+	t.Parallel()
+	_, env := serve(t, &scripted{})
+	screen := onTerminal(t, env, "create", "--appId", "sales", "--wait", "--verbose")
+	if strings.Contains(screen, "…") || !strings.Contains(screen, "operation=trigger") || !strings.Contains(screen, "RELOADING\r\n") {
+		t.Errorf("%q", screen)
+	}
 }
 
 // remaining returns the lines that remain on a screen, without repeated spaces. Each follows the text that it replaced.

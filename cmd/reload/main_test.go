@@ -218,6 +218,7 @@ func TestGolden(t *testing.T) {
 		"log-tail":        {"log", fakeSucceeded, "--tail", "1"},
 		"log-none":        {"log", fakeLong},
 		"log-follow":      {"log", fakeShort, "--follow", "--tail", "3"},
+		"log-failed":      {"log", fakeFailed, "--follow"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -243,25 +243,30 @@ func TestHints(t *testing.T) {
 	broken.AddApp("sales", reloadstest.App{})
 	broken.Inject(reloadstest.Fault{Times: -1, Status: http.StatusInternalServerError})
 	_, down := serve(t, broken)
+	logless := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
+	logless.AddReload(reloads.Reload{ID: "1", AppID: "sales", Status: reloads.StatusCanceled})
+	logless.Inject(reloadstest.Fault{Operation: reloadstest.Log, Times: -1, Status: http.StatusNotFound})
+	_, noLog := serve(t, logless)
 	for name, c := range map[string]struct {
 		env  []string
 		args []string
 		hint string
 	}{
-		"pending":          {nil, []string{"--fake", "create", "--appId", "forecast"}, "add --wait --attach, or run: reload wait " + fakeLong},
-		"pending, waiting": {nil, []string{"--fake", "create", "--appId", "forecast", "--wait"}, "add --wait --attach, or run: reload wait " + fakeLong},
-		"quota":            {nil, []string{"--fake", "create", "--appId", "often"}, "try again later"},
-		"unknown app":      {nil, []string{"--fake", "create", "--appId", "nothing"}, "check the ID of the app"},
-		"unknown reload":   {nil, []string{"--fake", "get", "nothing"}, "reload ls --appId APP_ID"},
-		"finished":         {nil, []string{"--fake", "cancel", fakeFailed}, "reload get ID"},
-		"log of an active": {nil, []string{"--fake", "log", fakeLong}, "the reload is RELOADING; to wait for its log, add --follow"},
-		"failed":           {nil, []string{"--fake", "wait", fakeFailed}, "reload log " + fakeFailed},
-		"still running":    {nil, []string{"--fake", "create", "--appId", "yearly", "--wait", "--timeout", "2s"}, "the reload goes on; to wait for it, run: reload wait 5be59decca62aa000000000e"},
-		"key":              {expired, []string{"get", "x"}, "check the API key"},
-		"list of a tenant": {user, []string{"ls"}, "add --appId"},
-		"forbidden list":   {forbidden, []string{"ls"}, "add --appId"},
-		"forbidden":        {forbidden, []string{"ls", "--appId", "sales"}, "a user who may do this"},
-		"failing service":  {down, []string{"ls", "--retry", "0"}, "try again later"},
+		"pending":           {nil, []string{"--fake", "create", "--appId", "forecast"}, "add --wait --attach, or run: reload wait " + fakeLong},
+		"pending, waiting":  {nil, []string{"--fake", "create", "--appId", "forecast", "--wait"}, "add --wait --attach, or run: reload wait " + fakeLong},
+		"quota":             {nil, []string{"--fake", "create", "--appId", "often"}, "try again later"},
+		"unknown app":       {nil, []string{"--fake", "create", "--appId", "nothing"}, "check the ID of the app"},
+		"unknown reload":    {nil, []string{"--fake", "get", "nothing"}, "reload ls --appId APP_ID"},
+		"finished":          {nil, []string{"--fake", "cancel", fakeFailed}, "reload get ID"},
+		"log of an active":  {nil, []string{"--fake", "log", fakeLong}, "the reload is RELOADING; to wait for its log, add --follow"},
+		"log of a finished": {noLog, []string{"log", "1"}, "the reload is CANCELED, but the service does not have its log"},
+		"failed":            {nil, []string{"--fake", "wait", fakeFailed}, "reload log " + fakeFailed},
+		"still running":     {nil, []string{"--fake", "create", "--appId", "yearly", "--wait", "--timeout", "2s"}, "the reload goes on; to wait for it, run: reload wait 5be59decca62aa000000000e"},
+		"key":               {expired, []string{"get", "x"}, "check the API key"},
+		"list of a tenant":  {user, []string{"ls"}, "add --appId"},
+		"forbidden list":    {forbidden, []string{"ls"}, "add --appId"},
+		"forbidden":         {forbidden, []string{"ls", "--appId", "sales"}, "a user who may do this"},
+		"failing service":   {down, []string{"ls", "--retry", "0"}, "try again later"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

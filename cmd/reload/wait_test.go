@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -88,6 +89,9 @@ func TestAWaitOnATerminal(t *testing.T) {
 	screen.Write(rest)
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v: %q", err, screen.String())
+	}
+	if below := regexp.MustCompile(`SUCCEEDED  1\r\n +\d+\.\ds  \d of 2 finished …`); !below.MatchString(screen.String()) {
+		t.Errorf("the status line is not below the line of the reload: %q", screen.String())
 	}
 	for _, line := range []string{"N.Ns SUCCEEDED 1", "N.Ns SUCCEEDED 2"} {
 		if got := remaining(screen.String()); !slices.Contains(got, line) {
