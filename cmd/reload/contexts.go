@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,58 +20,73 @@ type tenantContext struct {
 // errNoContext means that qlik-cli is not configured, or that none of its contexts is active.
 var errNoContext = errors.New("qlik-cli has no active context")
 
-// readContext reads a context of qlik-cli; "" means the active one. It does not modify the file. The file contains keys, so
-// the errors do not quote it.
-func readContext(name string) (c tenantContext, err error) {
-	path, err := contextsPath()
-	if err != nil {
-		return c, err
+// contextFile is the file with the contexts of qlik-cli.
+type contextFile struct {
+	path     string
+	Current  string                  `yaml:"current-context"`
+	Contexts map[string]contextEntry `yaml:"contexts"`
+}
+
+// contextEntry is a context in that file.
+type contextEntry struct {
+	Server       string            `yaml:"server"`
+	ServerType   string            `yaml:"server-type"`
+	Headers      map[string]string `yaml:"headers"`
+	ClientID     string            `yaml:"oauth-client-id"`
+	ClientSecret string            `yaml:"oauth-client-secret"`
+}
+
+// readContexts reads the contexts of qlik-cli. It does not modify the file. The file contains keys, so the errors do not
+// quote it.
+func readContexts() (file contextFile, err error) {
+	if file.path, err = contextsPath(); err != nil {
+		return file, err
 	}
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(file.path)
+	if err != nil {
+		return file, err
+	}
+	if yaml.Unmarshal(text, &file) != nil {
+		return file, fmt.Errorf("%s: invalid format of qlik-cli contexts", file.path)
+	}
+	return file, nil
+}
+
+// readContext reads a context of qlik-cli; "" means the active one.
+func readContext(name string) (c tenantContext, err error) {
+	file, err := readContexts()
 	if errors.Is(err, fs.ErrNotExist) && name == "" {
 		return c, errNoContext
 	} else if err != nil {
 		return c, err
 	}
-	var file struct {
-		Current  string `yaml:"current-context"`
-		Contexts map[string]struct {
-			Server       string            `yaml:"server"`
-			ServerType   string            `yaml:"server-type"`
-			Headers      map[string]string `yaml:"headers"`
-			ClientID     string            `yaml:"oauth-client-id"`
-			ClientSecret string            `yaml:"oauth-client-secret"`
-		} `yaml:"contexts"`
-	}
-	if yaml.Unmarshal(text, &file) != nil {
-		return c, fmt.Errorf("%s: invalid format of qlik-cli contexts", path)
-	}
-	if name == "" {
-		name = file.Current
-	}
-	if name == "" {
+	if name = cmp.Or(name, file.Current); name == "" {
 		return c, errNoContext
 	}
 	found, ok := file.Contexts[name]
 	switch {
 	case !ok:
-		return c, fmt.Errorf("%s: no context %q", path, name)
+		return c, fmt.Errorf("%s: no context %q", file.path, name)
 	case found.ServerType != "" && !strings.EqualFold(found.ServerType, "cloud"):
 		return c, fmt.Errorf("context %q: expected server type cloud, got %q", name, found.ServerType)
 	case found.Server == "":
 		return c, fmt.Errorf("context %q: server is not set", name)
 	}
 	c.server = found.Server
-	for header, value := range found.Headers {
+	c.credentials, err = found.credentials(name)
+	return c, err
+}
+
+// credentials returns the credentials of the context, which has the given name.
+func (e contextEntry) credentials(name string) (credentials, error) {
+	for header, value := range e.Headers {
 		if strings.EqualFold(header, "Authorization") {
 			scheme, key, _ := strings.Cut(strings.TrimSpace(value), " ")
 			if !strings.EqualFold(scheme, "Bearer") {
-				return c, fmt.Errorf("context %q: expected an Authorization header with scheme Bearer", name)
+				return credentials{}, fmt.Errorf("context %q: expected an Authorization header with scheme Bearer", name)
 			}
-			c.credentials = credentials{key: strings.TrimSpace(key)}
-			return c, nil
+			return credentials{key: strings.TrimSpace(key)}, nil
 		}
 	}
-	c.credentials = credentials{clientID: found.ClientID, clientSecret: found.ClientSecret}
-	return c, nil
+	return credentials{clientID: e.ClientID, clientSecret: e.ClientSecret}, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"sync"
@@ -10,10 +11,10 @@ import (
 )
 
 // live displays the progress of reloads. It writes a line for each change. On a terminal, it also keeps a line with the
-// elapsed time at the bottom: the status line. It is safe for concurrent use.
+// elapsed time at the bottom: the status line. It writes nothing after an error. It is safe for concurrent use.
 type live struct {
 	out      *output
-	w        io.Writer
+	w        *bufio.Writer // keeps the first error
 	terminal bool
 	began    time.Time
 	stopOnce func()
@@ -27,7 +28,7 @@ func (o *output) newLive(w io.Writer, terminal bool) *live {
 	if o.quiet {
 		w, terminal = io.Discard, false
 	}
-	l := &live{out: o, w: w, terminal: terminal, began: time.Now()}
+	l := &live{out: o, w: bufio.NewWriter(w), terminal: terminal, began: time.Now()}
 	stopped := make(chan struct{})
 	var ticking sync.WaitGroup
 	if terminal {
@@ -37,6 +38,7 @@ func (o *output) newLive(w io.Writer, terminal bool) *live {
 		close(stopped)
 		ticking.Wait()
 		l.erase()
+		_ = l.w.Flush()
 	})
 	return l
 }
@@ -48,22 +50,25 @@ func (l *live) tick(stopped chan struct{}) {
 	for {
 		select {
 		case <-ticker.C:
-			l.write(func() {})
+			_ = l.write(func() {})
 		case <-stopped:
 			return
 		}
 	}
 }
 
-// write erases the status line, calls do, and writes the status line again. do may write lines.
-func (l *live) write(do func()) {
+// write erases the status line, calls do, and writes the status line again. do may write lines, to any writer. write
+// returns the first error of the display.
+func (l *live) write(do func()) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.erase()
+	_ = l.w.Flush() // the last Flush returns the error
 	do()
 	if l.terminal && l.status.text != "" {
 		fmt.Fprintf(l.w, "%s …", l.line())
 	}
+	return l.w.Flush()
 }
 
 // erase erases the status line. The caller must hold the lock, unless no other goroutine uses l.
@@ -83,9 +88,9 @@ func (l *live) line() string {
 	return fmt.Sprintf("%8s  %s", text, l.out.paint(l.status, l.terminal))
 }
 
-// change writes a line for the new status of a reload.
-func (l *live) change(r *reloads.Reload) {
-	l.write(func() {
+// change writes a line for the new status of a reload. It returns the first error of the display.
+func (l *live) change(r *reloads.Reload) error {
+	return l.write(func() {
 		l.status = statusCell(r.Status)
 		fmt.Fprintln(l.w, l.line())
 		if r.Ended() {
@@ -95,7 +100,7 @@ func (l *live) change(r *reloads.Reload) {
 }
 
 // setStatus sets the text in the status line, which only a terminal has.
-func (l *live) setStatus(text string) { l.write(func() { l.status = cell{text: text} }) }
+func (l *live) setStatus(text string) { _ = l.write(func() { l.status = cell{text: text} }) }
 
 // stop stops the display and erases the status line. Further calls do nothing.
 func (l *live) stop() { l.stopOnce() }

@@ -19,15 +19,16 @@ func newLog(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "log ID",
 		Short: "Show the full log of a reload",
-		Long: `Show the full log of a reload. The service may provide it only after the reload has finished. With --follow, the
-command waits for the log and shows new lines until the reload finishes. The exit status is then 1 if the reload did
-not succeed.`,
-		Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
+		Long: `Show the full log of a reload. The service may provide it only after the reload has finished.
+With --follow, the command waits for the log and shows new lines until the reload finishes. The
+exit status is then 1 if the reload did not succeed.`,
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeReloads(1, ""),
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.BoolVarP(&follow, "follow", "f", false, "wait for new lines until the reload finishes")
 	flags.IntVar(&tail, "tail", -1, "show only the last `N` lines")
+	_ = cmd.RegisterFlagCompletionFunc("tail", cobra.NoFileCompletions) // fails only for an unknown flag
 	flags.BoolVar(&raw, "raw", false, "write the log as the service sends it, with CRLF")
 	cmd.RunE = a.run(func(ctx context.Context, client *reloads.Client, args []string) error {
 		if flags.Changed("tail") && tail < 0 {
@@ -47,11 +48,7 @@ not succeed.`,
 		if follow {
 			return l.follow(ctx, args[0])
 		}
-		r, err := client.Get(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		return l.read(ctx, r, true)
+		return l.show(ctx, args[0])
 	})
 	return cmd
 }
@@ -63,6 +60,22 @@ type logReader struct {
 	write  func(line string)
 	flush  func() error
 	offset int64 // the number of bytes that were written or skipped
+}
+
+// show writes the log as it is now.
+func (l *logReader) show(ctx context.Context, id string) error {
+	r, err := l.client.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	err = l.read(ctx, r, true)
+	switch {
+	case !errors.Is(err, reloads.ErrNotFound):
+		return err
+	case r.Ended():
+		return withHint(err, "the reload is %s, but the service does not have its log (yet)", r.Status)
+	}
+	return withHint(err, "the reload is %s; to wait for its log, add --follow", r.Status)
 }
 
 // read gets the log and writes the lines after offset. If last is false, an incomplete last line is left for the next read.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +14,7 @@ import (
 func newList(a *app) *cobra.Command {
 	var opts reloads.ListOptions
 	var all, partial bool
+	limit := 10
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List reloads, newest first",
@@ -23,39 +26,74 @@ func newList(a *app) *cobra.Command {
 	flags.SortFlags = false
 	flags.StringVar(&opts.AppID, "appId", "", "list the reloads of the app with this `ID`; required unless the user is a TenantAdmin")
 	flags.StringVar((*string)(&opts.Filter), "filter", "", "SCIM `expression` over status, partial and type, with eq, and, or")
-	flags.IntVar(&opts.PageSize, "limit", 0, "number of reloads per page, 1 to 100 (service default 10)")
-	flags.BoolVar(&all, "all", false, "list all pages instead of one")
+	flags.IntVar(&limit, "limit", limit, "maximum `number` of reloads to list, from as many pages as needed")
+	flags.BoolVar(&all, "all", false, "list all reloads, without a limit")
 	flags.BoolVar(&opts.Log, "log", false, "add the rows read and stored, from the summary of the log")
 	flags.BoolVar(&partial, "partial", false, "list only partial reloads; with --partial=false, only full reloads")
 	flags.StringVar((*string)(&opts.Sort), "sort", "", "sort by this `field`: creationTime, status, startTime or endTime, optionally prefixed with + or -")
-	flags.StringVar(&opts.Next, "next", "", "the `cursor` of the next page")
-	flags.StringVar(&opts.Prev, "prev", "", "the `cursor` of the previous page")
+	flags.StringVar(&opts.Next, "next", "", "the `cursor` of the next page; begin there")
+	flags.StringVar(&opts.Prev, "prev", "", "the `cursor` of the previous page; list only that page")
 	cmd.MarkFlagsMutuallyExclusive("next", "prev")
+	cmd.MarkFlagsMutuallyExclusive("all", "limit")
+	cmd.MarkFlagsMutuallyExclusive("all", "prev")
 	a.rawFlag(cmd)
+	a.completeApps(cmd)
+	completeListFlags(cmd)
 	cmd.RunE = a.run(func(ctx context.Context, client *reloads.Client, _ []string) error {
+		if limit < 1 {
+			return usagef("--limit must be at least 1; to list all reloads, use --all")
+		}
+		opts.PageSize = pageSize(limit)
+		if all {
+			limit, opts.PageSize = math.MaxInt, 100
+		}
 		if flags.Changed("partial") {
 			opts.Partial = &partial
 		}
-		if all && opts.PageSize == 0 {
-			opts.PageSize = 100
-		}
 		a.withRows = opts.Log
-		defer a.flush() // also writes the rows before an error
-		for page, err := range client.Pages(ctx, opts) {
-			if err == nil {
-				err = a.writePage(page)
-			}
-			if err != nil {
-				return err
-			}
-			if !all {
-				a.nextCursor = page.Next
-				break
-			}
-		}
-		return nil
+		err := a.list(ctx, client, opts, limit)
+		return cmp.Or(err, a.flush()) // flush also writes the rows before an error
 	})
 	return cmd
+}
+
+// pageSize returns the size of the pages for a list of at most limit reloads. If possible, the pages end at the limit, so
+// that the cursor of the next page goes on where the list ended.
+func pageSize(limit int) int {
+	for size := 100; size >= 50; size-- {
+		if limit%size == 0 {
+			return size
+		}
+	}
+	return min(limit, 100)
+}
+
+// list writes at most limit reloads. With opts.Prev, it writes one page. With --raw, it writes whole pages.
+func (o *output) list(ctx context.Context, client *reloads.Client, opts reloads.ListOptions, limit int) error {
+	for page, err := range client.Pages(ctx, opts) {
+		if err != nil {
+			return err
+		}
+		cut := len(page.Reloads) > limit
+		if cut {
+			page.Reloads = page.Reloads[:limit]
+		}
+		if err := o.writePage(page); err != nil {
+			return err
+		}
+		limit -= len(page.Reloads)
+		if limit > 0 && opts.Prev == "" {
+			continue
+		}
+		switch {
+		case cut:
+			o.footer = "There are more reloads: use a larger --limit, or --all"
+		case page.Next != "":
+			o.footer = fmt.Sprintf("Next page: add --next '%s'", page.Next)
+		}
+		return nil
+	}
+	return nil
 }
 
 // writePage writes the reloads of a page.
@@ -72,12 +110,14 @@ func (o *output) writePage(page *reloads.Page) error {
 }
 
 // flush writes the table of the collected rows.
-func (o *output) flush() {
+func (o *output) flush() error {
+	var err error
 	if len(o.rows) > 0 {
-		o.writeTable(o.header(), o.rows)
+		err = o.writeTable(o.columns(), o.rows)
 	}
-	if o.nextCursor != "" && o.table() {
-		fmt.Fprintf(o.stderr, "Next page: --next '%s'\n", sanitize(o.nextCursor))
+	if o.footer != "" && o.table() {
+		fmt.Fprintln(o.stderr, sanitize(o.footer))
 	}
-	o.rows, o.nextCursor = nil, ""
+	o.rows, o.footer = nil, ""
+	return err
 }

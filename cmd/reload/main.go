@@ -1,15 +1,15 @@
 // Reload is a command-line tool for the Reloads API. It has the reload commands of qlik-cli with the same flags, and
 // features for scripts, such as waiting for a reload.
 //
-//	go run ./cmd/reload create --appId ID --wait
-//	go run ./cmd/reload --fake ls
+//	reload create --appId ID --wait
+//	reload --fake ls
 //
 // The tenant and the credentials come from flags, then from QLIK_TENANT_URL with QLIK_API_KEY or with QLIK_CLIENT_ID and
 // QLIK_CLIENT_SECRET, then from the active context of qlik-cli; the first one that is set counts. With --fake, the command
 // uses a fake tenant in the process.
 //
-// The exit status is 0 on success, 1 if a reload did not succeed, 2 if the command line or the configuration is invalid, 3
-// if the API responded with an error, 4 if the tenant was unreachable, 124 on timeout, and 130 on interrupt.
+// Results are written to standard output; progress, errors and hints to standard error. Every --help explains the exit
+// statuses. If standard output is a pipe that was closed, SIGPIPE ends the command, as usual.
 package main
 
 import (
@@ -17,95 +17,39 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/reloads-go/reloads"
-	"github.com/reloads-go/reloads/oauth"
 )
 
-// The exit statuses.
-const (
-	statusOK          = 0
-	statusFailed      = 1 // a reload finished with another status than SUCCEEDED
-	statusUsage       = 2 // the command line or the configuration is invalid
-	statusRefused     = 3 // the API responded with an error
-	statusUnreachable = 4 // there was no response
-	statusTimedOut    = 124
-	statusInterrupted = 130
-)
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal terminates the process
-	os.Exit(execute(ctx))
-}
+func main() { os.Exit(execute()) }
 
 // execute runs the command line and returns the exit status.
-func execute(ctx context.Context) int {
+func execute() int {
 	a := &app{}
-	cmd, err := newRoot(a).ExecuteContextC(ctx)
-	if err != nil && !a.started {
+	a.output.open(os.Stdout, os.Stderr)
+	root := newRoot(a)
+	root.SetOut(a.stdout)
+	cmd, err := root.ExecuteC()
+	if err != nil && !a.started && !errors.As(err, new(*writeError)) {
 		err = usagef("%w (see %s --help)", err, cmd.CommandPath())
 	}
-	var reported *reportedError
-	if err != nil && !errors.As(err, &reported) {
+	if err != nil && !errors.As(err, new(*reportedError)) {
 		printError(err)
+	}
+	if hint := nextStep(cmd, err); hint != "" {
+		fmt.Fprintln(os.Stderr, "hint:", sanitize(hint))
+	}
+	if lost := a.written.failure(); lost != nil && !errors.As(err, new(*writeError)) {
+		printError(lost)
+		if err == nil {
+			err = lost
+		}
 	}
 	return exitStatus(err)
 }
-
-// exitStatus returns the exit status for an error.
-func exitStatus(err error) int {
-	var reloadErr *reloads.ReloadError
-	var apiErr *reloads.Error
-	var oauthErr *oauth.Error
-	var usage *usageError
-	switch {
-	case err == nil:
-		return statusOK
-	case errors.Is(err, context.Canceled):
-		return statusInterrupted
-	case errors.Is(err, context.DeadlineExceeded):
-		return statusTimedOut
-	case errors.As(err, &reloadErr):
-		return statusFailed
-	case errors.As(err, &apiErr), errors.As(err, &oauthErr):
-		return statusRefused
-	case errors.As(err, &usage), errors.Is(err, reloads.ErrBadRequest):
-		return statusUsage
-	}
-	return statusUnreachable
-}
-
-// printError writes an error to standard error, in one line.
-func printError(err error) {
-	text := strings.TrimPrefix(err.Error(), "reloads: ")
-	switch exitStatus(err) {
-	case statusInterrupted:
-		text = "interrupted: " + text
-	case statusTimedOut:
-		text = "timed out: " + text
-	}
-	fmt.Fprintln(os.Stderr, "reload:", strings.Join(strings.Fields(sanitize(text)), " "))
-}
-
-// usageError is an error in the command line or the configuration. No request was sent.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
-
-func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
-
-// reportedError is an error that was already written to standard error.
-type reportedError struct{ err error }
-
-func (e *reportedError) Error() string { return e.err.Error() }
-func (e *reportedError) Unwrap() error { return e.err }
 
 // app is the state that the commands share.
 type app struct {
@@ -118,19 +62,30 @@ func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "reload",
 		Short:         "Reload Qlik Cloud apps, wait for the reloads, and see why one failed",
+		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Long: `Reload Qlik Cloud apps, wait for the reloads, and see why one failed.
 
-The tenant and the credentials come from flags, then from QLIK_TENANT_URL with QLIK_API_KEY or with QLIK_CLIENT_ID and
-QLIK_CLIENT_SECRET, then from the active context of qlik-cli in ~/.qlik/contexts.yml. The first one that is set counts.
+The tenant and the credentials come from flags, then from QLIK_TENANT_URL with QLIK_API_KEY or with
+QLIK_CLIENT_ID and QLIK_CLIENT_SECRET, then from the active context of qlik-cli in
+~/.qlik/contexts.yml. The first one that is set counts.
 
-Exit status: 0 success, 1 a reload did not succeed, 2 invalid command line or configuration, 3 the API responded with
-an error, 4 the tenant was unreachable, 124 timeout, 130 interrupt.
-
-The fake tenant of --fake exists only while the command runs. Its apps are sales, stock (fails), yearly (takes an
-hour), often (has used up its quota), archive (a reload of 3 s is running) and forecast (a reload of an hour is running).`,
+The fake tenant of --fake exists only while the command runs. Its apps are sales, stock (fails),
+yearly (takes an hour), often (has used up its quota), archive (a reload of 3 s is running) and
+forecast (a reload of an hour is running).`,
 	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	root.SetHelpTemplate(root.HelpTemplate() + statusHelp)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped 100 "))
+	root.SetFlagErrorFunc(flagError)
+	a.globalFlags(root)
+	root.AddCommand(newRun(a), newCreate(a), newList(a), newGet(a), newCancel(a), newWait(a), newWatch(a), newLog(a))
+	return root
+}
+
+// globalFlags adds the flags that all commands share.
+func (a *app) globalFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	flags.SortFlags = false
 	flags.StringVarP(&a.server, "server", "s", "", "`URL` of the tenant")
@@ -142,35 +97,49 @@ hour), often (has used up its quota), archive (a reload of 3 s is running) and f
 	flags.BoolVar(&a.json, "json", false, "write JSON, one reload per line")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "write only the IDs of reloads")
 	flags.BoolVar(&a.utc, "utc", false, "show times in UTC instead of relative times")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log each request to standard error, without secrets")
 	root.MarkFlagsMutuallyExclusive("fake", "server", "context")
 	root.MarkFlagsMutuallyExclusive("fake", "api-key-file")
-	root.AddCommand(newList(a), newCreate(a), newGet(a), newCancel(a), newWait(a), newWatch(a), newLog(a))
-	return root
+	// These fail only for an unknown flag.
+	_ = root.RegisterFlagCompletionFunc("context", completeContexts)
+	for _, name := range []string{"server", "timeout", "retry"} {
+		_ = root.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
+	}
 }
 
-// run returns the RunE function of a command. It calls do with a client of the tenant and a context that ends at --timeout.
+// run returns the RunE function of a command. It calls do with a client of the tenant and a context that ends at --timeout
+// or at a signal.
 func (a *app) run(do func(ctx context.Context, client *reloads.Client, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		a.started = true
-		if a.timeout < 0 || a.retry < 0 {
-			return usagef("--timeout and --retry must not be negative")
-		}
 		if a.json && a.quiet || a.json && a.raw || a.quiet && a.raw {
 			return usagef("only one of --json, --quiet and --raw is allowed")
 		}
-		ctx := cmd.Context()
-		if a.timeout > 0 {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, a.timeout)
-			defer cancel()
-		}
-		a.output.open(os.Stdout, os.Stderr)
-		client, err := a.connect(os.Getenv, a.output.record)
+		ctx, stop, err := a.begin(cmd)
 		if err != nil {
 			return err
 		}
-		return do(ctx, client, args)
+		defer stop()
+		client, err := a.connect(os.Getenv, newFakeTenant, a.output.record)
+		if err != nil {
+			return err
+		}
+		return explain(ctx, do(ctx, client, args))
 	}
+}
+
+// begin checks the global flags. It returns a context that ends at --timeout or at a signal.
+func (a *app) begin(cmd *cobra.Command) (ctx context.Context, stop func(), err error) {
+	a.started = true
+	if a.timeout < 0 || a.retry < 0 {
+		return nil, nil, usagef("--timeout and --retry must not be negative")
+	}
+	a.stderrTerminal = a.stderrTerminal && !a.verbose // a status line would be lost among the log
+	ctx, stopSignals := withSignals(cmd.Context())
+	if a.timeout == 0 {
+		return ctx, stopSignals, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	return ctx, func() { cancel(); stopSignals() }, nil
 }
 
 // rawFlag adds the flag --raw of qlik-cli to a command.

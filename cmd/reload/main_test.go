@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -14,10 +15,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 
-	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
 )
 
 // These tests build the command and run it as a process.
@@ -28,6 +32,9 @@ var binary string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
+		_ = parallel.Value.Set("16") // most tests only wait for a process
+	}
 	dir, err := os.MkdirTemp("", "reload")
 	if err != nil {
 		panic(err)
@@ -44,10 +51,12 @@ func TestMain(m *testing.M) {
 // secret is part of every token in the tests. It must not appear in any output.
 const secret = "test-token-"
 
-// command returns the command with the given environment and an empty home directory.
+// command returns the command with the given environment and an empty home directory. It is killed if it hangs.
 func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), binary, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Env = append([]string{"HOME=" + t.TempDir(), "TERM=xterm"}, env...)
 	return cmd
 }
@@ -65,6 +74,55 @@ func run(t *testing.T, env []string, args ...string) result {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	return newResult(t, cmd.Run(), &stdout, &stderr)
+}
+
+// process is a command in progress.
+type process struct {
+	t              *testing.T
+	cmd            *exec.Cmd
+	stdout, stderr bytes.Buffer
+	lines          *bufio.Reader // of stderr
+}
+
+// start starts the command.
+func start(t *testing.T, env []string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: command(t, env, args...)}
+	p.cmd.Stdout = &p.stdout
+	pipe, err := p.cmd.StderrPipe()
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.lines = bufio.NewReader(io.TeeReader(pipe, &p.stderr))
+	return p
+}
+
+// expect reads the next line of stderr, which must end with text.
+func (p *process) expect(text string) {
+	p.t.Helper()
+	if line, err := p.lines.ReadString('\n'); err != nil || !strings.HasSuffix(line, text+"\n") {
+		p.t.Fatalf("the next line of stderr is %q (%v), want %q", line, err, text)
+	}
+}
+
+// signal sends a signal to the command.
+func (p *process) signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// wait waits until the command exits.
+func (p *process) wait() result {
+	p.t.Helper()
+	if _, err := io.Copy(io.Discard, p.lines); err != nil {
+		p.t.Fatal(err)
+	}
+	return newResult(p.t, p.cmd.Wait(), &p.stdout, &p.stderr)
 }
 
 // newResult returns the result of a command from the error of its Run or Wait method.
@@ -118,7 +176,11 @@ func golden(t *testing.T, name string, r result, args ...string) {
 	}
 }
 
-const fakeFailed = "5be59decca62aa0000000005"
+// Finished reloads of the fake tenant.
+const (
+	fakeSucceeded = "5be59decca62aa0000000001"
+	fakeFailed    = "5be59decca62aa0000000005"
+)
 
 func TestGolden(t *testing.T) {
 	t.Parallel()
@@ -127,7 +189,7 @@ func TestGolden(t *testing.T) {
 		"ls-log":          {"ls", "--appId", "sales", "--log", "--utc"},
 		"ls-json":         {"ls", "--appId", "stock", "--limit", "2", "--json"},
 		"ls-quiet":        {"ls", "--appId", "stock", "--all", "-q"},
-		"ls-all":          {"ls", "--appId", "stock", "--all", "--limit", "1"},
+		"ls-all":          {"ls", "--appId", "stock", "--all"},
 		"ls-more":         {"ls", "--appId", "stock", "--limit", "2", "--sort", "+creationTime"},
 		"ls-raw":          {"ls", "--appId", "stock", "--limit", "1", "--raw"},
 		"ls-partial":      {"ls", "--appId", "stock", "--partial", "--json"},
@@ -144,15 +206,19 @@ func TestGolden(t *testing.T) {
 		"cancel":          {"cancel", fakeLong},
 		"cancel-json":     {"cancel", fakeLong, "--json"},
 		"cancel-finished": {"cancel", fakeFailed},
-		"wait":            {"wait", fakeFailed, fakeShort, "5be59decca62aa0000000001"},
+		"wait":            {"wait", fakeFailed},
+		"wait-json":       {"wait", fakeSucceeded, "--json"},
+		"wait-quiet":      {"wait", fakeSucceeded, "--quiet"},
+		"wait-unknown":    {"wait", "nothing"},
+		"watch":           {"watch", fakeFailed},
+		"watch-quiet":     {"watch", fakeFailed, "--quiet"},
 		"watch-json":      {"watch", fakeFailed, "--json"},
 		"log":             {"log", fakeFailed},
-		"log-raw":         {"log", "5be59decca62aa0000000001", "--raw"},
-		"log-tail":        {"log", "5be59decca62aa0000000001", "--tail", "1"},
+		"log-raw":         {"log", fakeSucceeded, "--raw"},
+		"log-tail":        {"log", fakeSucceeded, "--tail", "1"},
 		"log-none":        {"log", fakeLong},
 		"log-follow":      {"log", fakeShort, "--follow", "--tail", "3"},
-		"help":            {"--help"},
-		"help-create":     {"create", "--help"},
+		"log-failed":      {"log", fakeFailed, "--follow"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -162,17 +228,55 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// The statuses during the reload are removed here, because a slow machine may miss one. TestTheProgress tests them.
-func TestCreateAndWait(t *testing.T) {
+// Every help text is compared with a golden file, explains the exit statuses and fits 100 columns.
+func TestHelp(t *testing.T) {
 	t.Parallel()
-	for name, app := range map[string]string{"succeeded": "sales", "failed": "stock"} {
-		t.Run(name, func(t *testing.T) {
+	root := newRoot(&app{})
+	root.InitDefaultCompletionCmd()
+	var visit func(cmd *cobra.Command)
+	visit = func(cmd *cobra.Command) {
+		args := append(strings.Fields(cmd.CommandPath())[1:], "--help")
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			t.Parallel()
-			args := []string{"--fake", "create", "--appId", app, "--wait"}
 			r := run(t, nil, args...)
-			r.stderr = regexp.MustCompile(`(?m)^ +\d+\.\ds  \w+\n`).ReplaceAllString(r.stderr, "")
-			golden(t, "create-wait-"+name, r, args...)
+			golden(t, strings.Join(append([]string{"help"}, args[:len(args)-1]...), "-"), r, args...)
+			if !strings.HasSuffix(r.stdout, statusHelp) {
+				t.Error("the exit statuses are missing")
+			}
+			for line := range strings.Lines(r.stdout) {
+				if columns := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); columns > 100 {
+					t.Errorf("the line has %d columns: %s", columns, line)
+				}
+			}
 		})
+		for _, child := range cmd.Commands() {
+			visit(child)
+		}
+	}
+	visit(root)
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	var agent string
+	_, env := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { agent = r.UserAgent() }))
+	r := run(t, env, "--version")
+	name, version, _ := strings.Cut(strings.TrimSpace(r.stdout), " ")
+	if r.status != statusOK || name != "reload" || !regexp.MustCompile(`^(devel|v\d\S+)$`).MatchString(version) {
+		t.Errorf("%+v", r)
+	}
+	run(t, env, "get", "x", "--retry", "0")
+	if !strings.HasPrefix(agent, "reload/"+version+" ") {
+		t.Errorf("the User-Agent is %q, want the version %q", agent, version)
+	}
+}
+
+func TestVerbose(t *testing.T) {
+	t.Parallel()
+	tenant := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
+	_, env := serve(t, tenant)
+	if r := run(t, env, "get", "x", "-v"); r.status != statusRefused || !strings.Contains(r.stderr, "operation=get path=/api/v1/reloads/x attempt=1 status=404") {
+		t.Errorf("%+v", r) // run also checks that there is no token
 	}
 }
 
@@ -185,10 +289,14 @@ func TestUsage(t *testing.T) {
 		{[]string{"nonsense"}, `unknown command "nonsense"`},
 		{[]string{"--fake", "ls", "--nonsense"}, "--nonsense"},
 		{[]string{"--fake", "ls", "extra"}, "extra"},
-		{[]string{"--fake", "ls", "--limit", "101"}, "must be 1 to 100"},
+		{[]string{"--fake", "ls", "--limit", "0"}, "use --all"},
+		{[]string{"--fake", "ls", "--limit", "-1"}, "use --all"},
+		{[]string{"--fake", "ls", "--limit", "1", "--all"}, "all limit"},
 		{[]string{"--fake", "ls", "--next", "a", "--prev", "b"}, "next prev"},
 		{[]string{"--fake", "ls", "--json", "--quiet"}, "only one of"},
 		{[]string{"--fake", "create"}, `"appId"`},
+		{[]string{"--fake", "create", "sales"}, "reload create --appId sales (see"},
+		{[]string{"--fake", "create", "sales", "stock"}, "--appId; for several apps, use reload run"},
 		{[]string{"--fake", "create", "--appId", "a", "--attach"}, "require --wait"},
 		{[]string{"--fake", "create", "--appId", "a", "--weight", "11"}, "must be 1 to 10"},
 		{[]string{"--fake", "create", "--appId", "a", "--variables", secret}, "must be k=v"},
@@ -199,7 +307,6 @@ func TestUsage(t *testing.T) {
 		{[]string{"--fake", "log", "x", "--tail", "-1"}, "--tail"},
 		{[]string{"--fake", "ls", "--timeout", "-1s"}, "--timeout"},
 		{[]string{"--fake", "--server", "https://x.example.com", "ls"}, "fake"},
-		{[]string{"ls"}, "QLIK_TENANT_URL is not set"},
 		{[]string{"ls", "--server", "http://tenant.example.com", "--api-key-file", "testdata/ls.golden"}, "loopback"},
 		{[]string{"ls", "--server", "https://tenant.example.com", "--api-key-file", "testdata/ls.golden"}, "token"},
 		{[]string{"ls", "--server", "https://tenant.example.com"}, "QLIK_API_KEY is not set"},
@@ -207,53 +314,6 @@ func TestUsage(t *testing.T) {
 	} {
 		if r := run(t, nil, c.args...); r.status != statusUsage || r.stdout != "" || !strings.Contains(r.stderr, c.says) || strings.Count(r.stderr, "\n") != 1 {
 			t.Errorf("%q: status %d, stdout %q, stderr %q, want 2 and a line with %q", c.args, r.status, r.stdout, r.stderr, c.says)
-		}
-	}
-}
-
-func TestExitStatuses(t *testing.T) {
-	t.Parallel()
-	failed := &reloads.ReloadError{Reload: &reloads.Reload{Status: reloads.StatusFailed}}
-	refused := &reloads.Error{StatusCode: http.StatusBadRequest}
-	for _, c := range []struct {
-		err  error
-		want int
-	}{
-		{nil, statusOK}, {failed, statusFailed}, {fmt.Errorf("%w; %w", failed, io.EOF), statusFailed},
-		{usagef("x"), statusUsage}, {reloads.ErrBadRequest, statusUsage},
-		{refused, statusRefused}, {&reportedError{refused}, statusRefused},
-		{io.ErrUnexpectedEOF, statusUnreachable}, {errors.New("no route to host"), statusUnreachable},
-		{context.DeadlineExceeded, statusTimedOut}, {fmt.Errorf("%w: %w", refused, context.DeadlineExceeded), statusTimedOut},
-		{context.Canceled, statusInterrupted},
-	} {
-		if got := exitStatus(c.err); got != c.want {
-			t.Errorf("%v: %d, want %d", c.err, got, c.want)
-		}
-	}
-}
-
-func TestCompletion(t *testing.T) {
-	t.Parallel()
-	for shell, mark := range map[string]string{"bash": "complete -o default -F __start_reload reload", "zsh": "#compdef reload", "fish": "complete -c reload"} {
-		r := run(t, nil, "completion", shell)
-		if r.status != 0 || !strings.Contains(r.stdout, mark) || !strings.Contains(r.stdout, "__complete") {
-			t.Errorf("%s: status %d, %d bytes without %q", shell, r.status, len(r.stdout), mark)
-		}
-	}
-	// The completion scripts call the hidden command __complete.
-	for command, want := range map[string][]string{
-		"":       {"ls", "create", "get", "cancel", "wait", "watch", "log", "completion"},
-		"create": {"--wait", "--attach", "--cancel-on-abort", "--variables", "--timeout"},
-	} {
-		args := []string{"__complete", ""}
-		if command != "" {
-			args = []string{"__complete", command, "--appId", "x", "--"}
-		}
-		r := run(t, nil, args...)
-		for _, word := range want {
-			if !strings.Contains(r.stdout, word+"\t") {
-				t.Errorf("%q is not offered after %q:\n%s", word, command, r.stdout)
-			}
 		}
 	}
 }

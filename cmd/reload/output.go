@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -20,21 +22,62 @@ import (
 type output struct {
 	json, quiet, raw, utc bool
 
-	stdout, stderr                 io.Writer
+	written                        *resultWriter
+	stdout, stderr                 io.Writer // stdout is written
 	stdoutTerminal, stderrTerminal bool
 	color                          bool // use colors on a terminal
+	width                          int  // of the terminal on standard output; 0 means no limit
 
-	withRows   bool         // the table has columns for the rows read and stored
-	rows       []row        // collected for flush
-	nextCursor string       // the cursor of the next page, which was not listed
-	response   bytes.Buffer // the body of the most recent response, if raw is set
+	withRows bool         // the table has columns for the rows read and stored
+	rows     []row        // collected for flush
+	footer   string       // a line below the table, for standard error
+	response bytes.Buffer // the body of the most recent response, if raw is set
 }
 
 // open sets the output streams and detects whether they are terminals.
 func (o *output) open(stdout, stderr *os.File) {
-	o.stdout, o.stderr = stdout, stderr
+	o.written = &resultWriter{w: stdout}
+	o.stdout, o.stderr = o.written, stderr
 	o.stdoutTerminal, o.stderrTerminal = term.IsTerminal(int(stdout.Fd())), term.IsTerminal(int(stderr.Fd()))
+	if o.stdoutTerminal {
+		o.width = terminalWidth(stdout)
+	}
 	o.color = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// terminalWidth returns the number of columns of a terminal.
+func terminalWidth(f *os.File) int {
+	if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 {
+		return columns
+	}
+	return 80
+}
+
+// resultWriter is standard output. It keeps the first error, so that no command exits with 0 if its result was lost. A
+// command that waits for reloads goes on after such an error, because its exit status says how they ended. A closed pipe
+// is not an error here: it ends the process with SIGPIPE.
+type resultWriter struct {
+	mu  sync.Mutex
+	w   io.Writer
+	err error
+}
+
+func (w *resultWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n, err := w.w.Write(p)
+	if err != nil {
+		err = &writeError{err}
+		w.err = cmp.Or(w.err, err)
+	}
+	return n, err
+}
+
+// failure returns the first error, or nil.
+func (w *resultWriter) failure() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
 }
 
 // table reports whether the output is a table, which is the default format.
@@ -86,8 +129,7 @@ func (o *output) writeReload(r *reloads.Reload) error {
 	case o.raw:
 		return o.writeRaw()
 	case o.table():
-		o.writeTable(nil, o.details(r))
-		return nil
+		return o.writeDetails(o.details(r))
 	}
 	return o.writeRow(r)
 }
@@ -116,8 +158,7 @@ func (o *output) writeCancel(id string, status reloads.Status) error {
 		_, err := fmt.Fprintln(o.stdout, sanitize(id))
 		return err
 	}
-	o.writeTable(nil, []row{{{text: "ID"}, {text: id}}, {{text: "Status"}, statusCell(status)}})
-	return nil
+	return o.writeDetails([]row{{{text: "ID"}, {text: id}}, {{text: "Status"}, statusCell(status)}})
 }
 
 // formatTime formats a time, relative to now unless --utc is set; "-" if it is zero.
@@ -153,10 +194,11 @@ func formatDuration(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
-// sanitize replaces control characters with spaces, so that a response cannot control the terminal.
+// sanitize replaces control characters with spaces, also those that change the direction of text, so that a response
+// cannot control the terminal.
 func sanitize(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 			return ' '
 		}
 		return r

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/oauth"
+	"github.com/reloads-go/reloads/reloadstest"
 )
 
 // settings are the flags that select the tenant and configure the client.
@@ -21,6 +24,9 @@ type settings struct {
 	fake                     bool
 	timeout                  time.Duration
 	retry                    int
+	verbose                  bool
+
+	tenant string // its URL, set by connect
 }
 
 // credentials are either an API key or an OAuth2 client. They must not be printed.
@@ -28,20 +34,26 @@ type credentials struct{ key, clientID, clientSecret string }
 
 func (c credentials) empty() bool { return c == credentials{} }
 
-// connect returns a client of the tenant. Its transport is wrapped by record.
-func (s *settings) connect(getenv func(string) string, record func(http.RoundTripper) http.RoundTripper) (*reloads.Client, error) {
+// connect returns a client of the tenant. Its transport is wrapped by record. newFake makes the tenant of --fake.
+func (s *settings) connect(getenv func(string) string, newFake func() *reloadstest.Tenant, record func(http.RoundTripper) http.RoundTripper) (*reloads.Client, error) {
 	opts := []reloads.Option{
-		reloads.WithUserAgent("reload/0.1.0"),
+		reloads.WithUserAgent("reload/" + version()),
 		reloads.WithRetry(reloads.RetryPolicy{MaxRetries: s.retry}),
 	}
+	if s.verbose {
+		handler := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})
+		opts = append(opts, reloads.WithLogger(slog.New(handler)))
+	}
 	if s.fake {
-		tenant := newFakeTenant()
+		tenant := newFake()
+		s.tenant = "fake tenant"
 		return tenant.NewClient(append(opts, reloads.WithHTTPClient(&http.Client{Transport: record(tenant)}))...), nil
 	}
 	server, c, err := s.resolve(getenv)
 	if err != nil {
 		return nil, err
 	}
+	s.tenant = server
 	var tokens reloads.TokenSource = reloads.APIKey(c.key)
 	if c.key == "" {
 		tokens, err = oauth.NewTokenSource(oauth.Config{TenantURL: server, ClientID: c.clientID, ClientSecret: c.clientSecret})
@@ -73,23 +85,41 @@ func (s *settings) resolve(getenv func(string) string) (server string, c credent
 	case server != "" && (keyGiven || !c.empty()):
 		return server, c, c.check()
 	case !keyGiven && !c.empty():
-		return "", c, usagef("QLIK_TENANT_URL is not set, but QLIK_API_KEY or QLIK_CLIENT_ID is; set the tenant that it belongs to")
+		return "", c, usagef("QLIK_TENANT_URL is not set, but QLIK_API_KEY or QLIK_CLIENT_ID is; set the tenant that it belongs to%s", misspelt())
 	}
 	active, err := readContext(s.context)
 	switch {
 	case errors.Is(err, errNoContext) && server == "":
-		return "", c, usagef("QLIK_TENANT_URL is not set; set it, or use --server, --fake or a context of qlik-cli (%w)", err)
+		return "", c, usagef("QLIK_TENANT_URL is not set; set it, or use --server, --fake or a context of qlik-cli (%w)%s", err, misspelt())
 	case errors.Is(err, errNoContext):
-		return "", c, usagef("QLIK_API_KEY is not set; set it, or use --api-key-file (%w)", err)
+		return "", c, usagef("QLIK_API_KEY is not set; set it, or use --api-key-file (%w)%s", err, misspelt())
 	case err != nil:
 		return "", c, &usageError{err}
 	case server != "" && strings.TrimRight(server, "/") != strings.TrimRight(active.server, "/"):
-		return "", c, usagef("QLIK_API_KEY is not set, and the active context of qlik-cli is for another tenant; set it, or use --api-key-file")
+		return "", c, usagef("QLIK_API_KEY is not set, and the active context of qlik-cli is for another tenant; set it, or use --api-key-file%s", misspelt())
 	}
 	if !keyGiven {
 		c = active.credentials
 	}
 	return active.server, c, c.check()
+}
+
+// misspelt returns a text that names the variables in the environment that look like those of this command, but are not.
+// It is empty if there are none.
+func misspelt() string {
+	known := []string{"QLIK_TENANT_URL", "QLIK_API_KEY", "QLIK_CLIENT_ID", "QLIK_CLIENT_SECRET"}
+	var names []string
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(strings.ToUpper(name), "QLIK") && !slices.Contains(known, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	slices.Sort(names)
+	return "; the command does not use these variables: " + strings.Join(names, ", ")
 }
 
 // check returns an error if the credentials are incomplete.

@@ -122,3 +122,31 @@ current-context: by-key
 		})
 	}
 }
+
+// Without a tenant, every command fails. It names variables that look misspelt, but not their values.
+func TestNoTenant(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"ls"}, {"create", "--appId", "a", "--wait"}, {"get", "a"}, {"cancel", "a"}, {"wait", "a"}, {"watch", "a"}, {"log", "a"},
+	} {
+		if r := run(t, nil, args...); r.status != statusUsage || r.stdout != "" || !strings.HasPrefix(r.stderr, "reload: QLIK_TENANT_URL is not set; set it, or use") || strings.Contains(r.stderr, "variables") {
+			t.Errorf("%q: %+v", args, r)
+		}
+	}
+	const notUsed = "; the command does not use these variables: "
+	url, key := "QLIK_TENANT_URL=https://tenant.example.com", "QLIK_API_KEY="+testKey
+	for _, c := range []struct {
+		env  []string
+		says string
+	}{
+		{[]string{"QLIK_TENANT=https://tenant.example.com", "QLIK_APIKEY=" + testKey}, notUsed + "QLIK_APIKEY, QLIK_TENANT\n"},
+		{[]string{"QLIK_URL=https://tenant.example.com", key}, "QLIK_API_KEY or QLIK_CLIENT_ID is; set the tenant that it belongs to" + notUsed + "QLIK_URL\n"},
+		{[]string{"qlik_tenant_url=https://tenant.example.com"}, notUsed + "qlik_tenant_url\n"},
+		{[]string{url, "QLIK_APIKEY=" + testKey}, "QLIK_API_KEY is not set; set it, or use --api-key-file (qlik-cli has no active context)" + notUsed + "QLIK_APIKEY\n"},
+		{[]string{url, "QLIK_TOKEN=" + testKey, home(t, "current-context: a\ncontexts: {a: {server: https://other.example.com}}\n")}, "for another tenant; set it, or use --api-key-file" + notUsed + "QLIK_TOKEN\n"},
+	} {
+		if r := run(t, c.env, "ls"); r.status != statusUsage || r.stdout != "" || !strings.HasSuffix(r.stderr, c.says) {
+			t.Errorf("%+v, want %q", r, c.says)
+		}
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/reloads-go/reloads"
 )
@@ -28,13 +27,16 @@ func statusCell(s reloads.Status) cell {
 	return cell{string(s), "36"} // cyan
 }
 
-// header returns the header of the table of reloads.
-func (o *output) header() row {
-	h := row{{text: "ID"}, {text: "APP"}, {text: "STATUS"}, {text: "TYPE"}, {text: "CREATED"}, {text: "QUEUED"}, {text: "RAN"}}
-	if o.withRows {
-		h = append(h, cell{text: "READ"}, cell{text: "STORED"})
+// columns returns the columns of the table of reloads.
+func (o *output) columns() []column {
+	columns := []column{
+		{name: "ID"}, {name: "APP"}, {name: "STATUS"}, {name: "TYPE", optional: true}, {name: "CREATED"},
+		{name: "QUEUED", optional: true, label: "queued"}, {name: "RAN", label: "ran"},
 	}
-	return append(h, cell{text: "ERROR"})
+	if o.withRows {
+		columns = append(columns, column{name: "READ", label: "read"}, column{name: "STORED", label: "stored"})
+	}
+	return append(columns, column{name: "ERROR"})
 }
 
 // cells returns the row of a reload in that table.
@@ -99,31 +101,27 @@ func formatCount(n *int64) string {
 	return strconv.FormatInt(*n, 10)
 }
 
-// writeTable writes rows with aligned columns. header may be nil.
-func (o *output) writeTable(header row, rows []row) {
-	if header != nil {
-		rows = append([]row{header}, rows...)
-	}
-	var widths []int
-	for _, r := range rows {
-		for i, c := range r {
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(sanitize(c.text)))
+// writeTable writes rows with aligned columns.
+func (o *output) writeTable(columns []column, rows []row) error {
+	_, err := fmt.Fprintln(o.stdout, formatTable(columns, o.paintRows(rows), o.width))
+	return err
+}
+
+// writeDetails writes rows of a name and a value.
+func (o *output) writeDetails(rows []row) error {
+	_, err := fmt.Fprintln(o.stdout, formatDetails(o.paintRows(rows), o.width))
+	return err
+}
+
+// paintRows returns the texts of rows for standard output.
+func (o *output) paintRows(rows []row) [][]string {
+	texts := make([][]string, len(rows))
+	for i, r := range rows {
+		for _, c := range r {
+			texts[i] = append(texts[i], o.paint(c, o.stdoutTerminal))
 		}
 	}
-	for _, r := range rows {
-		var line strings.Builder
-		for i, c := range r {
-			text := sanitize(c.text)
-			line.WriteString(o.paint(cell{text, c.color}, o.stdoutTerminal))
-			if i < len(r)-1 {
-				line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text)+2))
-			}
-		}
-		fmt.Fprintln(o.stdout, strings.TrimRight(line.String(), " "))
-	}
+	return texts
 }
 
 // paint returns the text of a cell, in color if the output is a terminal that supports it.

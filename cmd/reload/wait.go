@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -13,9 +14,10 @@ func newWait(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "wait ID...",
 		Short: "Wait for reloads",
-		Long: `Wait until the given reloads finish, then show them. The exit status is 0 if all succeeded. With --json or --quiet,
-each reload is written as soon as it finishes.`,
-		Args: cobra.MinimumNArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
+		Long: `Wait until the given reloads finish, then show them. The exit status is 0 if all succeeded, and
+otherwise the highest one that applies to any of them. With --json or --quiet, each reload is
+written as soon as it finishes.`,
+		Args: cobra.MinimumNArgs(1), ValidArgsFunction: a.completeReloads(anyNumber, ""),
 		RunE: a.run(func(ctx context.Context, client *reloads.Client, args []string) error {
 			var rs []*reloads.Reload
 			for _, id := range args {
@@ -24,52 +26,72 @@ each reload is written as soon as it finishes.`,
 				}
 				rs = append(rs, &reloads.Reload{ID: id})
 			}
-			live := a.newLive(a.stderr, a.stderrTerminal)
-			live.setStatus(fmt.Sprintf("0 of %d finished", len(rs)))
-			var worst error
-			finished, rows := 0, map[string]*reloads.Reload{}
-			for result := range client.WaitAll(ctx, rs) {
-				finished++
-				live.setStatus(fmt.Sprintf("%d of %d finished", finished, len(rs)))
-				r := result.Reload
-				switch {
-				case r.Status == "": // it was never retrieved
-				case a.table():
-					rows[r.ID] = r
-				default:
-					var err error
-					if live.write(func() { err = a.writeRow(r) }); err != nil {
-						live.stop()
-						return err
-					}
-				}
-				if err := result.Err; err != nil {
-					live.write(func() { printError(err) })
-					if exitStatus(err) > exitStatus(worst) {
-						worst = &reportedError{err}
-					}
-				}
-			}
-			live.stop()
+			rows, worst := a.waitAll(ctx, client, rs)
 			for _, id := range args {
 				if r := rows[id]; r != nil {
 					a.rows = append(a.rows, a.cells(r))
 					delete(rows, id) // an ID may be given twice
 				}
 			}
-			a.flush()
-			return worst
+			return cmp.Or(worst, a.flush())
 		}),
 	}
+}
+
+// waitAll waits for reloads. It writes their errors, and each reload as soon as it finishes; if the format is a table, it
+// returns them instead, by ID. The error is the one with the highest exit status.
+func (a *app) waitAll(ctx context.Context, client *reloads.Client, rs []*reloads.Reload) (rows map[string]*reloads.Reload, worst error) {
+	live := a.newLive(a.stderr, a.stderrTerminal)
+	defer live.stop()
+	finished := 0
+	count := func() { live.setStatus(fmt.Sprintf("%d of %d finished", finished, len(rs))) }
+	count()
+	rows = map[string]*reloads.Reload{}
+	onChange := reloads.OnChange(func(_ reloads.Request, r *reloads.Reload) {
+		if r.Status != "" { // it was retrieved
+			live.changeOf(r)
+		}
+	})
+	for result := range client.WaitAll(ctx, rs, onChange) {
+		finished++
+		count()
+		r := result.Reload
+		switch {
+		case r.Status == "": // it was never retrieved
+		case a.table():
+			rows[r.ID] = r
+		default:
+			live.write(func() { _ = a.writeRow(r) }) // stdout keeps the error
+		}
+		if result.Err == nil {
+			continue
+		}
+		err := explain(ctx, result.Err)
+		live.write(func() { printError(err) })
+		if exitStatus(err) > exitStatus(worst) {
+			worst = &reportedError{err}
+		}
+	}
+	return rows, worst
+}
+
+// changeOf writes a line for the new status of one of several reloads. It leaves the status line as it is.
+func (l *live) changeOf(r *reloads.Reload) {
+	l.write(func() {
+		below := l.status
+		l.status = statusCell(r.Status)
+		fmt.Fprintf(l.w, "%s  %s\n", l.line(), sanitize(r.ID))
+		l.status = below
+	})
 }
 
 func newWatch(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "watch ID",
 		Short: "Show each status of a reload until it finishes",
-		Args:  cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
+		Args:  cobra.ExactArgs(1), ValidArgsFunction: a.completeReloads(1, ""),
 		RunE: a.run(func(ctx context.Context, client *reloads.Client, args []string) error {
-			live := a.newLive(a.stdout, a.stdoutTerminal)
+			live := a.newLive(a.stdout, a.stdoutTerminal && a.table())
 			defer live.stop()
 			var last *reloads.Reload
 			for r, err := range client.Watch(ctx, args[0]) {
@@ -77,16 +99,13 @@ func newWatch(a *app) *cobra.Command {
 					return err
 				}
 				last = r
-				switch {
+				switch { // stdout keeps the errors
 				case a.json:
-					err = a.writeJSON(r)
+					_ = a.writeJSON(r)
 				case !a.quiet:
-					live.change(r)
+					err = live.change(r)
 				case r.Ended():
-					err = a.writeRow(r)
-				}
-				if err != nil {
-					return err
+					_ = a.writeRow(r)
 				}
 			}
 			return last.Err()

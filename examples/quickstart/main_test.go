@@ -3,89 +3,132 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// quickstart runs the program without environment variables.
-func quickstart(ctx context.Context, terminal bool, args ...string) (status int, stdout, stderr string) {
-	var out, errs bytes.Buffer
-	status = run(ctx, args, func(string) string { return "" }, &out, &errs, terminal)
-	return status, out.String(), errs.String()
+// If RUN_QUICKSTART is set, the test binary is the program. Some tests run it that way.
+func TestMain(m *testing.M) {
+	if os.Getenv("RUN_QUICKSTART") != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
 }
 
-func TestShowsAReloadSucceed(t *testing.T) {
+// quickstart runs the program with the given environment and returns its exit status and output.
+func quickstart(t *testing.T, env []string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), "RUN_QUICKSTART=1", "QLIK_TENANT_URL=", "QLIK_API_KEY=")
+	cmd.Env = append(cmd.Env, env...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+func TestShowsAReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		status, stdout, stderr := quickstart(t.Context(), false)
-		want := `reload 5be59decca62aa0000000001 of app 116dbfae-7fb9-4983-8e23-5ccd8c508722
+		tenant := reloadstest.NewTenant()
+		tenant.AddApp("sales", reloadstest.App{QueueFor: time.Second, RunFor: 3 * time.Second, Log: "read \x1b[2J1000 rows\n"})
+		var out bytes.Buffer
+		err := show(t.Context(), tenant.NewClient(), "sales", printable{&out})
+		want := `reload 5be59decca62aa0000000001 of app sales
    0.0s  QUEUED
-   1.0s  RELOADING
-   4.0s  SUCCEEDED
+   1.Ns  RELOADING
+   4.Ns  SUCCEEDED
 
 log:
-  ReloadID: 5be59decca62aa0000000001
-  Reload finished successfully
-  In total 1000 rows read from sources.
-  In total 900 rows stored.
+read  [2J1000 rows
 
 history:
-  2000-01-01T00:00:00Z  5be59decca62aa0000000001  SUCCEEDED  queued 1s, ran 3s
+2000-01-01 00:00:00  SUCCEEDED  queued 1s, ran 3s
 `
-		// Polls have jitter, so a status is seen up to a few tenths of a second late. The times are rounded down.
-		stdout = strings.NewReplacer("1.1s", "1.0s", "1.2s", "1.0s", "4.1s", "4.0s", "4.2s", "4.0s", "4.3s", "4.0s", "4.4s", "4.0s").Replace(stdout)
-		if diff := cmp.Diff(want, stdout); diff != "" || status != 0 || stderr != "" {
-			t.Errorf("status %d, stderr %q, stdout (-want +got):\n%s", status, stderr, diff)
+		got := regexp.MustCompile(`([14])\.\ds`).ReplaceAllString(out.String(), "$1.Ns") // polls have jitter
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
 	})
 }
 
-func TestAFailedReloadIsStatusOne(t *testing.T) {
+func TestAnInterruptedReloadIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		status, stdout, stderr := quickstart(t.Context(), false, "-fail")
-		if status != 1 || !strings.Contains(stderr, "EngineConnectionError: failed to complete reload") || !strings.Contains(stdout, "FAILED") {
-			t.Errorf("status %d, stdout:\n%s\nstderr:\n%s", status, stdout, stderr)
-		}
-	})
-}
-
-func TestOneLineIsWrittenOverOnATerminal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, stdout, _ := quickstart(t.Context(), true)
-		if n := strings.Count(stdout, "\r\x1b[K"); n < 35 {
-			t.Errorf("the line was written %d times in 4 s, want about 40:\n%q", n, stdout)
-		}
-		live, _, _ := strings.Cut(stdout, "\n\nlog:")
-		if n := strings.Count(live, "\n"); n != 1 {
-			t.Errorf("the output has %d lines, want 1:\n%q", n, live)
-		}
-	})
-}
-
-func TestBadUsageIsStatusTwo(t *testing.T) {
-	for _, args := range [][]string{{"-nonsense"}, {"surplus"}, {"-app", "x"}, {"-app", "x", "-fail"}} {
-		if status, stdout, stderr := quickstart(t.Context(), false, args...); status != 2 || stdout != "" || stderr == "" {
-			t.Errorf("%q: status %d, stdout %q, stderr %q", args, status, stdout, stderr)
-		}
-	}
-}
-
-func TestAnUnsetVariableIsNamed(t *testing.T) {
-	if _, _, stderr := quickstart(t.Context(), false, "-app", "x"); stderr != "quickstart: QLIK_TENANT_URL is not set\n" {
-		t.Errorf("stderr %q", stderr)
-	}
-}
-
-func TestAnInterruptStopsAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		tenant := reloadstest.NewTenant()
+		tenant.AddApp("yearly", reloadstest.App{RunFor: time.Hour})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		began := time.Now()
-		if status, _, _ := quickstart(ctx, false); status != 1 || time.Since(began) != 1500*time.Millisecond {
-			t.Errorf("status %d after %v, want 1 after 1.5s", status, time.Since(began))
+		var out bytes.Buffer
+		if err := show(ctx, tenant.NewClient(), "yearly", &out); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("show returned %v after\n%s", err, &out)
 		}
 	})
+}
+
+func TestTheDefaultIsAFakeTenant(t *testing.T) {
+	t.Parallel()
+	env := []string{"QLIK_TENANT_URL=https://tenant.example.com", "QLIK_API_KEY=test-token"}
+	status, stdout, stderr := quickstart(t, env)
+	if status != 0 || stderr != "" || !strings.HasPrefix(stdout, "This is a fake tenant in the process.") || !strings.Contains(stdout, "s  SUCCEEDED\n") {
+		t.Errorf("status %d, stdout:\n%s\nstderr:\n%s", status, stdout, stderr)
+	}
+}
+
+func TestAnAppIsReloadedInTheRealTenant(t *testing.T) {
+	t.Parallel()
+	tenant := reloadstest.NewTenant()
+	tenant.AddApp("sales", reloadstest.App{})
+	tenant.AddApp("stock", reloadstest.App{Outcome: reloads.StatusFailed, ErrorCode: "EngineConnectionError", ErrorMessage: "unexpected EOF"})
+	server := httptest.NewServer(tenant)
+	t.Cleanup(server.Close)
+	env := []string{"QLIK_TENANT_URL=" + server.URL, "QLIK_API_KEY=" + tenant.Token()}
+	for _, c := range []struct {
+		app          string
+		status       int
+		prints, says string
+	}{
+		{"sales", 0, "s  SUCCEEDED\n", ""},
+		{"stock", 1, "s  FAILED\n", "EngineConnectionError: unexpected EOF\n"},
+		{"nothing", 1, "", "404 Not Found"},
+	} {
+		status, stdout, stderr := quickstart(t, env, "-app", c.app)
+		if status != c.status || !strings.Contains(stdout, c.prints) || !strings.Contains(stderr, c.says) || strings.Contains(stdout, "fake") {
+			t.Errorf("%s: status %d, stdout:\n%s\nstderr:\n%s", c.app, status, stdout, stderr)
+		}
+	}
+}
+
+// A misspelt or missing variable must not lead to the fake tenant.
+func TestBadUsageIsStatusTwo(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		env, args []string
+		says      string
+	}{
+		{nil, []string{"-nonsense"}, "-nonsense"},
+		{nil, []string{"sales"}, "want -app"},
+		{nil, []string{"-app", ""}, "want -app"}, // -app "$MISSPELT"
+		{nil, []string{"-app", "sales"}, "QLIK_TENANT_URL, QLIK_API_KEY: reloads: tenant URL"},
+		{[]string{"QLIK_TENANT_URL=https://tenant.example.com"}, []string{"-app", "sales"}, "QLIK_TENANT_URL, QLIK_API_KEY: reloads: "},
+		{[]string{"QLIK_API_KEY=test-token"}, []string{"-app", "sales"}, "QLIK_TENANT_URL, QLIK_API_KEY: reloads: tenant URL"},
+	} {
+		if status, stdout, stderr := quickstart(t, c.env, c.args...); status != 2 || stdout != "" || !strings.Contains(stderr, c.says) {
+			t.Errorf("%q %q: status %d, stdout %q, stderr %q", c.env, c.args, status, stdout, stderr)
+		}
+	}
 }

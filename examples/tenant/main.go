@@ -1,9 +1,12 @@
-// Tenant serves a fake tenant on a loopback address, for trying out curl commands and programs.
+// Tenant serves a fake tenant on a loopback address, for trying out commands and programs:
 //
-//	go run ./examples/tenant -addr 127.0.0.1:8080
+//	go run ./examples/tenant [-addr 127.0.0.1:8080] [APP_ID...]
 //
-// The first line of its output is the URL, the second is the token, and then there is a line for each app. Stop it with
-// Ctrl-C. The exit status is 0 if it was stopped, 1 if it could not serve, and 2 if the command line is invalid.
+// The tenant has the given apps, or a few if none is given. A reload takes one to two seconds. It fails if the ID of its
+// app contains "fail". The output is to be pasted into another terminal, where it selects the tenant. Ctrl-C stops the
+// program.
+//
+// The exit status is 0 if it was stopped, 1 if it could not serve, and 2 if the command line is invalid.
 package main
 
 import (
@@ -11,11 +14,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -29,23 +35,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// apps are the apps of the tenant. The ID of the first one is that of the examples in the API reference.
-var apps = []struct {
-	id, description string
-	script          reloadstest.App
-}{
-	{"116dbfae-7fb9-4983-8e23-5ccd8c508722", "succeeds after 4 s", reloadstest.App{
-		QueueFor: time.Second, RunFor: 3 * time.Second,
-	}},
-	{"7d0b9a4e-52f6-4f0c-9b1d-3f8b7a6c5e21", "succeeds after 10 s", reloadstest.App{
-		QueueFor: 2 * time.Second, RunFor: 8 * time.Second,
-	}},
-	{"c2a81f35-0e6d-4b57-8c94-d1e2f3a4b5c6", "fails after 3 s", reloadstest.App{
-		QueueFor: time.Second, RunFor: 2 * time.Second,
-		Outcome: reloads.StatusFailed, ErrorCode: "EngineConnectionError",
-		ErrorMessage: "failed to complete reload: unexpected EOF",
-	}},
-}
+// defaultApps are the apps of the tenant without arguments. The first one is that of the examples in the API reference.
+var defaultApps = []string{"116dbfae-7fb9-4983-8e23-5ccd8c508722", "sales", "stock", "report", "failing"}
 
 // run runs the program and returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -57,8 +48,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	} else if err != nil {
 		return 2
 	}
-	if flags.NArg() > 0 {
-		fmt.Fprintln(stderr, "tenant: arguments are not supported")
+	apps := flags.Args()
+	if len(apps) == 0 {
+		apps = defaultApps
+	}
+	if slices.ContainsFunc(apps, func(app string) bool { return app == "" || strings.HasPrefix(app, "-") }) {
+		fmt.Fprintf(stderr, "tenant: %q: want flags, then app IDs\n", apps)
 		return 2
 	}
 	tcp, err := net.ResolveTCPAddr("tcp", *addr)
@@ -72,11 +67,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	tenant := reloadstest.NewTenant()
-	fmt.Fprintf(stdout, "http://%s\ntoken: %s\n", listener.Addr(), tenant.Token())
 	for _, app := range apps {
-		tenant.AddApp(app.id, app.script)
-		fmt.Fprintf(stdout, "app: %s %s\n", app.id, app.description)
+		tenant.AddApp(app, script(app))
 	}
+	fmt.Fprintf(stdout, "export QLIK_TENANT_URL=http://%s\nexport QLIK_API_KEY=%s\n", listener.Addr(), tenant.Token())
+	fmt.Fprintf(stdout, "# apps: %s\n", strings.Join(apps, " "))
 	server := &http.Server{Handler: tenant, ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
@@ -85,4 +80,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// script returns how the reloads of an app proceed. Their time depends on the ID, so that they differ from app to app.
+func script(id string) reloadstest.App {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(id))
+	app := reloadstest.App{RunFor: time.Second + time.Duration(hash.Sum32()%3)*500*time.Millisecond}
+	if strings.Contains(id, "fail") {
+		app.Outcome, app.ErrorCode, app.ErrorMessage = reloads.StatusFailed, "EngineConnectionError", "failed to complete reload: unexpected EOF"
+		app.Log = "Connecting to the warehouse\nError: the warehouse closed the connection\nReload failed\n"
+	}
+	return app
 }

@@ -7,18 +7,27 @@ import (
 	"errors"
 	"io"
 	"regexp"
-	"strings"
 	"testing"
+	"time"
 
 	"github.com/reloads-go/reloads"
 )
 
-func TestServesATenantOnLoopback(t *testing.T) {
+// serve runs the program until the test ends, and returns a client of its tenant and the line with the apps.
+func serve(t *testing.T, args ...string) (client *reloads.Client, apps string) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	stdout, w := io.Pipe()
 	status := make(chan int)
-	go func() { status <- run(ctx, []string{"-addr", "127.0.0.1:0"}, w, io.Discard) }()
-
+	go func() {
+		status <- run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...), w, io.Discard)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if got := <-status; got != 0 {
+			t.Errorf("the exit status is %d, want 0", got)
+		}
+	})
 	lines := bufio.NewScanner(stdout)
 	line := func(pattern string) string {
 		t.Helper()
@@ -29,32 +38,49 @@ func TestServesATenantOnLoopback(t *testing.T) {
 		}
 		return match[1]
 	}
-	url := line(`(http://127\.0\.0\.1:\d+)`)
-	token := line(`token: (\S+)`)
-	uuid := `app: ([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}) .*`
-	first, _, failing := line(uuid), line(uuid), line(uuid)
-
-	client, err := reloads.NewClient(url, reloads.APIKey(token))
+	url, key := line(`export QLIK_TENANT_URL=(http://127\.0\.0\.1:\d+)`), line(`export QLIK_API_KEY=(\S+)`)
+	client, err := reloads.NewClient(url, reloads.APIKey(key))
 	if err != nil {
 		t.Fatal(err)
 	}
-	reload, err := client.Trigger(ctx, reloads.Request{AppID: first})
-	if err != nil || reload.Status != reloads.StatusQueued {
-		t.Errorf("Trigger returned %v, %v", reload, err)
+	return client, line(`# apps: (.*)`)
+}
+
+func TestServesTheAppsOfItsArguments(t *testing.T) {
+	t.Parallel()
+	client, apps := serve(t, "sales", "this-fails")
+	if apps != "sales this-fails" {
+		t.Errorf("the apps are %q", apps)
 	}
-	if _, err := client.Run(ctx, reloads.Request{AppID: failing}); !errors.Is(err, reloads.ErrReloadFailed) {
-		t.Errorf("the reload of the last app returned %v, want ErrReloadFailed", err)
+	reload, err := client.Run(t.Context(), reloads.Request{AppID: "sales"})
+	if err != nil || reload.RunTime() < time.Second || reload.RunTime() > 2*time.Second {
+		t.Errorf("the reload of sales returned %+v, %v", reload, err)
 	}
-	cancel()
-	if got := <-status; got != 0 {
-		t.Errorf("the exit status is %d, want 0", got)
+	if _, err := client.Run(t.Context(), reloads.Request{AppID: "this-fails"}); !errors.Is(err, reloads.ErrReloadFailed) {
+		t.Errorf("the reload of this-fails returned %v, want ErrReloadFailed", err)
+	}
+	if _, err := client.Trigger(t.Context(), reloads.Request{AppID: "stock"}); !errors.Is(err, reloads.ErrNotFound) {
+		t.Errorf("the trigger of another app returned %v, want ErrNotFound", err)
+	}
+}
+
+func TestHasAppsWithoutArguments(t *testing.T) {
+	t.Parallel()
+	client, _ := serve(t)
+	for _, app := range defaultApps {
+		if reload, err := client.Trigger(t.Context(), reloads.Request{AppID: app}); err != nil || reload.Status != reloads.StatusReloading {
+			t.Errorf("the trigger of %s returned %v, %v", app, reload, err)
+		}
 	}
 }
 
 func TestBadUsageIsStatusTwo(t *testing.T) {
-	for _, args := range [][]string{{"-nonsense"}, {"surplus"}, {"-addr", "example"}, {"-addr", "0.0.0.0:0"}, {"-addr", ":0"}} {
+	t.Parallel()
+	for _, args := range [][]string{{"-nonsense"}, {"-addr", "example"}, {"-addr", "0.0.0.0:0"}, {"-addr", ":0"}, {"sales", ""}, {"sales", "-addr", "127.0.0.1:0"}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // it must not serve
 		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), args, &stdout, &stderr); status != 2 || stdout.Len() > 0 || strings.TrimSpace(stderr.String()) == "" {
+		if status := run(ctx, args, &stdout, &stderr); status != 2 || stdout.Len() > 0 || stderr.Len() == 0 {
 			t.Errorf("%q: status %d, stdout %q, stderr %q", args, status, &stdout, &stderr)
 		}
 	}

@@ -19,13 +19,14 @@ const (
 	Running    State = "running"
 	Succeeded  State = "succeeded"
 	Failed     State = "failed"      // its reload finished, but did not succeed
+	Aborted    State = "aborted"     // the wait for its reload ended before the reload had finished
 	Refused    State = "refused"     // it has an error other than that of its reload
 	Skipped    State = "skipped"     // a predecessor did not succeed
 	NotStarted State = "not started" // the batch ended before its turn
 )
 
 // States are all states, in the order in which they are shown.
-var States = []State{Waiting, Queued, Running, Succeeded, Failed, Refused, Skipped, NotStarted}
+var States = []State{Waiting, Queued, Running, Succeeded, Failed, Aborted, Refused, Skipped, NotStarted}
 
 // Step is a step of a batch.
 type Step struct {
@@ -62,6 +63,7 @@ type Batch struct {
 
 // New returns a batch of waiting steps. Of each step, the name, the app and the predecessors count.
 func New(tenant string, began time.Time, steps []Step) *Batch {
+	began = began.Round(0) // without the monotonic clock, which the times of the service do not have either
 	b := &Batch{Tenant: tenant, Began: began, Steps: slices.Clone(steps)}
 	for i := range b.Steps {
 		b.Steps[i].State = Waiting
@@ -72,14 +74,18 @@ func New(tenant string, began time.Time, steps []Step) *Batch {
 	return b
 }
 
-// Change records the most recent state of a reload of step i.
+// Change records the most recent state of a reload of step i. If the reload has finished, the step waits: for its
+// result, which follows at once, or for its next run.
 func (b *Batch) Change(i int, r *reloads.Reload) {
 	s := &b.Steps[i]
 	s.add(r)
 	switch {
+	case s.Finished():
+	case r.Ended():
+		s.State = Waiting
 	case r.Status == reloads.StatusQueued:
 		s.State = Queued
-	case !r.Ended():
+	default:
 		s.State = Running
 	}
 }
@@ -97,11 +103,12 @@ func (s *Step) add(r *reloads.Reload) {
 
 // Finish records the result of a step, which became known now.
 func (b *Batch) Finish(result reloads.Result, now time.Time) {
+	now = now.Round(0) // as in New
 	s := &b.Steps[result.Step]
 	if result.Reload != nil {
 		s.add(result.Reload)
 	}
-	s.Runs, s.Err, s.Ended, s.State = result.Runs, result.Err, now, stateOf(result.Err)
+	s.Runs, s.Err, s.Ended, s.State = result.Runs, result.Err, now, stateOf(result)
 	if s.State == Succeeded {
 		b.makeReady(int(result.Step), now)
 	}
@@ -119,17 +126,20 @@ func (b *Batch) makeReady(i int, now time.Time) {
 }
 
 // stateOf returns the state of a step with the given result.
-func stateOf(err error) State {
+func stateOf(result reloads.Result) State {
+	err, r := result.Err, result.Reload
 	var failed *reloads.ReloadError
 	switch {
 	case err == nil:
 		return Succeeded
 	case errors.Is(err, reloads.ErrSkipped): // also matches the error of the predecessor
 		return Skipped
-	case errors.As(err, &failed):
+	case errors.As(err, &failed), r != nil && r.Err() != nil: // the error of a timeout may be all that err has
 		return Failed
 	case errors.Is(err, reloads.ErrNotStarted):
 		return NotStarted
+	case r != nil && !r.Ended():
+		return Aborted
 	}
 	return Refused
 }

@@ -13,7 +13,7 @@ type Phase string
 // The phases of a step.
 const (
 	Blocked  Phase = "waiting for its predecessors"
-	Held     Phase = "waiting for its app or a limit"
+	Held     Phase = "waiting for its app or a limit" // or for its next run
 	InQueue  Phase = "queued"
 	InEngine Phase = "running"
 )
@@ -22,11 +22,13 @@ const (
 type Span struct {
 	Phase    Phase
 	From, To time.Time
-	Status   reloads.Status // of the reload; "" in a phase without one
+	Run      int            // which of the step's reloads it belongs to, from 1; 0 in a phase without one
+	Status   reloads.Status // of that reload
 }
 
-// Spans returns what step i did, in order of time, within the time of the batch. While the batch is in progress, the last
-// span ends now. A reload that finished before the batch began has no spans.
+// Spans returns what step i did, in order of time, within the time of the batch. If its result is not known, the last
+// span ends now. A reload that finished before the batch began has no spans. Between the end of a reload and the time
+// when the batch noticed it, there is a gap.
 func (b *Batch) Spans(i int, now time.Time) []Span {
 	s := &b.Steps[i]
 	end := now
@@ -35,29 +37,29 @@ func (b *Batch) Spans(i int, now time.Time) []Span {
 	}
 	var spans []Span
 	at := b.Began
-	add := func(phase Phase, to time.Time, status reloads.Status) {
+	add := func(phase Phase, to time.Time, run int, status reloads.Status) {
 		if to.After(end) {
 			to = end
 		}
 		if to.After(at) {
-			spans = append(spans, Span{Phase: phase, From: at, To: to, Status: status})
+			spans = append(spans, Span{phase, at, to, run, status})
 			at = to
 		}
 	}
 	if s.Ready.IsZero() {
-		add(Blocked, end, "")
+		add(Blocked, end, 0, "")
 		return spans
 	}
-	add(Blocked, s.Ready, "")
-	for _, r := range s.Reloads {
-		add(Held, b.local(r.CreationTime, at), "")
-		add(InQueue, b.local(r.StartTime, b.local(r.EndTime, end)), r.Status)
+	add(Blocked, s.Ready, 0, "")
+	for run, r := range s.Reloads {
+		add(Held, b.local(r.CreationTime, at), 0, "")
+		add(InQueue, b.local(r.StartTime, b.local(r.EndTime, end)), run+1, r.Status)
 		if !r.StartTime.IsZero() {
-			add(InEngine, b.local(r.EndTime, end), r.Status)
+			add(InEngine, b.local(r.EndTime, end), run+1, r.Status)
 		}
 	}
 	if s.State == Waiting || s.State == NotStarted || s.State == Refused {
-		add(Held, end, "")
+		add(Held, end, 0, "")
 	}
 	return spans
 }
@@ -71,28 +73,24 @@ func (b *Batch) local(t, missing time.Time) time.Time {
 }
 
 // CriticalPath returns the chain of steps that determined when the batch ended, in order of time: the step that ended
-// last, before it the predecessor that it started after, and so on. Steps that had no reload are not part of it.
+// last, before it the predecessor that ended last, and so on. Steps that had no reload are not part of it.
 func (b *Batch) CriticalPath() []int {
-	last := b.latest(func(yield func(int) bool) {
-		for i := range b.Steps {
-			if !yield(i) {
-				return
-			}
-		}
-	})
+	all := make([]int, len(b.Steps))
+	for i := range all {
+		all[i] = i
+	}
 	var path []int
-	for last >= 0 {
+	for last := b.latest(all); last >= 0; last = b.latest(b.Steps[last].After) {
 		path = append(path, last)
-		last = b.latest(slices.Values(b.Steps[last].After))
 	}
 	slices.Reverse(path)
 	return path
 }
 
 // latest returns the step with a reload that ended last, or -1 if there is none.
-func (b *Batch) latest(steps func(yield func(int) bool)) int {
+func (b *Batch) latest(steps []int) int {
 	latest := -1
-	for i := range steps {
+	for _, i := range steps {
 		if s := &b.Steps[i]; s.Finished() && len(s.Reloads) > 0 && (latest < 0 || s.Ended.After(b.Steps[latest].Ended)) {
 			latest = i
 		}
@@ -120,27 +118,15 @@ func (b *Batch) Slowest() int {
 	return slowest
 }
 
-// triggersPerMinute is the service's limit (API page, rate limit "Special").
-const triggersPerMinute = 50
-
 // Remaining estimates when the batch will have ended. It assumes that each reload takes the mean time of the finished ones,
 // and that maxActive reloads run at once; 0 means no limit. ok is false while no reload has finished.
 func (b *Batch) Remaining(now time.Time, maxActive int) (remaining time.Duration, ok bool) {
-	var total time.Duration
-	finished := 0
-	for i := range b.Steps {
-		if s := &b.Steps[i]; s.Finished() && s.Runs > 0 && b.Took(i) > 0 {
-			r := s.Reload()
-			total += s.Ended.Sub(b.local(r.CreationTime, s.Ended))
-			finished++
-		}
-	}
-	if finished == 0 {
+	mean, ok := b.meanTime()
+	if !ok {
 		return 0, false
 	}
-	mean := total / time.Duration(finished)
 	var work time.Duration // of all unfinished steps
-	waiting := 0
+	untriggered := 0
 	chain := make([]time.Duration, len(b.Steps)) // how long the step and its predecessors still take
 	for i := range b.Steps {
 		s := &b.Steps[i]
@@ -148,10 +134,10 @@ func (b *Batch) Remaining(now time.Time, maxActive int) (remaining time.Duration
 			continue
 		}
 		own := mean
-		if r := s.Reload(); r == nil {
-			waiting++
-		} else if s.State != Waiting {
-			own = max(0, mean-now.Sub(b.local(r.CreationTime, now)))
+		if s.State == Waiting {
+			untriggered++
+		} else {
+			own = max(0, mean-now.Sub(b.local(s.Reload().CreationTime, now)))
 		}
 		work += own
 		for _, p := range s.After {
@@ -163,7 +149,28 @@ func (b *Batch) Remaining(now time.Time, maxActive int) (remaining time.Duration
 	if maxActive > 0 {
 		remaining = max(remaining, work/time.Duration(maxActive))
 	}
-	return max(remaining, time.Duration(waiting/triggersPerMinute)*time.Minute), true
+	if minutes := untriggered / reloads.SpecialPerMinute; minutes > 0 {
+		remaining = max(remaining, time.Duration(minutes)*time.Minute+mean)
+	}
+	return remaining, true
+}
+
+// meanTime returns the mean time that the steps which the batch ran took, from the creation of their last reload until
+// their result was known. ok is false if there are none.
+func (b *Batch) meanTime() (mean time.Duration, ok bool) {
+	var total time.Duration
+	finished := 0
+	for i := range b.Steps {
+		s := &b.Steps[i]
+		if r := s.Reload(); r != nil && s.Finished() && s.Runs > 0 {
+			total += s.Ended.Sub(b.local(r.CreationTime, s.Ready))
+			finished++
+		}
+	}
+	if finished == 0 {
+		return 0, false
+	}
+	return total / time.Duration(finished), true
 }
 
 // Layers returns the steps in layers: a step is in the first layer after all its predecessors.

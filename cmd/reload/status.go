@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/oauth"
+)
+
+// The exit statuses of all commands.
+const (
+	statusOK          = 0
+	statusFailed      = 1
+	statusUsage       = 2
+	statusRefused     = 3
+	statusUnreachable = 4
+	statusTimedOut    = 124 // as timeout(1)
+	statusInterrupted = 130 // as a shell reports SIGINT
+	statusTerminated  = 143 // as a shell reports SIGTERM
+)
+
+// statusHelp explains the exit statuses at the end of every help text.
+const statusHelp = `
+Exit status:
+    0  success
+    1  a reload did not succeed, or the result could not be written
+    2  the command line or the configuration is invalid
+    3  the API refused a request, or failed
+    4  the tenant is unreachable
+  124  timeout
+  130  interrupted (SIGINT)
+  143  terminated (SIGTERM)
+`
+
+// exitStatus returns the exit status for an error. If several apply, the first one in this order counts.
+func exitStatus(err error) int {
+	var stopped *signalError
+	var reloadErr *reloads.ReloadError
+	var apiErr *reloads.Error
+	var oauthErr *oauth.Error
+	var usage *usageError
+	var write *writeError
+	var steps *stepsError
+	switch {
+	case err == nil:
+		return statusOK
+	case errors.As(err, &stopped):
+		return signalStatus(stopped.signal)
+	case errors.As(err, &steps):
+		return steps.status
+	case errors.Is(err, context.Canceled):
+		return statusInterrupted
+	case errors.Is(err, context.DeadlineExceeded):
+		return statusTimedOut
+	case errors.As(err, &reloadErr):
+		return statusFailed
+	case errors.As(err, &apiErr), errors.As(err, &oauthErr):
+		return statusRefused
+	case errors.As(err, &usage), errors.Is(err, reloads.ErrBadRequest):
+		return statusUsage
+	case errors.As(err, &write):
+		return statusFailed
+	}
+	return statusUnreachable
+}
+
+// printError writes an error to standard error, in one line.
+func printError(err error) {
+	text := strings.TrimPrefix(err.Error(), "reloads: ")
+	switch exitStatus(err) {
+	case statusTimedOut:
+		text = "timed out: " + text
+	case statusInterrupted:
+		text = "interrupted: " + text
+	case statusTerminated:
+		text = "terminated: " + text
+	}
+	text = strings.ReplaceAll(text, "\n", "; ")
+	fmt.Fprintln(os.Stderr, "reload:", strings.Join(strings.Fields(sanitize(text)), " "))
+}
+
+// usageError is an error in the command line or the configuration. No request was sent.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// reportedError is an error that was already written to standard error.
+type reportedError struct{ err error }
+
+func (e *reportedError) Error() string { return e.err.Error() }
+func (e *reportedError) Unwrap() error { return e.err }
+
+// writeError means that the result of a command could not be written to standard output.
+type writeError struct{ err error }
+
+func (e *writeError) Error() string { return "the result could not be written: " + e.err.Error() }
+func (e *writeError) Unwrap() error { return e.err }

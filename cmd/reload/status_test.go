@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
+)
+
+func TestExitStatuses(t *testing.T) {
+	t.Parallel()
+	failed := &reloads.ReloadError{Reload: &reloads.Reload{Status: reloads.StatusFailed}}
+	refused := &reloads.Error{StatusCode: http.StatusBadRequest}
+	lost := &writeError{io.ErrShortWrite}
+	terminated := &signalError{context.Canceled, syscall.SIGTERM}
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{nil, statusOK}, {failed, statusFailed}, {fmt.Errorf("%w; %w", failed, io.EOF), statusFailed}, {lost, statusFailed},
+		{usagef("x"), statusUsage}, {reloads.ErrBadRequest, statusUsage},
+		{refused, statusRefused}, {&reportedError{refused}, statusRefused}, {fmt.Errorf("%w; %w", lost, refused), statusRefused},
+		{io.ErrUnexpectedEOF, statusUnreachable}, {errors.New("no route to host"), statusUnreachable},
+		{context.DeadlineExceeded, statusTimedOut}, {fmt.Errorf("%w: %w", refused, context.DeadlineExceeded), statusTimedOut},
+		{context.Canceled, statusInterrupted}, {&signalError{context.Canceled, os.Interrupt}, statusInterrupted},
+		{terminated, statusTerminated}, {fmt.Errorf("%w: %w", terminated, failed), statusTerminated},
+	} {
+		if got := exitStatus(c.err); got != c.want {
+			t.Errorf("%v: %d, want %d", c.err, got, c.want)
+		}
+		if help := fmt.Sprintf("\n%5d  ", c.want); !strings.Contains(statusHelp, help) {
+			t.Errorf("the help does not explain the status %d", c.want)
+		}
+	}
+}
+
+func TestATenantThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close()
+	env := []string{"QLIK_TENANT_URL=" + server.URL, "QLIK_API_KEY=" + testKey}
+	for _, args := range [][]string{{"ls"}, {"get", "x"}, {"cancel", "x"}, {"create", "--appId", "x"}, {"log", "x"}} {
+		if r := run(t, env, append(args, "--retry", "0")...); r.status != statusUnreachable || r.stdout != "" ||
+			!strings.Contains(r.stderr, "connection refused") || !strings.Contains(r.stderr, "\nhint: check the URL") {
+			t.Errorf("%q: %+v", args, r)
+		}
+	}
+}
+
+func TestATimeout(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"create", "--appId", "yearly", "--wait", "--quiet"}, {"wait", fakeLong}, {"watch", fakeLong}, {"log", fakeLong, "--follow"},
+	} {
+		t.Run(args[0], func(t *testing.T) {
+			t.Parallel()
+			r := run(t, nil, append(args, "--fake", "--timeout", "2s")...)
+			if r.status != statusTimedOut || !strings.Contains(r.stderr, "reload: timed out: ") {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+	t.Run("cancel-on-abort", func(t *testing.T) {
+		t.Parallel()
+		r := run(t, nil, "--fake", "create", "--appId", "yearly", "--wait", "--cancel-on-abort", "--timeout", "2s")
+		if r.status != statusTimedOut || !strings.Contains(r.stderr, "reload: timed out: ") || !strings.Contains(r.stdout, "CANCELING") || strings.Contains(r.stderr, "goes on") {
+			t.Errorf("%+v", r)
+		}
+	})
+	t.Run("no response", func(t *testing.T) {
+		t.Parallel()
+		_, env := serve(t, hanging(t, nil))
+		if r := run(t, env, "ls", "--timeout", "2s"); r.status != statusTimedOut || r.stdout != "" {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+// hanging is a tenant that does not respond until the test has ended. It sends a value to requests, unless that is nil.
+func hanging(t *testing.T, requests chan<- struct{}) http.Handler {
+	t.Helper()
+	return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if requests != nil {
+			requests <- struct{}{}
+		}
+		<-r.Context().Done()
+	})
+}
+
+// finishing are command lines that write a result to standard output.
+var finishing = map[string][]string{
+	"ls":              {"ls"},
+	"ls all":          {"ls", "--all"},
+	"get":             {"get", fakeFailed},
+	"create":          {"create", "--appId", "sales"},
+	"create and wait": {"create", "--appId", "sales", "--wait"},
+	"cancel":          {"cancel", fakeLong},
+	"wait":            {"wait", fakeSucceeded},
+	"watch":           {"watch", fakeSucceeded},
+	"log":             {"log", fakeSucceeded},
+	"log follow":      {"log", fakeSucceeded, "--follow"},
+	"help":            {"ls", "--help"},
+	"version":         {"--version"},
+	"completion":      {"completion", "bash"},
+}
+
+// forEachFormat calls test with each of the command lines in finishing, and each of the output formats it has.
+func forEachFormat(t *testing.T, test func(t *testing.T, args []string)) {
+	t.Helper()
+	for name, args := range finishing {
+		for _, format := range []string{"--utc", "--json", "--quiet", "--raw"} {
+			if format == "--raw" && slices.Contains([]string{"wait", "watch", "version", "completion"}, name) {
+				continue
+			}
+			t.Run(name+" "+format, func(t *testing.T) {
+				t.Parallel()
+				test(t, slices.Concat([]string{"--fake"}, args, []string{format}))
+			})
+		}
+	}
+}
+
+// full opens a device that is always full.
+func full(t *testing.T) *os.File {
+	t.Helper()
+	device, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { _ = device.Close() })
+	return device
+}
+
+const lostResult = "reload: the result could not be written: write /dev/stdout: no space left on device\n"
+
+func TestAFullDisk(t *testing.T) {
+	t.Parallel()
+	forEachFormat(t, func(t *testing.T, args []string) {
+		cmd := command(t, nil, args...)
+		cmd.Stdout = full(t)
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		r := newResult(t, cmd.Run(), &stderr, &stderr)
+		if r.status != statusFailed || strings.Count(r.stderr, lostResult) != 1 {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+// A result that could not be written hides no other error.
+func TestAFullDiskAndAnotherError(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		args   []string
+		status int
+		says   string
+	}{
+		"create":  {[]string{"create", "--appId", "stock", "--wait"}, statusFailed, "ended as FAILED"},
+		"quiet":   {[]string{"create", "--appId", "stock", "--wait", "--quiet"}, statusFailed, "ended as FAILED"},
+		"wait":    {[]string{"wait", fakeFailed}, statusFailed, "ended as FAILED"},
+		"json":    {[]string{"wait", fakeFailed, fakeSucceeded, "--json"}, statusFailed, "ended as FAILED"},
+		"watch":   {[]string{"watch", fakeFailed}, statusFailed, "ended as FAILED"},
+		"refused": {[]string{"wait", fakeSucceeded, "nothing", "--quiet"}, statusRefused, "404 Not Found"},
+		"timeout": {[]string{"create", "--appId", "yearly", "--wait", "--quiet", "--timeout", "2s"}, statusTimedOut, "timed out"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := command(t, nil, append(c.args, "--fake")...)
+			cmd.Stdout = full(t)
+			var stderr strings.Builder
+			cmd.Stderr = &stderr
+			r := newResult(t, cmd.Run(), &stderr, &stderr)
+			if r.status != c.status || !strings.Contains(r.stderr, c.says) || strings.Count(r.stderr, lostResult) != 1 {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
+// As in reload ls | head -1: SIGPIPE ends the command, which writes nothing about it.
+func TestAClosedPipe(t *testing.T) {
+	t.Parallel()
+	forEachFormat(t, func(t *testing.T, args []string) {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		_ = r.Close()
+		cmd := command(t, nil, args...)
+		cmd.Stdout = w
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		var exit *exec.ExitError
+		if err := cmd.Run(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGPIPE {
+			t.Errorf("%v, want SIGPIPE", err)
+		}
+		if strings.Contains(stderr.String(), "reload:") || strings.Contains(stderr.String(), "goroutine") {
+			t.Errorf("stderr: %s", stderr.String())
+		}
+	})
+}
+
+func TestHintAfterAnUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	cmd := newCreate(&app{})
+	if err := cmd.Flags().Set("appId", "sales"); err != nil {
+		t.Fatal(err)
+	}
+	err := fmt.Errorf("%w: %w", reloads.ErrOutcomeUnknown, &reloads.Error{StatusCode: http.StatusBadGateway})
+	if hint := nextStep(cmd, err); !strings.HasSuffix(hint, "see whether the reload exists: reload ls --appId sales") {
+		t.Errorf("%q", hint)
+	}
+	if hint := nextStep(cmd, fmt.Errorf("%w: %w", reloads.ErrOutcomeUnknown, io.ErrUnexpectedEOF)); !strings.HasSuffix(hint, "reload ls --appId sales") {
+		t.Errorf("without a response: %q", hint)
+	}
+}
+
+func TestSanitize(t *testing.T) {
+	t.Parallel()
+	if got, want := sanitize("a\x1b[31m\r\n\u009b\u202eb\u2066ü"), "a [31m    b ü"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestHints(t *testing.T) {
+	t.Parallel()
+	_, user := serve(t, reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User)))
+	_, forbidden := serve(t, reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.Forbidden)))
+	_, expired := serve(t, reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.Expired)))
+	broken := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
+	broken.AddApp("sales", reloadstest.App{})
+	broken.Inject(reloadstest.Fault{Times: -1, Status: http.StatusInternalServerError})
+	_, down := serve(t, broken)
+	logless := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
+	logless.AddReload(reloads.Reload{ID: "1", AppID: "sales", Status: reloads.StatusCanceled})
+	logless.Inject(reloadstest.Fault{Operation: reloadstest.Log, Times: -1, Status: http.StatusNotFound})
+	_, noLog := serve(t, logless)
+	for name, c := range map[string]struct {
+		env  []string
+		args []string
+		hint string
+	}{
+		"pending":           {nil, []string{"--fake", "create", "--appId", "forecast"}, "add --wait --attach, or run: reload wait " + fakeLong},
+		"pending, waiting":  {nil, []string{"--fake", "create", "--appId", "forecast", "--wait"}, "add --wait --attach, or run: reload wait " + fakeLong},
+		"quota":             {nil, []string{"--fake", "create", "--appId", "often"}, "try again later"},
+		"unknown app":       {nil, []string{"--fake", "create", "--appId", "nothing"}, "check the ID of the app"},
+		"unknown reload":    {nil, []string{"--fake", "get", "nothing"}, "reload ls --appId APP_ID"},
+		"finished":          {nil, []string{"--fake", "cancel", fakeFailed}, "reload get ID"},
+		"log of an active":  {nil, []string{"--fake", "log", fakeLong}, "the reload is RELOADING; to wait for its log, add --follow"},
+		"log of a finished": {noLog, []string{"log", "1"}, "the reload is CANCELED, but the service does not have its log"},
+		"failed":            {nil, []string{"--fake", "wait", fakeFailed}, "reload log " + fakeFailed},
+		"still running":     {nil, []string{"--fake", "create", "--appId", "yearly", "--wait", "--timeout", "2s"}, "the reload goes on; to wait for it, run: reload wait 5be59decca62aa000000000e"},
+		"key":               {expired, []string{"get", "x"}, "check the API key"},
+		"list of a tenant":  {user, []string{"ls"}, "add --appId"},
+		"forbidden list":    {forbidden, []string{"ls"}, "add --appId"},
+		"forbidden":         {forbidden, []string{"ls", "--appId", "sales"}, "a user who may do this"},
+		"failing service":   {down, []string{"ls", "--retry", "0"}, "try again later"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := run(t, c.env, c.args...)
+			_, hint, _ := strings.Cut(r.stderr, "\nhint: ")
+			if r.status == statusOK || !strings.Contains(hint, c.hint) || strings.Count(hint, "\n") != 1 {
+				t.Errorf("%+v, want a hint with %q", r, c.hint)
+			}
+		})
+	}
+}
