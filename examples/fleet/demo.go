@@ -18,50 +18,55 @@ import (
 // demo reloads 60 apps of a fake tenant with four workers, and kills one of them. Then it compares what the queue says with
 // what the tenant did.
 func demo(ctx context.Context, out io.Writer) error {
-	const apps = 60
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	dir, err := os.MkdirTemp("", "fleet")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	redisAddr, err := freeAddr()
+	addr, err := freeAddr()
 	if err != nil {
 		return err
 	}
-	server, err := startRedis(ctx, dir, redisAddr)
+	server, err := startRedis(ctx, dir, addr)
 	if err != nil {
 		return err
 	}
 	defer server.stop()
+	redisURL := "redis://" + addr
+	rdb, err := connectRedis(redisURL)
+	if err != nil {
+		return err
+	}
+	defer rdb.Close()
 
 	tenant := reloadstest.NewTenant(reloadstest.WithListLag(time.Second))
+	var apps []string
+	for i := range 60 {
+		apps = append(apps, fmt.Sprintf("app-%02d", i+1))
+		tenant.AddApp(apps[i], reloadstest.App{QueueFor: time.Second, RunFor: 4 * time.Second})
+	}
 	web, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	defer web.Close()
 	go func() { _ = http.Serve(web, tenant) }()
-	var ids []string
-	for i := range apps {
-		ids = append(ids, fmt.Sprintf("app-%02d", i+1))
-		tenant.AddApp(ids[i], reloadstest.App{QueueFor: time.Second, RunFor: 4 * time.Second})
-	}
 
-	rdb, err := connectRedis("redis://" + redisAddr)
-	if err != nil {
+	if _, err := enqueue(ctx, asynq.NewClientFromRedisClient(rdb), "tonight", time.Now().Add(time.Hour), apps); err != nil {
 		return err
 	}
-	defer rdb.Close()
-	if _, err := enqueue(ctx, asynq.NewClientFromRedisClient(rdb), "tonight", time.Now().Add(time.Hour), ids); err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "%d apps, four workers, 50 triggers per minute\n", apps)
-	workers := startWorkers(ctx, 4, "REDIS_URL=redis://"+redisAddr, "QLIK_TENANT_URL=http://"+web.Addr().String(),
+	fmt.Fprintf(out, "%d apps, four workers, 50 triggers per minute\n", len(apps))
+	workers := startWorkers(ctx, 4, "REDIS_URL="+redisURL, "QLIK_TENANT_URL=http://"+web.Addr().String(),
 		"QLIK_API_KEY="+tenant.Token(), "QLIK_CLIENT_ID=")
 	defer workers.stop()
-	inspector := asynq.NewInspectorFromRedisClient(rdb)
+	if err := watch(ctx, out, asynq.NewInspectorFromRedisClient(rdb), workers, len(apps)/3); err != nil {
+		return err
+	}
+	return report(out, tenant, apps)
+}
+
+// watch prints the state of the queue when it changes, until no task is left. It kills a worker when enough tasks are done.
+func watch(ctx context.Context, out io.Writer, inspector *asynq.Inspector, workers *workers, enough int) error {
 	for killed, shown := false, ""; ; {
 		info, err := inspector.GetQueueInfo("default")
 		if err != nil {
@@ -74,9 +79,9 @@ func demo(ctx context.Context, out io.Writer) error {
 			shown = line
 		}
 		if info.Active+waiting == 0 {
-			break
+			return nil
 		}
-		if !killed && info.Completed >= apps/3 {
+		if !killed && info.Completed >= enough {
 			killed = workers.kill(0)
 			fmt.Fprintln(out, "-- killing a worker; it is started again, and its apps return in about a minute --")
 		}
@@ -86,7 +91,6 @@ func demo(ctx context.Context, out io.Writer) error {
 			return ctx.Err()
 		}
 	}
-	return report(out, tenant, ids)
 }
 
 // report compares the reloads of the tenant with the apps.

@@ -15,11 +15,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"log/slog"
-	"net"
-	"net/url"
 	"os"
 	"os/signal"
 	"time"
@@ -28,8 +25,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/reloads-go/reloads"
-	"github.com/reloads-go/reloads/oauth"
-	"github.com/reloads-go/reloads/redislimit"
 )
 
 const (
@@ -61,9 +56,6 @@ func enqueue(ctx context.Context, queue *asynq.Client, night string, deadline ti
 	return added, nil
 }
 
-// errTemporary marks an error that has nothing to do with the app.
-var errTemporary = errors.New("try again")
-
 // handler returns the handler of a task. Its errors say what asynq does next: it retries a reload that failed up to
 // maxRetry times, and after errTemporary without counting. Anything else is a dead letter at once.
 func handler(client *reloads.Client) asynq.HandlerFunc {
@@ -87,33 +79,6 @@ func handler(client *reloads.Client) asynq.HandlerFunc {
 	}
 }
 
-// isTemporary reports whether an error is that of Redis, of the tenant or of the sign-in, and not that of the app.
-func isTemporary(err error) bool {
-	for _, temporary := range []error{
-		redislimit.ErrUnavailable, reloads.ErrServer, reloads.ErrRateLimited, reloads.ErrUnauthorized,
-		reloads.ErrReloadPending, reloads.ErrOutcomeUnknown, io.EOF, io.ErrUnexpectedEOF,
-	} {
-		if errors.Is(err, temporary) {
-			return true
-		}
-	}
-	var network net.Error
-	var signIn *oauth.Error
-	return errors.As(err, &network) || errors.As(err, &signIn)
-}
-
-// isFailure reports whether an error counts as one of the tries of a task. A worker that was killed does not.
-func isFailure(err error) bool {
-	return !errors.Is(err, errTemporary) && !errors.Is(err, asynq.ErrLeaseExpired)
-}
-
-func retryDelay(retried int, err error, task *asynq.Task) time.Duration {
-	if errors.Is(err, asynq.ErrLeaseExpired) {
-		return 0
-	}
-	return asynq.DefaultRetryDelayFunc(retried, err, task) // half a minute at first
-}
-
 // work runs tasks until the process gets SIGTERM or SIGINT. Then it returns unfinished tasks to the queue.
 func work(rdb redis.UniversalClient, client *reloads.Client, active int) error {
 	server := asynq.NewServerFromRedisClient(rdb, asynq.Config{
@@ -125,52 +90,20 @@ func work(rdb redis.UniversalClient, client *reloads.Client, active int) error {
 	return server.Run(handler(client))
 }
 
-func connectRedis(address string) (*redis.Client, error) {
-	options, err := redis.ParseURL(address)
-	if err != nil {
-		return nil, fmt.Errorf("REDIS_URL: %w", err)
-	}
-	options.ContextTimeoutEnabled, options.MaxRetries = true, -1 // for redislimit
-	return redis.NewClient(options), nil
-}
-
-// connectTenant returns a client of the tenant in the environment.
-func connectTenant(rdb *redis.Client) (*reloads.Client, error) {
-	tenant := os.Getenv("QLIK_TENANT_URL")
-	u, err := url.Parse(tenant)
-	if err != nil {
-		return nil, fmt.Errorf("QLIK_TENANT_URL: %w", err)
-	}
-	limiters, err := redislimit.NewLimiters(rdb, u.Host)
-	if err != nil {
-		return nil, err
-	}
-	var tokens reloads.TokenSource = reloads.APIKey(os.Getenv("QLIK_API_KEY"))
-	if id := os.Getenv("QLIK_CLIENT_ID"); id != "" {
-		tokens, err = oauth.NewTokenSource(oauth.Config{
-			TenantURL: tenant, ClientID: id, ClientSecret: os.Getenv("QLIK_CLIENT_SECRET"), Store: tokenStore{rdb},
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return reloads.NewClient(tenant, tokens, reloads.WithLimiters(limiters))
-}
-
 func main() {
 	night := flag.String("night", time.Now().Format(time.DateOnly), "`name` of the night to which the apps are added")
 	within := flag.Duration("within", 12*time.Hour, "`time` from now in which the apps must be reloaded")
 	active := flag.Int("active", 10, "maximum `number` of reloads that this worker waits for")
 	kill := flag.Bool("kill", false, "kill a worker, with a Redis and a fake tenant of its own")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, *night, *within, *active, *kill); err != nil {
+	if err := run(*night, *within, *active, *kill, flag.Args()); err != nil {
 		log.Fatal("fleet: ", err)
 	}
 }
 
-func run(ctx context.Context, night string, within time.Duration, active int, kill bool) error {
+func run(night string, within time.Duration, active int, kill bool, apps []string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
 	if kill {
 		return demo(ctx, os.Stdout)
 	}
@@ -179,9 +112,9 @@ func run(ctx context.Context, night string, within time.Duration, active int, ki
 		return err
 	}
 	defer rdb.Close()
-	if flag.NArg() > 0 {
-		added, err := enqueue(ctx, asynq.NewClientFromRedisClient(rdb), night, time.Now().Add(within), flag.Args())
-		fmt.Printf("added %d of %d apps to the night %s\n", added, flag.NArg(), night)
+	if len(apps) > 0 {
+		added, err := enqueue(ctx, asynq.NewClientFromRedisClient(rdb), night, time.Now().Add(within), apps)
+		fmt.Printf("added %d of %d apps to the night %s\n", added, len(apps), night)
 		return err
 	}
 	client, err := connectTenant(rdb)
