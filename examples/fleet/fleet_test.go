@@ -226,11 +226,15 @@ func TestTheAppOfAKilledWorkerReturnsWithinTwoMinutes(t *testing.T) {
 	t.Parallel()
 	f := startFleet(t)
 	f.addApps(t, 1)
+	f.tenant.AddApp(f.apps[0], reloadstest.App{RunFor: 30 * time.Second})
 	first := f.startWorker(t)
 	waitFor(t, time.Minute, "the reload", func() bool { return len(f.tenant.Reloads()) == 1 })
 	f.startWorker(t)
 	time.Sleep(10 * time.Second)
 	began := time.Now()
+	if f.tenant.Reloads()[0].Ended() {
+		t.Fatal("the reload ended too early")
+	}
 	if err := first.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
