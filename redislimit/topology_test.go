@@ -109,7 +109,8 @@ func TestSentinelFailover(t *testing.T) {
 	var sentinels []string
 	for range 3 {
 		config := filepath.Join(t.TempDir(), "sentinel.conf") // Sentinel writes to it
-		text := fmt.Sprintf("sentinel monitor main %s %s 2\nsentinel down-after-milliseconds main 2000\nsentinel failover-timeout main 10000\n", host, port)
+		text := fmt.Sprintf("sentinel monitor main %s %s 2\n", host, port) +
+			"sentinel down-after-milliseconds main 2000\nsentinel failover-timeout main 10000\n"
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
