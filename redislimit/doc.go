@@ -11,7 +11,13 @@
 //	client, err := reloads.NewClient(tenantURL, tokens, reloads.WithLimiters(limiters))
 //
 // The package works with Valkey and with Redis 6 or later: a single server, Sentinel, or Cluster. Each limit is one
-// key.
+// key. Create a client of a cluster with a ClusterStateReloadInterval of one second:
+//
+//	rdb := redis.NewClusterClient(&redis.ClusterOptions{
+//		Addrs: addrs, ContextTimeoutEnabled: true, MaxRetries: -1, ClusterStateReloadInterval: time.Second,
+//	})
+//
+// With the default of one minute, it can call a primary that has died for that long after a replica has taken over.
 //
 // # Guarantees
 //
@@ -33,19 +39,23 @@
 // therefore makes at most two round trips, and one more for each of these events during its wait: a pause, a loss of
 // data, a slot that it was too late for, a script that the server has forgotten.
 //
+// A Limiter makes one call to Redis at a time. Requests that arrive during a call share the next one, so that many
+// waiting requests make far fewer round trips. The timeout is that of a call; waiting for the call before is not an
+// error.
+//
 // Requests are served in the order of their first round trips, over all processes. A request that gives up releases its
 // slot to the next request that asks for one, which can thus overtake waiting requests. A process that dies loses the
 // slots of its own requests only.
 //
-// A key takes at most 25 KB for a limit of 50 requests, and 90 KB for a limit of 1000. This includes up to 16 KB for at
-// most 1024 released slots. Usually there are none, and a key takes 840 bytes or 73 KB. A key expires when its state no
+// A key takes at most 25 KB for a limit of 50 requests, and 100 KB for a limit of 1000. This includes up to 16 KB for at
+// most 1024 released slots. Usually there are none, and a key takes 840 bytes or 80 KB. A key expires when its state no
 // longer has an effect: one window, 104 % of the period, after the last slot, or later if there is a pause.
 //
 // # Faults
 //
-// A call to Redis takes at most as long as its context and [WithTimeout] allow. A call that was cut off may have taken
-// effect. Its slot is then lost, but it is never used twice. The caller chooses what happens while Redis is
-// unavailable:
+// A call to Redis takes at most as long as [WithTimeout] allows. A call that was cut off may have taken effect. The slots
+// that it reserved, at most an eighth of the limit or four, are then lost, but they are never used twice. All requests
+// that wait for a call when one fails get its error. The caller chooses what happens while Redis is unavailable:
 //
 //   - By default, Wait returns an error that matches [ErrUnavailable] and wraps the cause.
 //   - With [LocalShare], the process continues on its own with its share of the limit.

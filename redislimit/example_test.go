@@ -2,9 +2,12 @@ package redislimit_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/reloads-go/reloads"
@@ -44,4 +47,30 @@ func ExampleNewLimiters() {
 	// SUCCEEDED <nil>
 	// SUCCEEDED <nil>
 	// 2 triggers
+}
+
+// Unit tests do not need a redis-server: miniredis, which is written in Go, runs the script.
+func ExampleNew_miniredis() {
+	server, err := miniredis.Run()
+	if err != nil {
+		panic(err)
+	}
+	defer server.Close()
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), ContextTimeoutEnabled: true, MaxRetries: -1})
+	defer rdb.Close()
+
+	limiter, err := redislimit.New(rdb, "reloads:{test}", 2, time.Minute)
+	if err != nil {
+		panic(err)
+	}
+	for range 3 {
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Second)
+		err := limiter.Wait(ctx)
+		cancel()
+		fmt.Println(err == nil, errors.Is(err, reloads.ErrRateLimited))
+	}
+	// Output:
+	// true false
+	// true false
+	// false true
 }

@@ -38,7 +38,7 @@ func TestAReplicaIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Wait until the replica is in sync. Until then it has no data to read.
-	replica, _ := connect(t, startRedis(t, "--replicaof", host+" "+port))
+	replica, _ := connect(t, startRedis(t, "--replicaof", host, port))
 	for !strings.Contains(replica.Info(t.Context(), "replication").Val(), "master_link_status:up") {
 	}
 	err = newLimiter(t, replica, 50, time.Minute).Wait(t.Context())
@@ -114,42 +114,6 @@ func TestRedisIsSlow(t *testing.T) {
 	}
 }
 
-func TestLocalShare(t *testing.T) {
-	t.Parallel()
-	server := startRedis(t)
-	const per = 8 * time.Second
-	client, _ := connect(t, server)
-	l := newLimiter(t, client, 4, per, redislimit.LocalShare(2))
-	if err := l.Wait(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	server.Stop()
-	down := time.Now()
-	if err := within(t, l, per/2); !isTooLate(err) {
-		t.Errorf("within the window after the last grant of Redis: %v", err)
-	}
-	var starts []time.Duration
-	for range 4 {
-		if err := l.Wait(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		starts = append(starts, time.Since(down))
-	}
-	// The share is two starts per window. The first start is one window after the outage began.
-	for i, earliest := range []time.Duration{per, per, 2 * per, 2 * per} {
-		if starts[i] < earliest {
-			t.Errorf("local starts at %v, want start %d no earlier than %v", starts, i+1, earliest)
-		}
-	}
-	if err := server.Restart(); err != nil {
-		t.Fatal(err)
-	}
-	back := time.Now()
-	if err := l.Wait(t.Context()); err != nil || time.Since(back) < per {
-		t.Errorf("start %v after Redis was available again, within the window of the local starts: %v", time.Since(back), err)
-	}
-}
-
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t, "--cluster-enabled", "yes")
@@ -185,7 +149,7 @@ func TestFailover(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	second := startRedis(t, "--replicaof", host+" "+port)
+	second := startRedis(t, "--replicaof", host, port)
 	// Like a client of Sentinel, the client connects to the server that is the master.
 	master := first.Addr
 	client := redis.NewClient(&redis.Options{

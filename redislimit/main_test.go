@@ -13,11 +13,14 @@ import (
 	"github.com/reloads-go/reloads/redislimit/internal/redisserver"
 )
 
-// TestMain also runs the worker processes: the TestFleet tests start the test binary with workerEnv set.
+// TestMain also runs the worker processes: the tests start the test binary with workerEnv or loadEnv set.
 func TestMain(m *testing.M) {
 	redis.SetLogger(silent{}) // the tests stop servers on purpose
 	if os.Getenv(workerEnv) != "" {
 		os.Exit(work())
+	}
+	if os.Getenv(loadEnv) != "" {
+		os.Exit(runLoad())
 	}
 	flag.Parse()
 	if err := flag.Set("test.parallel", "16"); err != nil { // the tests spend most of their time waiting

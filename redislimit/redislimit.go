@@ -22,12 +22,12 @@ const (
 	guardMargin  = 0.04  // of the period: how much longer the window is; half of it is the tolerance
 	bucketMargin = 1.045 // of the period: the sustained rate is 1/1.045 of the limit
 
-	defaultTimeout  = time.Second
-	releaseTimeout  = 250 * time.Millisecond // short, because a caller that gave up waits for it
-	maxPause        = 24 * time.Hour
-	recheckInterval = time.Second // a local start is at most this long after Redis was found to be unavailable
-	maxCalls        = 8           // concurrent calls of a Limiter; more would only wait for a connection
-	maxLateSlots    = 3           // slots that a request may lose because the responses of Redis are too slow
+	defaultTimeout = time.Second
+	releaseTimeout = 250 * time.Millisecond // short, because a caller that gave up waits for it
+	probeInterval  = time.Second            // between two calls of a Limiter with LocalShare that only watch Redis
+	maxPause       = 24 * time.Hour
+	maxBatch       = 1000 // requests in one call
+	maxLateSlots   = 3    // slots that a request may lose because the responses of Redis are too slow
 )
 
 // Limiter is a [reloads.Limiter] that shares its limit with the Limiters of the same key in other processes. Create it
@@ -41,15 +41,17 @@ type Limiter struct {
 	window    time.Duration
 	tolerance time.Duration          // how late a slot may be used
 	timeout   time.Duration          // of a call to Redis
+	maxSlots  int                    // how many slots one call may reserve
 	share     *reloads.WindowLimiter // the local share; nil without LocalShare
-	calls     chan struct{}          // a semaphore of the concurrent calls to Redis
+	wake      chan struct{}          // receives when makeCalls has something to do
 
-	mu               sync.Mutex
-	latest           grant     // the latest grant of this process
-	latestDue        time.Time // the slot of latest
-	pausedUntil      time.Time // the latest end of a pause that was passed to Pause
-	pauseUnreported  bool      // Redis does not know of pausedUntil yet
-	unavailableSince time.Time // first failed call since the last response of Redis; set only with LocalShare
+	mu          sync.Mutex
+	queue       []*request // that the next calls send, oldest first
+	calling     bool       // makeCalls runs
+	latest      grant      // the latest grant of this process
+	latestDue   time.Time  // the slot of latest
+	pausedUntil time.Time  // the latest end of a pause that was passed to Pause
+	contact     contact    // used only with LocalShare
 }
 
 // Option configures a [Limiter].
@@ -74,7 +76,8 @@ func WithTimeout(d time.Duration) Option {
 // a nil or invalid option, New returns an error that names the argument. New sends nothing.
 //
 // The client must have been created with ContextTimeoutEnabled; otherwise a call could continue long after its context
-// has ended. Set its MaxRetries to -1. Otherwise go-redis can repeat a call that was cut off, which can cost a slot.
+// has ended. Set its MaxRetries to -1. Otherwise go-redis can repeat a call that was cut off, which can cost slots. With
+// a cluster, set ClusterStateReloadInterval to one second; see the package documentation.
 func New(client redis.Scripter, key string, requests int, per time.Duration, opts ...Option) (*Limiter, error) {
 	switch {
 	case client == nil:
@@ -92,7 +95,7 @@ func New(client redis.Scripter, key string, requests int, per time.Duration, opt
 	l := &Limiter{
 		client: client, key: key, requests: requests, per: per,
 		window: per + margin, tolerance: margin / 2, timeout: defaultTimeout,
-		calls: make(chan struct{}, maxCalls),
+		maxSlots: min(max(requests/8, 4), maxBatch), wake: make(chan struct{}, 1),
 	}
 	for i, opt := range opts {
 		if opt == nil {
@@ -172,19 +175,15 @@ func (l *Limiter) Wait(ctx context.Context) error {
 func (l *Limiter) wait(ctx context.Context) error {
 	var held grant
 	for lateSlots := 0; lateSlots < maxLateSlots; {
-		r, err := l.runScript(ctx, opReserve, maxWait(ctx), held)
+		r, err := l.reserve(ctx, held)
 		if err != nil {
-			if ctxErr := contextError(ctx); ctxErr != nil {
-				return fmt.Errorf("%w (%w)", err, ctxErr)
-			}
 			return err
 		}
-		if r.outcome == refused {
+		if held = r.grant; held == (grant{}) {
 			return deadlineError(ctx, r.wait)
 		}
-		held = r.grant
 		if err := sleep(ctx, r.wait); err != nil {
-			l.release(ctx, held)
+			l.release(held, releaseTimeout)
 			return canceledError(ctx)
 		}
 		if r.wait > l.tolerance {
@@ -195,8 +194,10 @@ func (l *Limiter) wait(ctx context.Context) error {
 		}
 		lateSlots++
 	}
-	return fmt.Errorf("%w: its responses are too slow: a slot must be used within %v", ErrUnavailable, l.tolerance)
+	return fmt.Errorf("%w: a slot must be used within %v", errTooSlow, l.tolerance)
 }
+
+var errTooSlow = fmt.Errorf("%w: its responses are too slow", ErrUnavailable)
 
 // Pause lets no request start before until, in any process. The package reloads calls it after a 429. It is as if time
 // stood still during the pause: waiting requests keep their order and the time between their slots. A longer pause that
@@ -205,76 +206,73 @@ func (l *Limiter) wait(ctx context.Context) error {
 //
 // In another process, a request whose slot is within the next 2 % of the period may still start.
 //
-// Pause takes at most as long as [WithTimeout] allows. If Redis is unavailable, the next call of this Limiter reports
-// the pause.
+// Pause takes at most as long as [WithTimeout] allows. If Redis is unavailable, a later call of this Limiter reports the
+// pause.
 func (l *Limiter) Pause(until time.Time) {
 	until = time.Now().Add(min(time.Until(until), maxPause))
 	l.mu.Lock()
-	if !until.After(l.pausedUntil) || !until.After(time.Now()) {
-		l.mu.Unlock()
+	news := until.After(l.pausedUntil) && until.After(time.Now())
+	if news {
+		l.pausedUntil = until
+	}
+	l.mu.Unlock()
+	if !news {
 		return
 	}
-	l.pausedUntil, l.pauseUnreported = until, true
-	l.mu.Unlock()
 	if l.share != nil {
 		l.share.Pause(until)
 	}
-	_, _ = l.runScript(context.Background(), opReport, 0, grant{}) // if it fails, the pause stays unreported
+	l.release(grant{}, l.timeout)
 }
 
-// release gives an unused slot back to Redis. If the call fails, the slot is lost.
-func (l *Limiter) release(ctx context.Context, held grant) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
-	defer cancel()
-	_, _ = l.runScript(ctx, opRelease, 0, held)
+// release gives an unused slot back to Redis, and reports a pause. It waits for at most d. If the call fails, the slot
+// is lost.
+func (l *Limiter) release(held grant, d time.Duration) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // see request
+	r := l.enqueue(ctx, held)
+	select {
+	case <-r.done:
+	case <-time.After(d):
+	}
 }
 
-// unreported returns what the next call reports to Redis: the rest of a pause, for how long no request may start after
-// local starts, and the latest grant of this process while it is recent. The script detects a loss of data by that
-// grant.
-func (l *Limiter) unreported() (pause, quiet time.Duration, known grant) {
+// unreported returns what the next call reports to Redis: how long no request may start, and the latest grant of this
+// process while it is recent. The script detects a loss of data by that grant.
+func (l *Limiter) unreported() (pause time.Duration, known grant) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.pauseUnreported {
-		pause = max(0, time.Until(l.pausedUntil))
+	now := time.Now()
+	pause = l.pausedUntil.Sub(now)
+	if l.share != nil {
+		pause = max(pause, l.contactPause(now).Sub(now))
 	}
-	if !l.unavailableSince.IsZero() && time.Since(l.unavailableSince) >= l.window {
-		quiet = l.window + recheckInterval
-	}
-	if time.Since(l.latestDue) < l.per {
+	if now.Sub(l.latestDue) < l.per {
 		known = l.latest
 	}
-	return pause, quiet, known
+	return max(pause, 0), known
 }
 
-// record updates the state of the Limiter after a successful call that reported the given pause.
-func (l *Limiter) record(r response, pause time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.unavailableSince = time.Time{}
-	if l.pauseUnreported && time.Until(l.pausedUntil) <= pause {
-		l.pauseUnreported = false
-	}
-	if due := time.Now().Add(r.wait); r.grant.slot != 0 && (r.grant.generation != l.latest.generation || r.grant.number >= l.latest.number) {
-		l.latest, l.latestDue = r.grant, due
+// recordLatest records the latest grant in the responses.
+func (l *Limiter) recordLatest(batch []*request) {
+	for _, r := range batch {
+		g := r.response.grant
+		if g.slot != 0 && (g.generation != l.latest.generation || g.number >= l.latest.number) {
+			l.latest, l.latestDue = g, r.response.sent.Add(r.response.wait)
+		}
 	}
 }
 
-// maxWait returns how long a request can wait: until the deadline of ctx, or practically without limit.
+// maxWait returns how long a request can wait: until the deadline of ctx, or practically without limit. It is negative
+// if ctx has ended.
 func maxWait(ctx context.Context) time.Duration {
+	if ctx.Err() != nil {
+		return -time.Second
+	}
 	if deadline, ok := ctx.Deadline(); ok {
 		return time.Until(deadline)
 	}
 	return math.MaxInt64 - time.Microsecond
-}
-
-// contextError returns the error of ctx. It checks the deadline itself, because a call can time out shortly before ctx
-// does.
-func contextError(ctx context.Context) error {
-	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
-		return context.DeadlineExceeded
-	}
-	return ctx.Err()
 }
 
 // deadlineError returns the error of a request that cannot start before its deadline.

@@ -4,7 +4,9 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -17,23 +19,8 @@ var source string
 // source.
 var script = redis.NewScript(source)
 
-// operation tells the script what to do.
-type operation string
-
-const (
-	opReserve operation = "reserve" // reserve a slot, or confirm the slot that the caller holds
-	opRelease operation = "release" // release the slot that the caller holds
-	opReport  operation = "report"  // only report a pause
-)
-
-// outcome is the result of an operation.
-type outcome int64
-
-const (
-	granted  outcome = iota
-	refused          // the slot would be later than the caller can wait
-	conflict         // the key has the state of another limit
-)
+// conflict starts the script's error if the key has the state of another limit. The other limit follows.
+const conflict = "LIMIT "
 
 // grant is a slot that the script granted. The zero grant means that there is none.
 type grant struct {
@@ -42,48 +29,152 @@ type grant struct {
 	slot       int64 // when the request may start, by the limit's clock
 }
 
-// response is the decoded response of the script.
-type response struct {
-	outcome outcome
-	sent    time.Time     // before the script was sent
-	wait    time.Duration // until the slot
-	late    time.Duration // since the slot
-	grant   grant
-	limit   string // the limit of the key, if outcome is conflict
+// request asks the script to reserve a slot or to confirm one. If ctx has ended when the request is sent, it releases
+// the slot instead.
+type request struct {
+	ctx      context.Context
+	held     grant // the slot to confirm; zero asks for a new one
+	done     chan struct{}
+	response response // set when done is closed, like err
+	err      error
 }
 
-// runScript runs the script once. The error matches ErrUnavailable, except if the key has the state of another limit.
-func (l *Limiter) runScript(ctx context.Context, op operation, maxWait time.Duration, held grant) (response, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.timeout)
-	defer cancel()
+// response is the decoded response of the script to a request.
+type response struct {
+	sent  time.Time     // before the script was sent
+	wait  time.Duration // until the slot
+	late  time.Duration // since the slot
+	grant grant         // the zero grant if the request cannot wait for the slot
+}
+
+// reserve asks for a slot, or for a confirmation of the slot that the caller holds. If ctx ends first, it returns the
+// error of ctx, and the slot is released.
+func (l *Limiter) reserve(ctx context.Context, held grant) (response, error) {
+	r := l.enqueue(ctx, held)
 	select {
-	case l.calls <- struct{}{}:
-		defer func() { <-l.calls }()
+	case <-r.done:
+		return r.response, r.err
 	case <-ctx.Done():
-		return response{}, fmt.Errorf("%w: %d calls are waiting for a response: %w", ErrUnavailable, maxCalls, ctx.Err())
+		go func() { // ends with the call that serves the request
+			if <-r.done; r.response.grant != (grant{}) {
+				l.enqueue(ctx, r.response.grant)
+			}
+		}()
+		return response{}, canceledError(ctx)
+	}
+}
+
+// enqueue adds a request to those that the next call sends.
+func (l *Limiter) enqueue(ctx context.Context, held grant) *request {
+	r := &request{ctx: ctx, held: held, done: make(chan struct{})}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queue = append(l.queue, r)
+	if !l.calling {
+		l.calling = true
+		l.endOutage() // it was not observed since the last call
+		go l.makeCalls()
+	}
+	l.wakeUp()
+	return r
+}
+
+// wakeUp makes makeCalls check whether there is something to do.
+func (l *Limiter) wakeUp() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// makeCalls calls Redis for the requests in the queue, one call at a time, so that the requests that arrive during a call
+// share the next one. It ends when nothing is left to do.
+func (l *Limiter) makeCalls() {
+	for {
+		l.mu.Lock()
+		batch := l.take()
+		probe := len(batch) == 0
+		if probe && !l.watchesRedis() {
+			l.calling = false
+			l.mu.Unlock()
+			return
+		}
+		l.mu.Unlock()
+		if probe {
+			select {
+			case <-l.wake:
+				continue
+			case <-time.After(probeInterval):
+			}
+		}
+		l.finish(batch, l.call(batch))
+	}
+}
+
+// take removes the requests of the next call from the queue: as many as fit, but only a few of those that reserve a
+// slot, because a call that is cut off may lose them.
+func (l *Limiter) take() (batch []*request) {
+	slots := 0
+	l.queue = slices.DeleteFunc(l.queue, func(r *request) bool {
+		fits := len(batch) < maxBatch
+		if fits && r.held == (grant{}) && r.ctx.Err() == nil {
+			fits = slots < l.maxSlots
+			slots++
+		}
+		if fits {
+			batch = append(batch, r)
+		}
+		return fits
+	})
+	return batch
+}
+
+// finish delivers the responses. After an error it delivers it to the whole queue: no request waits for more than one
+// call that fails.
+func (l *Limiter) finish(batch []*request, err error) {
+	l.mu.Lock()
+	l.recordContact(err)
+	if err != nil {
+		batch, l.queue = append(batch, l.queue...), nil
+	} else {
+		l.recordLatest(batch)
+	}
+	l.mu.Unlock()
+	for _, r := range batch {
+		r.err = err
+		close(r.done)
+	}
+}
+
+// call runs the script for the batch, and sets the responses. The error matches ErrUnavailable, unless the key has the
+// state of another limit.
+func (l *Limiter) call(batch []*request) error {
+	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
+	defer cancel()
+	pause, known := l.unreported()
+	args := []any{l.limit(), l.requests, micros(l.window), l.interval(), micros(l.tolerance), micros(pause), known.generation, known.number}
+	for _, r := range batch {
+		args = append(args, r.held.generation, r.held.number, r.held.slot, micros(maxWait(r.ctx)))
 	}
 	sent := time.Now()
-	pause, quiet, known := l.unreported()
-	if held != (grant{}) {
-		known = held
+	reply, err := script.Run(ctx, l.client, []string{l.key}, args...).Int64Slice()
+	switch {
+	case redis.HasErrorPrefix(err, conflict):
+		return fmt.Errorf("redislimit: key %q is in use with the limit %s, but this Limiter has the limit %s",
+			l.key, strings.TrimPrefix(err.Error(), conflict), l.limit())
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case len(reply) != 5*len(batch):
+		return fmt.Errorf("%w: invalid response of the script", ErrUnavailable)
 	}
-	reply, err := script.Run(ctx, l.client, []string{l.key},
-		string(op), l.limit(), l.requests, micros(l.window), l.interval(), micros(l.tolerance),
-		micros(pause), micros(quiet), known.generation, known.number, held.slot, micros(maxWait),
-	).Slice()
-	if err != nil {
-		return response{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	for i, r := range batch {
+		n := reply[5*i:] // see serve in the script
+		r.response = response{sent: sent, wait: time.Duration(n[0]) * time.Microsecond, late: time.Duration(n[2]) * time.Microsecond}
+		if n[1] != 0 {
+			r.response.grant = grant{slot: n[1], number: n[3], generation: n[4]}
+		}
 	}
-	r, err := parseReply(reply)
-	if err != nil {
-		return response{}, err
-	}
-	r.sent = sent
-	if r.outcome == conflict {
-		return r, fmt.Errorf("redislimit: key %q is in use with the limit %s, but this Limiter has the limit %s", l.key, r.limit, l.limit())
-	}
-	l.record(r, pause)
-	return r, nil
+	return nil
 }
 
 // limit returns the text that must be equal in all Limiters of a key.
@@ -96,30 +187,3 @@ func (l *Limiter) interval() string {
 
 // micros returns d in microseconds, rounded up: a caller that waits less than a slot requires would have to wait again.
 func micros(d time.Duration) int64 { return int64((d + time.Microsecond - 1) / time.Microsecond) }
-
-// parseReply decodes the values that the script returns: outcome, wait, slot, late, generation, number, limit.
-func parseReply(reply []any) (response, error) {
-	var n [6]int64
-	if len(reply) != len(n)+1 {
-		return response{}, errInvalidResponse
-	}
-	for i := range n {
-		var ok bool
-		if n[i], ok = reply[i].(int64); !ok {
-			return response{}, errInvalidResponse
-		}
-	}
-	limit, ok := reply[len(n)].(string)
-	if !ok {
-		return response{}, errInvalidResponse
-	}
-	return response{
-		outcome: outcome(n[0]),
-		wait:    time.Duration(n[1]) * time.Microsecond,
-		late:    time.Duration(n[3]) * time.Microsecond,
-		grant:   grant{slot: n[2], generation: n[4], number: n[5]},
-		limit:   limit,
-	}, nil
-}
-
-var errInvalidResponse = fmt.Errorf("%w: invalid response of the script", ErrUnavailable)

@@ -1,4 +1,4 @@
--- Grants the slots of one limit. A slot is a time at which a request may start. The state is one hash. All times are in
+-- Serves a batch of requests for the slots of one limit. A slot is a time at which a request may start. The state is one hash. All times are in
 -- microseconds. seen and paused are times of the server's clock. All other times are of the limit's clock: the server's
 -- clock minus offset. The limit's clock stands still during a pause and never goes back. Fields of the hash:
 --
@@ -17,14 +17,12 @@
 -- Redis 6 can be configured to replicate the script instead of its effects. TIME would then differ on a replica.
 if redis.replicate_commands then redis.replicate_commands() end
 
-local key = KEYS[1]
-local op, limit = ARGV[1], ARGV[2]
-local n, window, interval, tolerance = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local pause, quiet = tonumber(ARGV[7]), tonumber(ARGV[8]) -- durations that the caller reports, or 0
-local generation, number, slot = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]) -- the caller's latest grant, or zeros
-local max_wait = tonumber(ARGV[12])                       -- how long the caller can wait
+local key, limit = KEYS[1], ARGV[1]
+local n, window, interval, tolerance = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local pause = tonumber(ARGV[6]) -- how long the caller wants a pause to last from now on, or 0
+local known = {tonumber(ARGV[7]), tonumber(ARGV[8])} -- generation and number of the caller's latest grant, or zeros
+local first_request = 9 -- four arguments for each request; see serve
 
-local granted, refused, conflict = 0, 1, 2
 local digits, max_free = 16, 1024
 
 local time = redis.call('TIME')
@@ -38,48 +36,41 @@ for i, name in ipairs(names) do s[name] = tonumber(found[i + 2] or 0) end
 if not found[1] then
   s.born, s.seen = now, now
 elseif found[1] ~= limit then
-  return {conflict, 0, 0, 0, 0, 0, found[1]}
+  return {err = 'LIMIT ' .. found[1]}
 end
 
 if now < s.seen then -- the server's clock was set back: the limit's clock continues from its time at the last write
   s.offset, s.paused, changed = s.offset - (s.seen - now), s.paused - (s.seen - now), true
 end
-local function clock() return math.max(now, s.paused) - s.offset end
+local until_ = now + pause
+if pause > 0 and until_ > s.paused then
+  s.offset = s.offset + until_ - math.max(s.paused, now)
+  s.paused, changed = until_, true
+end
+local v = math.max(now, s.paused) - s.offset -- the limit's clock
+local paused_for = math.max(s.paused - now, 0)
+
 local function text(x) return string.format('%.0f', x) end -- tostring rounds to 14 digits
 
-local function save(...)
-  local fields = {'limit', limit, 'free', free, ...}
+local function save()
+  local fields = {'limit', limit, 'free', free}
   s.seen = now
   for _, name in ipairs(names) do
     fields[#fields + 1] = name
     fields[#fields + 1] = text(s[name])
   end
   redis.call('HSET', key, unpack(fields))
-  local effective = math.max(s.last + window, s.floor, s.due) - clock() -- how long the state still has an effect
-  redis.call('PEXPIRE', key, text(math.ceil((math.max(effective, 0) + math.max(s.paused - now, 0)) / 1000) + 1))
+  local effective = math.max(s.last + window, s.floor, s.due) - v -- how long the state still has an effect
+  redis.call('PEXPIRE', key, text(math.ceil((math.max(effective, 0) + paused_for) / 1000) + 1))
 end
 
-local until_ = now + pause
-if pause > 0 and until_ > s.paused then
-  s.offset = s.offset + until_ - math.max(s.paused, now)
-  s.paused, changed = until_, true
-end
-local v = clock()
-local paused_for = math.max(s.paused - now, 0)
-
-if quiet > 0 then s.floor, changed = math.max(s.floor, v + quiet), true end
-
--- The caller's latest grant is from another generation of the state, or has a number that this state has not reached:
--- data were lost. One window after this generation began, the lost grants no longer count.
-local lost = generation > 0 and (generation ~= s.born or number > s.seq)
-if lost then
+-- lost reports whether the grant is from another generation of the state, or has a number that this state has not
+-- reached: data were lost. One window after this generation began, the lost grants no longer count.
+local function lost(generation, number)
+  if generation == 0 or generation == s.born and number <= s.seq then return false end
   if generation == s.born then s.born, free = v, '' end
   s.floor, changed = math.max(s.floor, s.born + window), true
-end
-
-if op == 'report' then
-  if changed then save() end
-  return {granted, 0, 0, 0, s.born, s.seq, ''}
+  return true
 end
 
 -- release keeps a future slot for the next caller.
@@ -94,45 +85,45 @@ local function release(slot)
   free, changed = free:sub(1, low * digits) .. entry .. free:sub(low * digits + 1), true
 end
 
-if op == 'release' then
-  if not lost then release(slot) end
-  if changed then save() end
-  return {granted, 0, 0, 0, s.born, s.seq, ''}
-end
-
--- The caller holds a slot. It may start, or it has to wait longer because of a pause. If it is too late for the slot, the
--- slot is lost and the caller gets another one.
-if slot > 0 and not lost and v - slot <= tolerance then
-  local wait = math.max(slot - v, 0) + paused_for
-  local result = granted
-  if wait > max_wait then
-    result = refused
-    release(slot)
+-- serve confirms the slot that the caller holds, or reserves the next one: if the caller holds none (zeros), is too late
+-- for it, or lost it. A caller that cannot wait as long as max_wait gets the slot 0, and a slot that it held is
+-- released. A negative max_wait therefore releases a slot. Returns the wait, the slot, how late it is, and its number.
+local function serve(generation, number, slot, max_wait)
+  if slot > 0 and not lost(generation, number) and v - slot <= tolerance then
+    local wait = math.max(slot - v, 0) + paused_for
+    if wait > max_wait then
+      release(slot)
+      return wait, 0, 0, 0
+    end
+    return wait, slot, math.max(v - slot, 0), number
   end
-  if changed then save() end
-  return {result, wait, slot, math.max(v - slot, 0), s.born, number, ''}
+
+  while #free > 0 and tonumber(free:sub(1, digits)) < v do free = free:sub(digits + 1) end
+  local released = tonumber(free:sub(1, digits))
+  local earliest
+  if released and released >= s.floor then
+    earliest = released
+  else
+    local oldest = tonumber(redis.call('HGET', key, text(s.seq % n)) or 0)
+    earliest = math.ceil(math.max(v, s.floor, s.last, oldest + window, s.due - (n - 1) * interval))
+  end
+  local wait = earliest - v + paused_for
+  if wait > max_wait then return wait, 0, 0, 0 end
+  if earliest == released then
+    free = free:sub(digits + 1)
+  else
+    redis.call('HSET', key, text(s.seq % n), text(earliest))
+    s.seq, s.last, s.due = s.seq + 1, earliest, math.max(s.due, earliest) + interval
+  end
+  changed = true
+  return wait, earliest, 0, s.seq
 end
 
-while #free > 0 and tonumber(free:sub(1, digits)) < v do free = free:sub(digits + 1) end
-
-local earliest
-if #free > 0 and tonumber(free:sub(1, digits)) >= s.floor then
-  earliest = tonumber(free:sub(1, digits))
-else
-  local oldest = tonumber(redis.call('HGET', key, text(s.seq % n)) or 0)
-  earliest = math.ceil(math.max(v, s.floor, s.last, oldest + window, s.due - (n - 1) * interval))
+lost(unpack(known))
+local reply = {}
+for i = first_request, #ARGV, 4 do
+  local wait, slot, late, number = serve(tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]))
+  for _, x in ipairs({wait, slot, late, number, s.born}) do reply[#reply + 1] = x end
 end
-local wait = earliest - v + paused_for
-if wait > max_wait then
-  if changed then save() end
-  return {refused, wait, 0, 0, s.born, s.seq, ''}
-end
-if #free > 0 and earliest == tonumber(free:sub(1, digits)) then
-  free = free:sub(digits + 1)
-  save()
-else
-  local field = text(s.seq % n)
-  s.seq, s.last, s.due = s.seq + 1, earliest, math.max(s.due, earliest) + interval
-  save(field, text(earliest))
-end
-return {granted, wait, earliest, 0, s.born, s.seq, ''}
+if changed then save() end
+return reply

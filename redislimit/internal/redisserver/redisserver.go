@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"slices"
+	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -20,16 +22,25 @@ var ErrNotInstalled = errors.New("redis-server is not in the PATH: install it, f
 type Server struct {
 	Addr string // host and port
 
-	path, dir string
-	args      []string
-	process   *exec.Cmd
-	output    bytes.Buffer
+	path    string
+	args    []string
+	process *exec.Cmd
+	output  bytes.Buffer
 }
 
 // Start starts a redis-server on a free port, with its data in dir, and waits until it responds. It returns
 // [ErrNotInstalled] if redis-server is not in the PATH. The args are further directives, such as "--appendonly", "yes".
 // Without them, the server keeps its data in memory only.
 func Start(dir string, args ...string) (*Server, error) {
+	return start(append([]string{"--dir", dir, "--save", ""}, args...))
+}
+
+// StartSentinel starts a Sentinel with the configuration file, to which it writes. Otherwise it is like [Start].
+func StartSentinel(config string) (*Server, error) {
+	return start([]string{config, "--sentinel"})
+}
+
+func start(args []string) (*Server, error) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		return nil, ErrNotInstalled
@@ -39,7 +50,7 @@ func Start(dir string, args ...string) (*Server, error) {
 		if addr, err = freeAddr(); err != nil {
 			return nil, err
 		}
-		s := &Server{Addr: addr, path: path, dir: dir, args: args}
+		s := &Server{Addr: addr, path: path, args: args}
 		if err = s.Restart(); err == nil {
 			return s, nil
 		}
@@ -62,7 +73,7 @@ func (s *Server) Restart() error {
 	if err != nil {
 		return err
 	}
-	s.process = exec.Command(s.path, append([]string{"--bind", host, "--port", port, "--dir", s.dir, "--save", ""}, s.args...)...)
+	s.process = exec.Command(s.path, append(slices.Clone(s.args), "--bind", host, "--port", port)...)
 	s.process.Stdout, s.process.Stderr = &s.output, &s.output
 	if err := s.process.Start(); err != nil {
 		return err
@@ -92,6 +103,12 @@ func (s *Server) waitReady() error {
 		}
 	}
 }
+
+// Pause stops the server as it is: it keeps its connections but does not respond. Continue ends that.
+func (s *Server) Pause() error { return s.process.Process.Signal(syscall.SIGSTOP) }
+
+// Continue lets a paused server run again.
+func (s *Server) Continue() error { return s.process.Process.Signal(syscall.SIGCONT) }
 
 // Stop kills the server, as a crash would, and waits until the process has ended.
 func (s *Server) Stop() {
