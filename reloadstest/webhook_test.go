@@ -191,6 +191,18 @@ func TestContentOfEvents(t *testing.T) {
 	})
 }
 
+// Nothing runs between the deliveries: a bubble would not end if a goroutine waited.
+func TestEventsThatAreStillToCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, tenant := newInbox(), reloadstest.NewTenant()
+		late := func(reloads.Reload) reloadstest.EventFault { return reloadstest.EventFault{Delay: time.Hour} }
+		tenant.AddWebhook(reloadstest.Webhook{Secret: webhookSecret, Handler: in, Fault: late})
+		start(t, tenant, "over", reloadstest.App{})
+		start(t, tenant, "long", reloadstest.App{RunFor: time.Hour})
+		synctest.Wait()
+	})
+}
+
 // Each webhook gets the events, with its own secret. Printing the tenant does not show the secrets.
 func TestSeveralWebhooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

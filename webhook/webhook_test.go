@@ -90,6 +90,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		"not hexadecimal":     {401, private, unsigned},
 		"half a signature":    {401, sign(secret, unsigned)[:32], unsigned},
+		"and a larger body":   {401, sign(secret, large)[:32], large + "x"}, // is not read
 		"a prefix":            {401, "sha256=" + sign(secret, unsigned), unsigned},
 		"another secret":      {401, sign(oldSecret, unsigned), unsigned},
 		"another body":        {401, sign(secret, unsigned), unsigned + " "},
