@@ -29,7 +29,7 @@ import (
 // The limits of the length of a secret, in characters. They are those of the service.
 const minSecret, maxSecret = 32, 64
 
-// maxBody is the maximum size of a body. An event has about 2 KiB.
+// maxBody is the maximum size of a body. The vendor's example of an event has 1 KiB.
 const maxBody = 256 << 10
 
 // Option configures the handler that [New] returns.
@@ -50,7 +50,7 @@ func WithSecret(secret string) Option {
 // The status code of the response is
 //
 //   - 204 if handle was called, or if the event has another type and is ignored,
-//   - 400 if the body is not a CloudEvent in JSON, or has no reload ID, or if reading it fails,
+//   - 400 if the body is not a CloudEvent in JSON, if its data are not a reload with an ID, or if reading it fails,
 //   - 401 if the header Qlik-Signature is not the HMAC-SHA256 of the body with one of the secrets, as hexadecimal digits,
 //   - 405 if the method is not POST,
 //   - 413 if the body exceeds 256 KiB.
