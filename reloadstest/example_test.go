@@ -13,6 +13,7 @@ import (
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/reloadstest"
+	"github.com/reloads-go/reloads/webhook"
 )
 
 // Test a program with an app whose reloads fail.
@@ -171,4 +172,39 @@ func TestAReloadOfThreeHours(t *testing.T) {
 			t.Errorf("got %+v, %v", reload, err)
 		}
 	})
+}
+
+// Deliver events to a webhook: every event twice, and those of one app late.
+func ExampleTenant_AddWebhook() {
+	const secret = "a-secret-with-32-to-64-characters"
+	events := make(chan webhook.Event, 10)
+	handler, err := webhook.New(secret, func(e webhook.Event) { events <- e })
+	if err != nil {
+		log.Fatal(err)
+	}
+	tenant := reloadstest.NewTenant()
+	tenant.AddWebhook(reloadstest.Webhook{
+		Secret:  secret,
+		Handler: handler, // or a URL
+		Fault: func(r reloads.Reload) reloadstest.EventFault {
+			if r.AppID == "sales" {
+				return reloadstest.EventFault{Delay: 50 * time.Millisecond}
+			}
+			return reloadstest.EventFault{Repeats: 1}
+		},
+	})
+	tenant.AddApp("sales", reloadstest.App{})
+	tenant.AddApp("board", reloadstest.App{})
+	for result := range tenant.NewClient().RunAll(context.Background(), []reloads.Request{{AppID: "sales"}, {AppID: "board"}}) {
+		if result.Err != nil {
+			log.Fatal(result.Err)
+		}
+	}
+	for range 3 {
+		fmt.Println((<-events).Data.AppID)
+	}
+	// Output:
+	// board
+	// board
+	// sales
 }

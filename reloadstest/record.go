@@ -51,6 +51,7 @@ type record struct {
 	script     App
 	scripted   bool      // false: the reload was added by AddReload and does not change
 	canceledAt time.Time // when a cancel was requested; zero if none was
+	announced  bool      // its event was delivered, or it finished before there was a webhook
 }
 
 // add stores a new record. A generated ID has the length of the service's IDs, and later IDs sort after earlier ones.
@@ -84,6 +85,7 @@ func (t *Tenant) add(r reloads.Reload, script App, scripted bool) *record {
 		a.triggered++
 		a.last = rec
 	}
+	t.announce(rec)
 	return rec
 }
 
@@ -188,8 +190,10 @@ func (t *Tenant) scheduleTrigger(r *http.Request, body []byte, after time.Durati
 	if !ok || reason != "" {
 		return
 	}
-	t.late = append(t.late, lateTrigger{t.now().Add(after), req})
+	at := t.now().Add(after)
+	t.late = append(t.late, lateTrigger{at, req})
 	slices.SortStableFunc(t.late, func(a, b lateTrigger) int { return a.at.Compare(b.at) })
+	t.wake(at)
 }
 
 // applyLateTriggers applies the late triggers that are due, as of the times at which they were due.

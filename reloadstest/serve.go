@@ -136,7 +136,9 @@ func (t *Tenant) serve(r *http.Request, body []byte) response {
 	if rec == nil {
 		return notFound
 	}
-	switch status := rec.cancel(t.now()); status {
+	status := rec.cancel(t.now())
+	t.announce(rec)
+	switch status {
 	case "":
 		return notCancelable
 	case reloads.StatusCanceled:

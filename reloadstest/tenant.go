@@ -5,8 +5,9 @@
 // and error bodies. Where the API documentation does not specify an error code, the tenant uses the general form of the
 // platform, such as HTTP-404.
 //
-// A Tenant does nothing in the background. It computes the status of a reload from the current time when it handles a
-// request. It therefore works inside a [testing/synctest] bubble, where a reload of three hours takes no time.
+// A Tenant does nothing in the background, except that it delivers events if it has a [Webhook]. It computes the status of a
+// reload from the current time when it handles a request. It therefore works inside a [testing/synctest] bubble, where a
+// reload of three hours takes no time.
 package reloadstest
 
 import (
@@ -45,19 +46,21 @@ type Tenant struct {
 	settings
 	roles map[[sha256.Size]byte]Role // by hash of the token, so that printing a Tenant reveals no token
 
-	mu       sync.Mutex
-	apps     map[string]*app
-	records  []*record            // in order of creation time, then ID
-	byID     map[string]*record   // the same records by reload ID
-	byApp    map[string][]*record // the same records by app ID, in the same order
-	late     []lateTrigger        // in the order in which they take effect
-	faults   []*Fault             // not used up yet, in the order in which they were injected
-	meters   map[Operation]*meter // by operation; List, Get and Log share one
-	requests []Request
-	lastID   int // the number in the most recent generated reload ID
-	oauth    map[string]*oauthClient
-	expires  map[[sha256.Size]byte]time.Time // expiry of each token issued by OAuth2, by hash of the token
-	issued   int                             // how many tokens were issued
+	mu         sync.Mutex
+	apps       map[string]*app
+	records    []*record            // in order of creation time, then ID
+	byID       map[string]*record   // the same records by reload ID
+	byApp      map[string][]*record // the same records by app ID, in the same order
+	late       []lateTrigger        // in the order in which they take effect
+	faults     []*Fault             // not used up yet, in the order in which they were injected
+	meters     map[Operation]*meter // by operation; List, Get and Log share one
+	requests   []Request
+	webhooks   []func(reloads.Reload) // each delivers the event of a finished reload
+	deliveries []Delivery
+	lastID     int // the number in the most recent generated reload ID
+	oauth      map[string]*oauthClient
+	expires    map[[sha256.Size]byte]time.Time // expiry of each token issued by OAuth2, by hash of the token
+	issued     int                             // how many tokens were issued
 }
 
 // NewTenant returns a tenant without apps and reloads.
