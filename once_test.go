@@ -732,19 +732,30 @@ func TestOnceWithARecordWithoutCreationTime(t *testing.T) {
 	})
 }
 
-// The response to the first trigger is lost, and the service does not keep the ResourceID. Its reload is not triggered again.
+// The response to the first trigger is lost, and no list contains its ResourceID. Its reload is not triggered again, even if
+// the response to another trigger contained one.
 func TestOnceWithLostResponseAndWithoutResourceID(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := &world{
-			latency: 50 * time.Millisecond, runFor: 10 * time.Second, everyPost: postPlan{status: 504},
-			omitCreated: []string{"resourceId"}, omitListed: []string{"resourceId"},
-		}
-		results := runOnce(t.Context(), t, w, requestsFor("app"))
-		if n := len(w.own()); n != 1 || !errors.Is(results[0].Err, reloads.ErrOutcomeUnknown) || !strings.Contains(results[0].Err.Error(), w.own()[0].id) {
-			t.Errorf("%d reloads, and the error %v; want one, and ErrOutcomeUnknown that names it", n, results[0].Err)
-		}
-	})
+	for _, created := range []bool{false, true} {
+		t.Run(fmt.Sprint("returned by a 201 ", created), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{latency: 50 * time.Millisecond, runFor: 10 * time.Second, omitListed: []string{"resourceId"}}
+				if !created {
+					w.omitCreated = w.omitListed
+				}
+				client := scriptedClient(t, w)
+				if _, err := client.Trigger(t.Context(), reloads.Request{AppID: "other", ResourceID: "run-42"}); err != nil {
+					t.Fatal(err)
+				}
+				w.everyPost = postPlan{status: 504}
+				_, err := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.Once(nightly))
+				own := slices.DeleteFunc(w.own(), func(r *worldRecord) bool { return r.app != "app" })
+				if len(own) != 1 || !errors.Is(err, reloads.ErrOutcomeUnknown) || !strings.Contains(err.Error(), own[0].id) {
+					t.Errorf("%d reloads, and the error %v; want one, and ErrOutcomeUnknown that names it", len(own), err)
+				}
+			})
+		})
+	}
 }
 
 // Another call of the client, whose trigger had no effect, does not return the reload of a step.

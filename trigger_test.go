@@ -67,7 +67,7 @@ func TestTriggerCreatesOneReloadDespiteFaults(t *testing.T) {
 						tenant := newTenant(script, reloadstest.WithClockSkew(offset))
 						tenant.AddReload(reloads.Reload{
 							AppID: "app", Type: reloads.TypeExternal, UserID: "SomebodyElse", Status: reloads.StatusSucceeded,
-							CreationTime: time.Now().Add(offset - 3*time.Second),
+							CreationTime: time.Now().Add(offset - 4*time.Second),
 						})
 						for i := range faults {
 							if faults[i].Operation == "" {
@@ -1500,7 +1500,6 @@ func TestTriggerErrorNamesPossibleReload(t *testing.T) {
 		"the next lists are lost":    {from: 1, list: func(string) (int, string) { return 0, "" }},
 		"the next list is refused":   {from: 1, list: func(string) (int, string) { return http.StatusUnauthorized, "" }},
 		"the next lists are HTML":    {from: 1, list: func(string) (int, string) { return http.StatusOK, "<html>" }},
-		"the next lists lack it":     {from: 1, list: func(string) (int, string) { return http.StatusOK, listText(newer, older) }},
 		"1 s early, then refused":    {early: time.Second, from: 1, list: func(string) (int, string) { return http.StatusUnauthorized, "" }},
 		"1 s early, then not listed": {early: time.Second, from: 1, list: func(string) (int, string) { return http.StatusOK, emptyPage }},
 		"several pages without a sort": {list: func(own string) (int, string) {
@@ -1680,5 +1679,87 @@ func TestTriggerDoesNotTakeReloadOfCallThatGaveUp(t *testing.T) {
 			}
 		})
 		calls.Wait()
+	})
+}
+
+// The triggered reload is listed in a way that does not identify it. A reload that somebody else triggers half a minute
+// later does not become the triggered one. The error names both. The ResourceID decides nevertheless.
+func TestTriggerDoesNotTakeLaterReload(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		early   time.Duration // how far the clock of the records is behind
+		fields  []any         // of the triggered reload
+		foreign []any         // of the later one
+		returns string        // the ID of the reload; empty if the outcome is unknown
+	}{
+		"200 ms behind":                        {early: 200 * time.Millisecond},
+		"1.9 s behind":                         {early: 1900 * time.Millisecond},
+		"without creationTime":                 {fields: []any{"creationTime", nil}},
+		"another partial":                      {fields: []any{"partial", true}},
+		"another resourceId":                   {fields: []any{"resourceId", "made-by-the-service"}},
+		"1.9 s behind, the other's resourceId": {early: 1900 * time.Millisecond, foreign: []any{"resourceId", "run-42"}, returns: "foreign"},
+		"of the same clock":                    {returns: "own"},
+		"3.1 s behind":                         {early: 3100 * time.Millisecond, returns: "foreign"}, // more than clocks may differ
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var sent time.Time
+				s := &scriptedService{latency: 20 * time.Millisecond}
+				s.trigger = func(int, string) (int, string) { sent = time.Now(); return 0, "" }
+				s.list = func(*http.Request) (int, string) {
+					own := recordText("own", "app", reloads.StatusSucceeded, sent.Add(-c.early), c.fields...)
+					foreign := recordText("foreign", "app", reloads.StatusSucceeded, sent.Add(12*time.Second), c.foreign...)
+					if c.returns != "own" && time.Since(sent) > 12*time.Second || c.returns == "foreign" {
+						return http.StatusOK, listText(foreign, own)
+					}
+					return http.StatusOK, listText(own)
+				}
+				time.Sleep(123 * time.Millisecond) // otherwise the creationTime would seem to be in whole seconds
+				r, err := scriptedClient(t, s).Trigger(t.Context(), reloads.Request{AppID: "app", ResourceID: "run-42"})
+				if s.triggers != 1 {
+					t.Errorf("%d triggers, want 1", s.triggers)
+				}
+				switch {
+				case c.returns != "" && (err != nil || r.ID != c.returns):
+					t.Errorf("got %v, %v, want the reload %s", r, err, c.returns)
+				case c.returns == "" && (!errors.Is(err, reloads.ErrOutcomeUnknown) ||
+					!strings.Contains(err.Error(), "reload own,") || !strings.Contains(err.Error(), "reload foreign,")):
+					t.Errorf("got %v, %v, want ErrOutcomeUnknown that names both", r, err)
+				}
+			})
+		})
+	}
+}
+
+// A list shows the triggered reload, and the later ones lack it, because they are served by replicas that are behind. It is
+// not forgotten, whatever else those lists contain.
+func TestTriggerRemembersListedReload(t *testing.T) {
+	t.Parallel()
+	t.Run("of another call", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w, client := newWorld(t, &world{runFor: time.Second})
+			w.calibrate(t, client)
+			began := time.Now()
+			w.unlisted = func(r *worldRecord) bool {
+				return r.number == 0 && time.Since(began) > 500*time.Millisecond && time.Since(began) < 40*time.Second
+			}
+			second := make(chan triggered, 1)
+			time.AfterFunc(time.Millisecond, func() {
+				second <- w.trigger(t, client, reloads.Request{AppID: "app"}, postPlan{reach: 2 * time.Second, hold: 2 * time.Second})
+			})
+			w.trigger(t, client, reloads.Request{AppID: "app"}, lostAfter).returnsOwn(t)
+			(<-second).returnsOwn(t)
+		})
+	})
+	t.Run("of somebody else", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w, client := newWorld(t, &world{recordOffset: -1500 * time.Millisecond})
+			began := time.Now()
+			w.unlisted = func(r *worldRecord) bool { return r.number == 0 && time.Since(began) > 5*time.Second }
+			time.AfterFunc(10*time.Second, func() { w.triggerForeign(worldRecord{app: "app"}, 0) })
+			got := w.trigger(t, client, reloads.Request{AppID: "app"}, lostAfter)
+			got.isUnknown(t, got.ids()...)
+			got.sent(t, 1)
+		})
 	})
 }
