@@ -91,17 +91,14 @@ func (c *recordClock) observe(created time.Time, d serverDate) {
 }
 
 // get returns the offset if it is known, and dates, the present offset of the Date header, otherwise. The client's clock may
-// have been set since the offset was learned, unless the Date header shows that it was not. doubtful means that creation times
-// cannot be compared with any clock.
+// have been set since the offset was learned, unless the Date header shows that it was not set by more than the tolerance.
+// doubtful means that creation times cannot be compared with any clock.
 func (c *recordClock) get(dates clockOffset) (offset clockOffset, known, doubtful bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	wasSet := c.dates != nil && !c.dates.overlaps(dates)
-	if c.offset == nil || c.offset.width() > usableOffset || wasSet {
-		return dates, false, c.doubtful && !wasSet
-	}
-	if c.doubtful {
-		return dates, false, true
+	if c.offset == nil || c.offset.width() > usableOffset || c.doubtful || c.dates == nil ||
+		max(c.dates.max-dates.min, dates.max-c.dates.min) > clockTolerance {
+		return dates, false, c.doubtful
 	}
 	return *c.offset, true, false
 }

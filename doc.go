@@ -62,10 +62,11 @@
 // call together. The client never retries a trigger that the service responded to with a 2xx.
 //
 // The client's clock and those of the service may differ. The creation times of the reloads that the client has
-// triggered show how the clock of the records differs from its own. Before its first trigger, and after its clock was
-// set, it assumes that the records have the clock of the Date header, and determines the difference to 50 ms, with more
-// lists if necessary. It assumes that the clocks of the service are at most 2 s apart, and that no clock is set during a
-// call. Among several reloads, one with the ResourceID of the request comes first.
+// triggered show how the clock of the records differs from its own, as long as the Date header shows that its clock was
+// not set since. Otherwise, it assumes that the records have the clock of the Date header, and determines the difference
+// to 50 ms, with more lists if necessary. It assumes that the clocks of the service are at most 2 s apart, that no clock
+// is set during a call, and that the client's clock is not set by 2 s to 4 s between calls if those of the Date header
+// differ. Among several reloads, one with the ResourceID of the request comes first.
 //
 // The error matches [ErrOutcomeUnknown], and contains the IDs of up to three reloads that may be the triggered one, if
 // the outcome cannot be determined:

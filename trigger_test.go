@@ -608,23 +608,51 @@ func TestTriggerIgnoresSpellingOfIDs(t *testing.T) {
 }
 
 // What the client knows about the clock of the records no longer holds when its own clock is set. No second reload is
-// made, and no earlier one is returned.
+// made, and no earlier one is returned, also if the responses from which it learned that clock have no Date header.
 func TestTriggerAfterClockWasSet(t *testing.T) {
 	t.Parallel()
-	for _, by := range []time.Duration{-10 * time.Second, -3 * time.Second, 3 * time.Second, 10 * time.Second} {
+	for _, by := range []time.Duration{-30 * time.Second, -10 * time.Second, -3 * time.Second, 3 * time.Second, 10 * time.Second, 30 * time.Second} {
 		for name, plan := range map[string]postPlan{"took effect": lostAfter, "had no effect": lostBefore} {
-			t.Run(fmt.Sprintf("by %v, %s", by, name), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					w, client := newWorld(t, &world{})
-					w.calibrate(t, client)
-					time.Sleep(time.Hour)
-					w.dateOffset -= by
-					w.triggerForeign(worldRecord{app: "app"}, 0)
-					time.Sleep(8 * time.Second)
-					got := w.trigger(t, client, reloads.Request{AppID: "app"}, plan)
-					got.returnsOwn(t)
-					got.sent(t, map[bool]int{true: 2, false: 1}[plan.noEffect])
+			for dates, noDate := range map[string][2]bool{"": {}, ", without Date before": {true, false}, ", without Date": {true, true}, ", without Date afterwards": {false, true}} {
+				t.Run(fmt.Sprintf("by %v, %s%s", by, name, dates), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						w, client := newWorld(t, &world{noDate: noDate[0]})
+						w.calibrate(t, client)
+						time.Sleep(time.Hour)
+						w.dateOffset -= by
+						w.noDate = noDate[1]
+						w.triggerForeign(worldRecord{app: "app"}, 0)
+						time.Sleep(8 * time.Second)
+						got := w.trigger(t, client, reloads.Request{AppID: "app"}, plan)
+						if w.noDate {
+							got.isUnknown(t, got.ids()...)
+							got.sent(t, 1)
+							return
+						}
+						got.returnsOwn(t)
+						got.sent(t, map[bool]int{true: 2, false: 1}[plan.noEffect])
+					})
 				})
+			}
+		}
+	}
+}
+
+// The same if the clocks of the Date header are 1 s ahead of that of the records and 1 s behind it, and the client's clock
+// is set by little more than that.
+func TestTriggerAfterClockWasSetALittle(t *testing.T) {
+	t.Parallel()
+	const apart = 990 * time.Millisecond
+	for phase := time.Duration(0); phase < time.Second; phase += 50 * time.Millisecond {
+		for _, by := range []time.Duration{2200 * time.Millisecond, 2500 * time.Millisecond, 2900 * time.Millisecond} {
+			synctest.Test(t, func(t *testing.T) {
+				w, client := newWorld(t, &world{dateOffset: -apart, recordOffset: apart})
+				time.Sleep(phase)
+				w.trigger(t, client, reloads.Request{AppID: "other"}).returnsOwn(t)
+				w.dateOffset, w.recordOffset = apart, -apart
+				w.trigger(t, client, reloads.Request{AppID: "other"}).returnsOwn(t)
+				w.dateOffset -= by
+				w.trigger(t, client, reloads.Request{AppID: "app"}, lostAfter).returnsOwnOrUnknown(t, true)
 			})
 		}
 	}
