@@ -684,6 +684,63 @@ func TestOnceKeepsTheRateLimit(t *testing.T) {
 	}
 }
 
+// A token that is renewed slowly and slow look-ups together do not make a trigger late. Requests are quick, except for some
+// time in the second minute.
+func TestOnceKeepsTheRateLimitWithASlowToken(t *testing.T) {
+	t.Parallel()
+	for _, batches := range []int{2, 10, 50} {
+		t.Run(fmt.Sprint(batches, " batches"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				random, began := rand.New(rand.NewPCG(uint64(batches), 1)), time.Now()
+				w := &world{latency: 5 * time.Millisecond, runFor: 2 * time.Second}
+				w.lookUpLatency = func() time.Duration { // the world is locked
+					if d := time.Since(began); d < time.Minute || d > 80*time.Second {
+						return 30 * time.Millisecond
+					}
+					return between(random, 240*time.Millisecond, 480*time.Millisecond)
+				}
+				renewed := make(chan bool, 1)
+				renewed <- false
+				tokens := reloads.TokenFunc(func(context.Context) (string, error) {
+					done := <-renewed
+					if late := time.Since(began) > 63*time.Second; late && !done {
+						time.Sleep(450 * time.Millisecond)
+						done = true
+					}
+					renewed <- done
+					return "secret-token", nil
+				})
+				client, err := reloads.NewClient("https://tenant.example.com", tokens, reloads.WithHTTPClient(&http.Client{Transport: w}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				var running sync.WaitGroup
+				for b := range batches {
+					var apps []string
+					for i := range 400 / batches {
+						apps = append(apps, fmt.Sprintf("app-%d-%d", b, i))
+					}
+					running.Go(func() {
+						for r := range client.RunAll(t.Context(), requestsFor(apps...), reloads.Once(nightly)) {
+							if r.Err != nil {
+								t.Error(r.Err)
+							}
+						}
+					})
+				}
+				running.Wait()
+				var posts []time.Duration
+				for _, at := range w.postTimes() {
+					posts = append(posts, at.Sub(began))
+				}
+				if n := maxInWindow(posts, time.Minute); n > reloads.SpecialPerMinute {
+					t.Errorf("%d triggers in a minute, want at most %d", n, reloads.SpecialPerMinute)
+				}
+			})
+		})
+	}
+}
+
 // A look-up that hangs delays its own step only, once the batch has begun.
 func TestOnceDuringALookUpThatHangs(t *testing.T) {
 	t.Parallel()

@@ -23,7 +23,7 @@ type triggerOptions struct {
 
 	// check is called before each attempt. It calls admit to wait for the rate limit. An error ends the call. If it is
 	// set, the ResourceID of the request is its own: it alone identifies the reload.
-	check func(ctx context.Context, admit func() error) error
+	check func(ctx context.Context, admit admission) error
 }
 
 // reconciliation determines the outcome of a trigger.
