@@ -76,8 +76,8 @@
 //   - A reload was created after the trigger, but its partial or ResourceID contradicts the request. A field that the
 //     service did not send is not a contradiction, unless it has returned the ResourceID of another request before.
 //   - With [Once], a reload that may be the triggered one has no ResourceID.
-//   - The possible reload may belong to another call of this client for the same app, which is in progress or whose
-//     outcome is unknown, too.
+//   - The possible reload may belong to another call of this client for the same app, which is in progress, or ended in
+//     the 33 s before with an outcome that is unknown, too.
 //   - The two oldest possible reloads were created at the same time.
 //   - The clock of the records cannot be determined: the service sends no Date header, or the creation times of the
 //     client's own reloads contradict it or each other. Without it, the clocks must be at most 5 minutes apart.

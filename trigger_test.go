@@ -1791,3 +1791,42 @@ func TestTriggerRemembersListedReload(t *testing.T) {
 		})
 	})
 }
+
+// A call has given up before another one for the same app begins. Its trigger may still take effect, or its reload may seem
+// to have been created later, so its reload is not returned by the other call.
+func TestTriggerDoesNotTakeReloadOfCallThatGaveUpBefore(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		precision time.Duration
+		first     postPlan
+		second    postPlan
+		pause     time.Duration // between the calls
+	}{
+		"takes effect later":        {first: postPlan{reach: 3 * time.Second}, second: postPlan{noEffect: true, status: 502}},
+		"takes effect 25 s later":   {first: postPlan{reach: 25 * time.Second}, second: postPlan{noEffect: true, status: 502}, pause: 20 * time.Second},
+		"in the same second":        {precision: time.Second, first: postPlan{hold: 10 * time.Second}, second: postPlan{status: 502}},
+		"one that had no effect":    {first: postPlan{noEffect: true, hold: 10 * time.Second}, second: lostAfter, pause: 34 * time.Second},
+		"one that was slow, before": {first: postPlan{hold: 10 * time.Second}, second: lostAfter, pause: 2 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, client := newWorld(t, &world{runFor: time.Minute, precision: c.precision})
+				w.calibrate(t, client)
+				time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(1100 * time.Millisecond)))
+				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+				defer cancel()
+				ctx, call := newCall(ctx, c.first)
+				if _, err := client.Trigger(ctx, reloads.Request{AppID: "app"}); !errors.Is(err, reloads.ErrOutcomeUnknown) {
+					t.Fatal(err)
+				}
+				time.Sleep(c.pause)
+				second := w.trigger(t, client, reloads.Request{AppID: "app"}, c.second)
+				if c.pause > 33*time.Second {
+					second.returnsOwn(t)
+				} else {
+					second.isUnknown(t, triggered{worldCall: call}.ids()...)
+				}
+			})
+		})
+	}
+}
