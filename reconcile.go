@@ -20,6 +20,7 @@ const (
 // triggerOptions are what a batch adds to a trigger.
 type triggerOptions struct {
 	grace *graceTime // in which a request in flight and its reconciliation go on after ctx has ended; nil if they do not
+	sent  *time.Time // set to when the most recent POST was sent; nil if that does not matter
 
 	// check is called before each attempt. It calls admit to wait for the rate limit. An error ends the call. If it is
 	// set, the ResourceID of the request is its own: it alone identifies the reload.

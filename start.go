@@ -220,7 +220,7 @@ func (b *batch) listPending(ctx context.Context, app string) (*Reload, error) {
 // trigger triggers the next run of a step. With Once, it returns the earlier run that needs no other one.
 func (b *batch) trigger(ctx context.Context, st *step) (*Reload, origin, error) {
 	for {
-		req, o := st.request, triggerOptions{grace: b.grace}
+		req, o := st.request, triggerOptions{grace: b.grace, sent: &st.sent}
 		if b.options.once != nil {
 			req.ResourceID = st.resourceID(st.run)
 			o.check = func(ctx context.Context, admit admission) error { return b.admit(ctx, st, admit) }

@@ -58,6 +58,9 @@ func (s *reconciliation) post(ctx context.Context, body []byte) (r *Reload, refu
 	})
 	defer k.release()
 	a := &k.attempt
+	if s.options.sent != nil && a.number > s.attempts {
+		*s.options.sent = a.began
+	}
 	if err == nil {
 		if r, err = a.reload(); err == nil {
 			c.records.observe(r.CreationTime, a.serverDate())
