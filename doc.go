@@ -78,6 +78,7 @@
 //   - With [Once], a reload that may be the triggered one has no ResourceID.
 //   - The possible reload may belong to another call of this client for the same app, which is in progress, or ended in
 //     the 33 s before with an outcome that is unknown, too.
+//   - A reload was created before a retry of the trigger whose outcome is unknown, too, and is listed only after it.
 //   - The two oldest possible reloads were created at the same time.
 //   - The clock of the records cannot be determined: the service sends no Date header, or the creation times of the
 //     client's own reloads contradict it or each other. Without it, the clocks must be at most 5 minutes apart.

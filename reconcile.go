@@ -33,6 +33,7 @@ type reconciliation struct {
 	req      Request
 	options  triggerOptions
 	since    time.Time // when the first POST with an unknown outcome was sent; zero if there was none
+	last     time.Time // when the most recent one was sent
 	accepted bool      // a POST was accepted, but its response is invalid
 	dates    clockOffset
 	retries  int   // of the POST
@@ -83,18 +84,19 @@ func (s *reconciliation) earliest() time.Time {
 var errUndecided = errors.New("the lists do not show whether it is the triggered one")
 
 // choose sets the reloads that may be the triggered one: those with the ResourceID of the request first, then the oldest
-// first. sure means that it is the first one: that was created no earlier than the POST, as far as the clock offset
-// tells, contradicts nothing, and no other one is as old. exact means that a narrower offset does not help.
+// first. sure means that it is the first one: that was created no earlier than the most recent POST, as far as the clock
+// offset tells, contradicts nothing, and no other one is as old. One that was created between the POSTs may be that of
+// an earlier one, or somebody else's. exact means that a narrower offset does not help.
 func (s *reconciliation) choose() (sure, exact bool) {
 	offset, known, doubtful := s.client.records.get(s.dates)
 	exact = known || offset.width() <= exactOffset || s.probes >= maxProbes && offset.width() <= usableOffset
-	earliest, latest := s.since.Add(offset.min), time.Now().Add(offset.max+clockTolerance)
+	oldest, latest := s.earliest(), time.Now().Add(offset.max+clockTolerance)
 	end := func(r *Reload) time.Time { return r.CreationTime.Add(precision(r.CreationTime)) } // it was created before
 	byResource := s.options.check != nil                                                      // the ResourceID alone decides
 	s.possible = nil
 	for i := range s.listed.Reloads {
 		r := &s.listed.Reloads[i]
-		tooOld := !doubtful && !r.CreationTime.IsZero() && !end(r).After(earliest.Add(-clockTolerance))
+		tooOld := !doubtful && !r.CreationTime.IsZero() && !end(r).After(oldest)
 		if byResource && s.hasResource(r) == 1 || !tooOld && !s.isOther(r) {
 			s.possible = append(s.possible, r)
 		}
@@ -113,7 +115,7 @@ func (s *reconciliation) choose() (sure, exact bool) {
 	case doubtful, first.CreationTime.After(latest), s.contradicts(first, s.listed.partial[first.ID]):
 	case len(s.possible) > 1 && order(first, s.possible[1]) == 0:
 	default:
-		sure = exact && end(first).After(earliest) || !first.CreationTime.Before(s.since.Add(offset.max))
+		sure = exact && end(first).After(s.last.Add(offset.min)) || !first.CreationTime.Before(s.last.Add(offset.max))
 	}
 	return sure, exact
 }
@@ -154,8 +156,7 @@ type triggerList struct {
 
 func newTriggerList() triggerList { return triggerList{Page: &Page{}, partial: map[string]*bool{}} }
 
-// add adds the reloads of a later list. What an earlier one showed remains, because a list may be served by a replica that
-// is behind.
+// add adds the reloads of a later page or list. What an earlier one showed remains, because a replica may be behind.
 func (l *triggerList) add(later triggerList) {
 	for _, r := range later.Reloads {
 		if i := slices.IndexFunc(l.Reloads, func(known Reload) bool { return strings.EqualFold(known.ID, r.ID) }); i >= 0 {
@@ -177,9 +178,8 @@ func (c *Client) newestReloads(ctx context.Context, app string, until time.Time)
 		if l, err = c.triggerPage(ctx, w.query); err != nil {
 			return l, err
 		}
-		all.date, all.Next = l.date, l.Next
-		all.Reloads, all.invalid = append(all.Reloads, l.Reloads...), append(all.invalid, l.invalid...)
-		maps.Copy(all.partial, l.partial)
+		all.add(l)
+		all.date, all.Next, all.invalid = l.date, l.Next, append(all.invalid, l.invalid...)
 		more, err := w.advance(l.Page)
 		switch {
 		case err != nil || !more || reachesBack(l.Reloads, until):

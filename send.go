@@ -21,8 +21,7 @@ type apiRequest struct {
 	body        any
 	// inFlight replaces ctx while an attempt is in flight, so that the attempt may outlive ctx. Nil means ctx.
 	inFlight context.Context
-	// check is called before each attempt. It calls admit to wait for the rate limit. An error ends the call. Nil means
-	// no check.
+	// check is called before each attempt, if it is set. It calls admit to wait for the rate limit. An error ends the call.
 	check func(ctx context.Context, admit admission) error
 	// once means that the request is not retried, except with a renewed token.
 	once bool

@@ -72,8 +72,8 @@ func (s *reconciliation) post(ctx context.Context, body []byte) (r *Reload, refu
 		}
 	}
 	accepted := isSuccess(a.status) // even if the rest of the response is missing or invalid
-	if (accepted || k.mayHaveTakenEffect) && s.since.IsZero() {
-		s.since = a.began
+	if accepted || k.mayHaveTakenEffect {
+		s.since, s.last = earlier(s.since, a.began), a.began
 	}
 	s.accepted = s.accepted || accepted
 	s.retries = k.retries
@@ -127,11 +127,9 @@ func (s *reconciliation) claim(r *Reload) bool {
 	return false
 }
 
-const maxNamed = 3 // of the reloads that may be the triggered one
-
 func (s *reconciliation) unknown(err error) error {
 	cause := ErrOutcomeUnknown
-	for _, r := range s.possible[:min(maxNamed, len(s.possible))] {
+	for _, r := range s.possible[:min(3, len(s.possible))] { // there may be many
 		cause = fmt.Errorf("%w: reload %s, created %v, may be the one", cause, r.ID, r.CreationTime)
 	}
 	return fmt.Errorf("%w: %w", cause, err)

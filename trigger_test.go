@@ -1830,3 +1830,23 @@ func TestTriggerDoesNotTakeReloadOfCallThatGaveUpBefore(t *testing.T) {
 		})
 	}
 }
+
+// Somebody else triggers the app between a trigger without an effect and its retry, and that reload is listed only after the
+// retry, whose response is lost. It is not returned instead of the retry's own.
+func TestTriggerDoesNotTakeReloadBeforeItsRetry(t *testing.T) {
+	t.Parallel()
+	for _, calibrated := range []bool{false, true} {
+		t.Run(fmt.Sprint("calibrated ", calibrated), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, client := newWorld(t, &world{listLag: 15 * time.Second, runFor: 5 * time.Second})
+				if calibrated {
+					w.calibrate(t, client)
+				}
+				time.AfterFunc(22*time.Second, func() { w.triggerForeign(worldRecord{app: "app"}, 0) })
+				got := w.trigger(t, client, reloads.Request{AppID: "app"}, lostBefore, lostAfter)
+				got.isUnknown(t, got.ids()...)
+				got.sent(t, 2)
+			})
+		})
+	}
+}
