@@ -8,8 +8,8 @@ import (
 )
 
 // Run triggers a reload and waits until it has finished. It is [Client.RunAll] with one request. With an error, the reload
-// is its most recent state, as in [Client.Wait]. It is nil if none was triggered or attached to, or if the error matches
-// [ErrOutcomeUnknown].
+// is its most recent state, as in [Client.Wait]. It is nil if none was triggered or attached to. A reload whose trigger
+// ended with [ErrOutcomeUnknown] is not returned, but with [Rerun], the one of the run before is.
 func (c *Client) Run(ctx context.Context, req Request, opts ...RunOption) (r *Reload, err error) {
 	for result := range c.RunAll(ctx, []Request{req}, opts...) {
 		r, err = result.Reload, result.Err

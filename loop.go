@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,7 @@ type batch struct {
 	ctx      context.Context
 	grace    *graceTime            // nil if the reloads are not canceled when ctx ends
 	notKept  atomic.Pointer[error] // why Once cannot be used; nil if it can
-	timeouts eventQueue[timeout]   // in order of time
+	timeouts eventQueue[timeout]
 
 	lookUps   chan struct{} // has a value for each request of a look-up; its capacity is the limit
 	admitting chan struct{} // has a value while a step with Once waits for its trigger
@@ -127,8 +128,12 @@ const cancelTime = time.Minute
 // track tracks a reload for a step.
 func (b *batch) track(st *step, o origin, r *Reload) {
 	tr := b.add(st, o, r)
+	from := time.Now()
+	if o == triggered {
+		from = st.sent // the reload may have been found later
+	}
 	if d := b.options.stepTimeout; d > 0 {
-		b.timeouts.push(timeout{time.Now().Add(d), tr})
+		b.timeouts.push(timeout{from.Add(d), tr})
 	}
 }
 
@@ -136,11 +141,20 @@ func (b *batch) track(st *step, o origin, r *Reload) {
 func (b *batch) expireAll(ctx context.Context) {
 	var expiring sync.WaitGroup
 	defer expiring.Wait()
+	var next []timeout // earliest first
 	for ctx.Err() == nil {
-		waitForChange(ctx, time.Hour, b.timeouts.ready)
+		wait := time.Hour
+		if len(next) > 0 {
+			wait = time.Until(next[0].at)
+		}
+		waitForChange(ctx, wait, b.timeouts.ready)
 		for _, t := range b.timeouts.take() {
-			if sleep(ctx, time.Until(t.at)) == nil && b.isTracked(t.tracked) {
-				expiring.Go(func() { b.expire(ctx, t.tracked) })
+			i, _ := slices.BinarySearchFunc(next, t, func(a, b timeout) int { return a.at.Compare(b.at) })
+			next = slices.Insert(next, i, t)
+		}
+		for ; len(next) > 0 && ctx.Err() == nil && time.Until(next[0].at) <= 0; next = next[1:] {
+			if tr := next[0].tracked; b.isTracked(tr) {
+				expiring.Go(func() { b.expire(ctx, tr) })
 			}
 		}
 	}

@@ -366,6 +366,25 @@ func TestRerunThatIsRefused(t *testing.T) {
 	})
 }
 
+// If the outcome of a second run is unknown, the result still has the reload of the first one.
+func TestRerunWhoseOutcomeIsUnknown(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, ends: failing(reloads.StatusFailed, "a")}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		ctx, _ := newCall(t.Context(), postPlan{}, lostBefore)
+		w.instead = func(r *http.Request) outcome {
+			if isList(r) && len(w.postTimes()) > 1 && r.URL.Query().Get("appId") != "" {
+				return respond(403, "")
+			}
+			return nil
+		}
+		r, err := client.Run(ctx, reloads.Request{AppID: "a"}, reloads.Rerun(1))
+		if own := w.own(); len(own) != 1 || r == nil || r.ID != own[0].id || !errors.Is(err, reloads.ErrOutcomeUnknown) || !errors.Is(err, reloads.ErrReloadFailed) {
+			t.Errorf("got %v, %v, and %d reloads, want the reload of the first run and ErrOutcomeUnknown", r, err, len(own))
+		}
+	})
+}
+
 func TestAfterPending(t *testing.T) {
 	t.Parallel()
 	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, listLag: 2 * time.Second, ends: func(r *worldRecord) reloads.Status {
@@ -444,6 +463,40 @@ func TestStepTimeout(t *testing.T) {
 			t.Errorf("the plan took %v", d)
 		}
 	})
+}
+
+// The time counts from the trigger, also if its reload is found or tracked later.
+func TestStepTimeoutCountsFromTheTrigger(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		lag   time.Duration
+		plan  postPlan // of the first trigger
+		limit time.Duration
+		opts  []reloads.RunOption
+		late  time.Duration // how much later than the limit a reload may be canceled
+	}{
+		"lost, found before the limit": {lag: 6 * time.Second, plan: lostAfter, limit: 10 * time.Second},
+		"lost, found after the limit":  {lag: 20 * time.Second, plan: lostAfter, limit: 5 * time.Second, late: 26 * time.Second},
+		"a slow response":              {plan: postPlan{hold: 4 * time.Second}, limit: 5 * time.Second},
+		"retried":                      {plan: lostBefore, limit: 5 * time.Second},
+		"Once":                         {lag: 25 * time.Second, limit: 5 * time.Second, opts: []reloads.RunOption{reloads.Once("key")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{runFor: time.Hour, latency: 20 * time.Millisecond, listLag: c.lag}
+				ctx, _ := newCall(t.Context(), c.plan)
+				client := scriptedClient(t, w, reloads.WithLimiters(reloads.Limiters{Trigger: reloads.NewLimiter(1, 5*time.Second)}))
+				opts := append(c.opts, reloads.StepTimeout(c.limit))
+				rs := results(t, 2, client.RunAll(ctx, requestsFor("a", "b"), opts...))
+				checkOutcomes(t, rs, "CANCELED, context deadline exceeded, 1 runs", "CANCELED, context deadline exceeded, 1 runs")
+				for _, r := range w.own() {
+					if d := r.canceled.Sub(r.created); d < c.limit-100*time.Millisecond || d > c.limit+c.late+100*time.Millisecond {
+						t.Errorf("a reload was canceled %v after its trigger, want %v", d, c.limit)
+					}
+				}
+			})
+		})
+	}
 }
 
 // A cancel that is refused, or without an effect, does not hold up the step for long.

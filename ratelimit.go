@@ -29,8 +29,8 @@ const (
 //
 // the client calls it after every 429 of its tier. The limiter should let no request start before until.
 type Limiter interface {
-	// Wait blocks until a request may start. The client calls it before each attempt, and once more if the token or the
-	// look-up of [Once] took so long that the attempt is late.
+	// Wait blocks until a request may start. The client calls it before each attempt, and again if the attempt does not
+	// start within half a second of that, because of the token or the look-up of [Once].
 	Wait(ctx context.Context) error
 }
 
