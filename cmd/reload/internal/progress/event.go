@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 // Event is a change of a step. In mode [JSON], each line is an Event. Texts contain no control characters.
@@ -38,14 +38,14 @@ const (
 func (d *Display) event(kind string, step int, now time.Time) Event {
 	s := &d.batch.Steps[step]
 	e := Event{
-		Time: now.UTC().Truncate(time.Millisecond), Event: kind, Step: name(s), App: sanitize(s.App), Run: len(s.Reloads),
+		Time: now.UTC().Truncate(time.Millisecond), Event: kind, Step: show.Line(s.Name), App: show.Line(s.App), Run: len(s.Reloads),
 		State: s.State, Counts: d.batch.Counts(),
 	}
 	if r := s.Reload(); r != nil {
-		e.Reload, e.Status = sanitize(r.ID), reloads.Status(sanitize(string(r.Status)))
+		e.Reload, e.Status = show.Line(r.ID), reloads.Status(show.Line(string(r.Status)))
 	}
 	if s.Err != nil {
-		e.Error = strings.TrimPrefix(sanitize(s.Err.Error()), "reloads: ")
+		e.Error = strings.TrimPrefix(show.Line(s.Err.Error()), "reloads: ")
 	}
 	return e
 }
@@ -79,7 +79,7 @@ func (d *Display) writeLine(line string) { _, d.err = fmt.Fprintln(d.w, line) }
 func (d *Display) plain(e Event) string {
 	names := 0
 	for i := range d.batch.Steps {
-		names = max(names, text.StringWidthWithoutEscSequences(name(&d.batch.Steps[i])))
+		names = max(names, text.StringWidthWithoutEscSequences(show.Line(d.batch.Steps[i].Name)))
 	}
 	parts := []string{e.Time.Format(time.RFC3339), text.Pad(e.Step, names, ' '), text.Pad(e.title(), len(reloads.StatusSucceeded), ' ')}
 	parts = append(parts, strings.Join(counts(e.Counts), ", "))
@@ -112,18 +112,4 @@ func counts(n map[batch.State]int) []string {
 		}
 	}
 	return parts
-}
-
-// name returns the name of a step. A step without a name is called by its app.
-func name(s *batch.Step) string {
-	if s.Name == "" {
-		return sanitize(s.App)
-	}
-	return sanitize(s.Name)
-}
-
-// sanitize returns a text in one line without control characters, so that a response cannot control the terminal.
-func sanitize(s string) string {
-	space := func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }
-	return strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "\uFFFD"), space), " ")
 }

@@ -46,7 +46,7 @@ func newBatch() *batch.Batch {
 		{Name: "extract", App: "app-0"},
 		{Name: "sales", App: "app-1", After: []int{0}},
 		{Name: "stock of all warehouses in all regions, by day", App: "app-2", After: []int{0}},
-		{App: "app-3"},
+		{Name: "app-3", App: "app-3"},
 		{Name: "売上", App: "app-4"},
 		{Name: "report", App: "app-5", After: []int{1, 2}},
 	})
@@ -258,11 +258,4 @@ func TestConcurrentUse(t *testing.T) {
 			t.Error(diff)
 		}
 	})
-}
-
-func TestSanitize(t *testing.T) {
-	t.Parallel()
-	if got, want := sanitize("\ta\r\n\x1b[31m b\u009b \x9b1m"), "a [31m b \uFFFD1m"; got != want {
-		t.Errorf("%q, want %q", got, want)
-	}
 }

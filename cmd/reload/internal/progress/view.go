@@ -10,6 +10,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 // SGR color codes.
@@ -39,7 +40,7 @@ func (d *Display) view(now time.Time, columns, lines int) []string {
 		if a.step.State == batch.Running {
 			state = d.paint(cyan, state)
 		}
-		line := fmt.Sprintf("%8s  %s  %s", short(a.elapsed), state, name(a.step))
+		line := fmt.Sprintf("%8s  %s  %s", short(a.elapsed), state, show.Line(a.step.Name))
 		if run := len(a.step.Reloads); run > 1 {
 			line += fmt.Sprintf(" (run %d)", run)
 		}

@@ -206,7 +206,7 @@ func checkAxis(t *testing.T, b *batch.Batch, r rendered) {
 		t.Errorf("%d ticks", len(r.Ticks))
 	}
 	for n, tick := range r.Ticks {
-		at, err := time.ParseDuration(strings.ReplaceAll(tick.Text, " ", ""))
+		at, err := time.ParseDuration(tick.Text)
 		if err != nil {
 			t.Fatal(err)
 		}

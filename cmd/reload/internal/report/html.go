@@ -15,6 +15,7 @@ import (
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 var (
@@ -92,8 +93,8 @@ func newPage(b *batch.Batch) page {
 	p := page{
 		Policy: fmt.Sprintf("default-src 'none'; style-src 'sha256-%s'; base-uri 'none'; form-action 'none'", base64.StdEncoding.EncodeToString(hash[:])),
 		CSS:    template.CSS(pageCSS),
-		Tenant: cleanLine(b.Tenant),
-		Took:   formatDuration(end(b).Sub(b.Began)), Interrupted: interrupted(b),
+		Tenant: show.Line(b.Tenant),
+		Took:   show.Duration(end(b).Sub(b.Began)), Interrupted: interrupted(b),
 		Headline: headline(b), Counts: counts(b),
 		Path: pathLinks(b, path), PathLength: len(path), Slowest: newSlowest(b),
 		Timeline: newTimeline(b, path),
@@ -158,7 +159,7 @@ func pathLinks(b *batch.Batch, path []int) (links []stepLink) {
 }
 
 func linkTo(b *batch.Batch, i int) stepLink {
-	return stepLink{i, cut(cmp.Or(cleanLine(b.Steps[i].Name), fmt.Sprintf("step %d", i+1)), maxName)}
+	return stepLink{i, cut(cmp.Or(show.Line(b.Steps[i].Name), fmt.Sprintf("step %d", i+1)), maxName)}
 }
 
 func newSlowest(b *batch.Batch) *slowest {
@@ -166,13 +167,13 @@ func newSlowest(b *batch.Batch) *slowest {
 	if i < 0 {
 		return nil
 	}
-	s := &slowest{stepLink: linkTo(b, i), Took: formatDuration(b.Took(i))}
+	s := &slowest{stepLink: linkTo(b, i), Took: show.Duration(b.Took(i))}
 	times := phaseTimes(b, i)
 	phases := []batch.Phase{batch.InEngine, batch.InQueue, batch.Held}
 	slices.SortStableFunc(phases, func(x, y batch.Phase) int { return cmp.Compare(times[y], times[x]) })
 	for _, phase := range phases {
 		if d := times[phase]; d > b.Took(i)/100 {
-			s.Parts = append(s.Parts, formatDuration(d)+" "+string(phase))
+			s.Parts = append(s.Parts, show.Duration(d)+" "+string(phase))
 		}
 	}
 	return s
@@ -181,16 +182,16 @@ func newSlowest(b *batch.Batch) *slowest {
 func newStepRow(b *batch.Batch, i int) stepRow {
 	s, times := &b.Steps[i], phaseTimes(b, i)
 	row := stepRow{
-		stepLink: linkTo(b, i), App: cleanLine(s.App), Class: stepClass(s), Status: statusText(s), Runs: s.Runs,
+		stepLink: linkTo(b, i), App: show.Line(s.App), Class: stepClass(s), Status: statusText(s), Runs: s.Runs,
 		Waited: durationIfAny(times[batch.Held]), Queued: durationIfAny(times[batch.InQueue]), Ran: durationIfAny(times[batch.InEngine]),
-		LastLines: cut(clean(strings.Join(s.Log, "\n")), maxDetail),
+		LastLines: cut(show.Text(strings.Join(s.Log, "\n")), maxDetail),
 	}
 	if r := s.Reload(); r != nil {
-		row.Reload = cleanLine(r.ID)
+		row.Reload = show.Line(r.ID)
 	}
-	text := strings.TrimSpace(clean(b.Problem(i)))
-	row.Problem = cut(cleanLine(text), maxProblem)
-	if row.Problem != cleanLine(text) || strings.Contains(text, "\n") {
+	text := strings.TrimSpace(show.Text(b.Problem(i)))
+	row.Problem = cut(show.Line(text), maxProblem)
+	if row.Problem != show.Line(text) || strings.Contains(text, "\n") {
 		row.Detail = cut(text, maxDetail)
 	}
 	return row
@@ -202,7 +203,7 @@ func statusText(s *batch.Step) string {
 	case s.State == batch.Succeeded && s.Runs == 0:
 		return "succeeded before"
 	case s.State == batch.Failed && s.Reload() != nil:
-		return strings.ToLower(strings.ReplaceAll(cleanLine(string(s.Reload().Status)), "_", " "))
+		return strings.ToLower(strings.ReplaceAll(show.Line(string(s.Reload().Status)), "_", " "))
 	case !s.Finished() && s.State != batch.Waiting:
 		return "still " + string(s.State)
 	}

@@ -15,9 +15,9 @@ func TestTheStory(t *testing.T) {
 	t.Parallel()
 	tags := regexp.MustCompile(`<[^>]*>`)
 	for want, b := range map[string]*batch.Batch{
-		"The batch took 12m 3s. Critical path: extract erp → orders → sales. The slowest step on it is sales, 8m 1s, of which 6m 40s running, 1m 20s queued.": night(),
-		"The batch took 750ms. Critical path: only. The slowest step on it is only, 700ms, of which 400ms running,":                                           short(),
-		"The batch was interrupted after 2s. No reload has finished.":                                                                                         inProgress(),
+		"The batch took 12m3s. Critical path: extract erp → orders → sales. The slowest step on it is sales, 8m1s, of which 6m40s running, 1m20s queued.": night(),
+		"The batch took 750ms. Critical path: only. The slowest step on it is only, 700ms, of which 400ms running,":                                       short(),
+		"The batch was interrupted after 2s. No reload has finished.":                                                                                     inProgress(),
 		"The batch took 0s.": empty(),
 		"Critical path of 30 steps: link 0 → link 1 → link 2 → link 3 → … → link 26 → link 27 → link 28 → link 29.": chain(30),
 		"Did not succeed: running, queued, refused, canceled.":                                                      interruptedNight(),

@@ -8,6 +8,7 @@ import (
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 // timeline is the chart of the page. All positions are in percent of its width.
@@ -107,11 +108,11 @@ func (s scale) bar(span batch.Span, runs int) bar {
 		title = fmt.Sprintf("run %d of %d, %s", span.Run, runs, title)
 	}
 	if span.Phase == batch.InEngine {
-		title += ", " + cleanLine(string(span.Status))
+		title += ", " + show.Line(string(span.Status))
 	}
 	return bar{
 		Class: barClass(span), X: s.percent(span.From.Sub(s.from)), Width: s.percent(length),
-		Title: fmt.Sprintf("%s: %s, from %s", title, formatDuration(length), span.From.In(s.from.Location()).Format("15:04:05")),
+		Title: fmt.Sprintf("%s: %s, from %s", title, show.Duration(length), span.From.In(s.from.Location()).Format("15:04:05")),
 	}
 }
 
@@ -154,7 +155,7 @@ func (s scale) ticks() (ticks []tick) {
 		step = tickSteps[i]
 	}
 	for at := time.Duration(0); at <= s.total; at += step {
-		t := tick{X: s.percent(at), Anchor: "middle", Label: formatDuration(at)}
+		t := tick{X: s.percent(at), Anchor: "middle", Label: show.Duration(at)}
 		if at == 0 {
 			t.Anchor, t.Label = "start", "0"
 		} else if float64(at) > 0.95*float64(s.total) {

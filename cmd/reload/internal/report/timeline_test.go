@@ -35,7 +35,7 @@ func TestTheTitlesOfBars(t *testing.T) {
 		"run 1 of 2, running, FAILED: 59s, from 02:00:02",
 		"waiting for its app or a limit: 11s, from 02:01:01",
 		"run 2 of 2, queued: 8s, from 02:01:12",
-		"run 2 of 2, running, SUCCEEDED: 1m 18s, from 02:01:20",
+		"run 2 of 2, running, SUCCEEDED: 1m18s, from 02:01:20",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
