@@ -81,7 +81,7 @@ func JUnit(w io.Writer, b *batch.Batch) error {
 }
 
 func newJUnitCase(b *batch.Batch, i int) junitCase {
-	s, times := &b.Steps[i], phaseTimes(b, i)
+	s, times := &b.Steps[i], phaseTimes(b, i, b.Start)
 	c := junitCase{
 		Name: show.Line(s.Name), ClassName: "reload", Time: junitTime(times[batch.InQueue] + times[batch.InEngine]),
 		Output: junitOutput(s),
@@ -107,12 +107,15 @@ func newJUnitCase(b *batch.Batch, i int) junitCase {
 	return c
 }
 
-// junitOutput returns a line for the app, and one for each reload of a step.
+// junitOutput returns a line for the app, and one for each reload of a step, and whether it had succeeded before.
 func junitOutput(s *batch.Step) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "app %s\n", show.Line(s.App))
 	for _, r := range s.Reloads {
 		fmt.Fprintf(&out, "reload %s %s\n", show.Line(r.ID), show.Line(string(r.Status)))
+	}
+	if s.Before() {
+		out.WriteString("succeeded before\n")
 	}
 	return out.String()
 }

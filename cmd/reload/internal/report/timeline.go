@@ -24,8 +24,8 @@ type legend struct{ Class, Label string }
 // legends are all classes of bars.
 var legends = []legend{
 	{"run ok", "running, succeeded"}, {"run bad", "running, failed"}, {"run stopped", "running, canceled or over a limit"},
-	{"run open", "running, not finished"}, {"queue", "queued"}, {"held", "waiting for its app or a limit"},
-	{"blocked", "waiting for its predecessors"},
+	{"run open", "running, not finished"}, {"queue", "queued"}, {"held", string(batch.Held)},
+	{"paused", string(batch.Paused)}, {"blocked", string(batch.Blocked)},
 }
 
 type timelineRow struct {
@@ -46,7 +46,7 @@ type bar struct {
 type tick struct{ X, Anchor, Label string }
 
 func newTimeline(b *batch.Batch, path []int) timeline {
-	scale := scale{b.Began, max(end(b).Sub(b.Began), time.Millisecond)}
+	scale := scale{b.Start, max(end(b).Sub(b.Start), time.Millisecond)}
 	t := timeline{Ticks: scale.ticks()}
 	used := map[string]bool{}
 	for _, i := range rowOrder(b) {
@@ -55,7 +55,7 @@ func newTimeline(b *batch.Batch, path []int) timeline {
 			stepLink: linkTo(b, i), Critical: slices.Contains(path, i), Class: stepClass(s), Status: statusText(s),
 			Runs: len(s.Reloads),
 		}
-		if s.Runs > 0 {
+		if len(s.Reloads) > 0 {
 			row.Took = durationIfAny(b.Took(i))
 		}
 		for _, span := range b.Spans(i, end(b)) {
@@ -123,6 +123,8 @@ func barClass(s batch.Span) string {
 		return "blocked"
 	case batch.Held:
 		return "held"
+	case batch.Paused:
+		return "paused"
 	case batch.InQueue:
 		return "queue"
 	}
