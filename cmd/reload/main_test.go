@@ -287,6 +287,13 @@ func TestUsage(t *testing.T) {
 		says string
 	}{
 		{[]string{"nonsense"}, `unknown command "nonsense"`},
+		{[]string{"runn"}, `unknown command "runn" for "reload"; did you mean run? (see reload --help)`},
+		{[]string{"help", "nope"}, `unknown command "nope" for "reload"`},
+		{[]string{"completion", "tcsh"}, `unknown command "tcsh" for "reload completion"`},
+		{[]string{"--fake", "log", "x", "--json"}, "a log is text"},
+		{[]string{"--fake", "log", "x", "--quiet"}, "a log is text"},
+		{[]string{"ls", "--server", "127.0.0.1:8080", "--api-key-file", "testdata/ls.golden"}, "the URL of the tenant must begin with https://"},
+		{[]string{"ls", "--server", "localhost:8080", "--api-key-file", "testdata/ls.golden"}, "the URL of the tenant must begin with https://"},
 		{[]string{"--fake", "ls", "--nonsense"}, "--nonsense"},
 		{[]string{"--fake", "ls", "extra"}, "extra"},
 		{[]string{"--fake", "ls", "--limit", "0"}, "use --all"},

@@ -54,8 +54,7 @@ func terminalWidth(f *os.File) int {
 }
 
 // resultWriter is standard output. It keeps the first error, so that no command exits with 0 if its result was lost. A
-// command that waits for reloads goes on after such an error, because its exit status says how they ended. A closed pipe
-// is not an error here: it ends the process with SIGPIPE.
+// command that waits for reloads goes on after such an error, because its exit status says how they ended.
 type resultWriter struct {
 	mu  sync.Mutex
 	w   io.Writer
@@ -67,10 +66,9 @@ func (w *resultWriter) Write(p []byte) (int, error) {
 	defer w.mu.Unlock()
 	n, err := w.w.Write(p)
 	if err != nil {
-		err = &writeError{err}
-		w.err = cmp.Or(w.err, err)
+		w.err = cmp.Or[error](w.err, &writeError{"the result", err})
 	}
-	return n, err
+	return n, w.err
 }
 
 // failure returns the first error, or nil.

@@ -103,7 +103,7 @@ func newWatch(a *app) *cobra.Command {
 				case a.json:
 					_ = a.writeJSON(r)
 				case !a.quiet:
-					err = live.change(r)
+					_ = live.change(r)
 				case r.Ended():
 					_ = a.writeRow(r)
 				}
