@@ -28,7 +28,7 @@ const (
 const statusHelp = `
 Exit status:
     0  success
-    1  a reload did not succeed, or the result could not be written
+    1  a reload did not succeed, or the output could not be written
     2  the command line or the configuration is invalid
     3  the API refused a request, or failed
     4  the tenant is unreachable
