@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 func newLog(a *app) *cobra.Command {
@@ -42,7 +43,7 @@ exit status is then 1 if the reload did not succeed.`,
 			switch {
 			case raw:
 			case a.stdoutTerminal:
-				line = sanitize(strings.TrimRight(line, "\r\n")) + "\n"
+				line = show.Text(strings.TrimRight(line, "\r\n")) + "\n"
 			default:
 				line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r") + "\n"
 			}

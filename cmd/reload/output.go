@@ -8,14 +8,13 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"golang.org/x/term"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 // output writes the results of a command in the format that the flags select.
@@ -183,22 +182,11 @@ func (o *output) formatTime(t time.Time) string {
 
 // formatDuration formats a duration; "-" if it is unknown.
 func formatDuration(d time.Duration) string {
-	switch {
-	case d <= 0:
+	if d <= 0 {
 		return "-"
-	case d < 10*time.Second:
-		return d.Round(100 * time.Millisecond).String()
 	}
-	return d.Round(time.Second).String()
+	return show.Duration(d)
 }
 
-// sanitize replaces control characters with spaces, also those that change the direction of text, so that a response
-// cannot control the terminal.
-func sanitize(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
-			return ' '
-		}
-		return r
-	}, s)
-}
+// sanitize returns a text in one line that cannot control the terminal.
+func sanitize(s string) string { return show.Line(s) }

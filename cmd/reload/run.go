@@ -195,8 +195,9 @@ func (r *runner) runPlan(cmd *cobra.Command, _ []string) error {
 		return &usageError{err}
 	}
 	b := batch.New(tenant, time.Now(), steps(r.plan))
+	b.MaxActive, b.Rerun = r.plan.MaxActive, r.plan.Rerun
 	failed := r.track(ctx, client, b)
-	b.Ended, b.Offset = time.Now(), clock.offset()
+	b.Close(time.Now(), clock.offset())
 	if len(r.reports.open) > 0 {
 		addLogs(ctx, client, b)
 	}
@@ -227,7 +228,7 @@ func (r *runner) track(ctx context.Context, client *reloads.Client, b *batch.Bat
 
 // display returns how the progress is shown.
 func (r *runner) display() progress.Options {
-	o := progress.Options{Mode: r.progress, MaxActive: r.plan.MaxActive, Dumb: os.Getenv("TERM") == "dumb", Color: r.color}
+	o := progress.Options{Mode: r.progress, Dumb: os.Getenv("TERM") == "dumb", Color: r.color}
 	if r.stderrTerminal {
 		o.Size = progress.Size(os.Stderr)
 	}
