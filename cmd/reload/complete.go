@@ -15,6 +15,7 @@ import (
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/cmd/reload/internal/progress"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 // completionTimeout limits how long the shell waits for completions from the tenant.
@@ -105,7 +106,7 @@ func (a *app) completeReloads(maximum int, filter reloads.Filter) cobra.Completi
 		for _, r := range a.newest(filter) {
 			if completable(r.ID) && !slices.Contains(args, r.ID) {
 				about := fmt.Sprintf("%s, app %s, created %s", r.Status, r.AppID, a.formatTime(r.CreationTime))
-				ids = append(ids, cobra.CompletionWithDesc(r.ID, sanitize(about)))
+				ids = append(ids, cobra.CompletionWithDesc(r.ID, show.Line(about)))
 			}
 		}
 		return ids, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
 	"github.com/reloads-go/reloads/cmd/reload/internal/planfile"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 // writeOrder writes the order of the steps, the options that are set, and what the limits mean for the steps.
@@ -27,7 +27,7 @@ func writeOrder(w io.Writer, p *planfile.Plan) error {
 	}
 	b.WriteByte('\n')
 	if options := setOptions(p); len(options) > 0 {
-		fmt.Fprintf(&b, "Options: %s.\n", sanitize(strings.Join(options, ", ")))
+		fmt.Fprintf(&b, "Options: %s.\n", show.Line(strings.Join(options, ", ")))
 	}
 	n := len(p.Steps)
 	inARow := len(layers)
@@ -59,7 +59,7 @@ func describeStep(p *planfile.Plan, i int) string {
 	if len(after) > 0 {
 		text += ", after " + strings.Join(after, " and ")
 	}
-	return sanitize(text)
+	return show.Line(text)
 }
 
 // setOptions returns the options of a plan that are set, as in its file.
@@ -74,8 +74,8 @@ func setOptions(p *planfile.Plan) (options []string) {
 		{"attach", p.Attach, false},
 		{"after-pending", p.AfterPending, false},
 		{"cancel-on-abort", p.CancelOnAbort, false},
-		{"step-timeout", p.StepTimeout, time.Duration(0)},
-		{"timeout", p.Timeout, time.Duration(0)},
+		{"step-timeout", show.Duration(p.StepTimeout), show.Duration(0)},
+		{"timeout", show.Duration(p.Timeout), show.Duration(0)},
 	} {
 		if o.value != o.not {
 			options = append(options, fmt.Sprintf("%s: %v", o.name, o.value))

@@ -26,6 +26,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 func main() { os.Exit(execute()) }
@@ -47,7 +48,7 @@ func execute() int {
 		printError(err)
 	}
 	if hint := nextStep(cmd, err); hint != "" {
-		fmt.Fprintln(os.Stderr, "hint:", sanitize(hint))
+		fmt.Fprintln(os.Stderr, "hint:", show.Line(hint))
 	}
 	if lost := a.written.failure(); lost != nil && !errors.Is(err, lost) {
 		printError(lost)

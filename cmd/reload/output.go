@@ -137,7 +137,7 @@ func (o *output) writeRow(r *reloads.Reload) error {
 	case o.json:
 		return o.writeJSON(r)
 	case o.quiet:
-		_, err := fmt.Fprintln(o.stdout, sanitize(r.ID))
+		_, err := fmt.Fprintln(o.stdout, show.Line(r.ID))
 		return err
 	}
 	o.rows = append(o.rows, o.cells(r))
@@ -152,7 +152,7 @@ func (o *output) writeCancel(id string, status reloads.Status) error {
 	case o.json:
 		return o.writeJSON(map[string]any{"id": id, "status": status})
 	case o.quiet:
-		_, err := fmt.Fprintln(o.stdout, sanitize(id))
+		_, err := fmt.Fprintln(o.stdout, show.Line(id))
 		return err
 	}
 	return o.writeDetails([]row{{{text: "ID"}, {text: id}}, {{text: "Status"}, statusCell(status)}})
@@ -187,6 +187,3 @@ func formatDuration(d time.Duration) string {
 	}
 	return show.Duration(d)
 }
-
-// sanitize returns a text in one line that cannot control the terminal.
-func sanitize(s string) string { return show.Line(s) }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 // writeResults writes the reports, and the table if none of them goes to standard output.
@@ -36,7 +37,7 @@ func (r *runner) writeResults(b *batch.Batch) error {
 
 // inUTC changes the times of this machine to UTC.
 func inUTC(b *batch.Batch) {
-	b.Began, b.Ended = b.Began.UTC(), b.Ended.UTC()
+	b.Began, b.Ended, b.Start = b.Began.UTC(), b.Ended.UTC(), b.Start.UTC()
 	for i := range b.Steps {
 		s := &b.Steps[i]
 		s.Ready, s.Ended = s.Ready.UTC(), s.Ended.UTC()
@@ -46,10 +47,8 @@ func inUTC(b *batch.Batch) {
 // summary returns how many steps the batch had in each state, and what determined when it ended.
 func summary(b *batch.Batch) string {
 	var counts []string
-	for _, state := range batch.States {
-		if n := b.Counts()[state]; n > 0 {
-			counts = append(counts, fmt.Sprintf("%d %s", n, state))
-		}
+	for _, count := range b.Tally() {
+		counts = append(counts, count.String())
 	}
 	text := fmt.Sprintf("%s in %s: %s.", count(len(b.Steps), "step"), formatDuration(b.Ended.Sub(b.Began)), strings.Join(counts, ", "))
 	path := b.CriticalPath()
@@ -58,7 +57,7 @@ func summary(b *batch.Batch) string {
 	}
 	var names []string
 	for _, i := range path {
-		names = append(names, sanitize(b.Steps[i].Name))
+		names = append(names, show.Line(b.Steps[i].Name))
 	}
 	slowest := b.Slowest()
 	return fmt.Sprintf("%s\nCritical path: %s. The slowest step on it is %s, %s.",
@@ -95,12 +94,12 @@ func (r *runner) resultRows(b *batch.Batch) []row {
 func stateCell(s *batch.Step) cell {
 	r := s.Reload()
 	switch {
-	case s.State == batch.Succeeded && s.Runs == 0:
-		return cell{"SUCCEEDED BEFORE", statusCell(reloads.StatusSucceeded).color}
+	case s.Before():
+		return cell{strings.ToUpper(s.Label()), statusCell(reloads.StatusSucceeded).color}
 	case s.State == batch.Succeeded, s.State == batch.Failed, s.State == batch.Aborted && r.Status != "":
 		return statusCell(r.Status)
 	}
-	return cell{strings.ToUpper(string(s.State)), "33"} // yellow
+	return cell{strings.ToUpper(s.Label()), "33"} // yellow
 }
 
 // stepsError means that steps of a batch did not succeed.

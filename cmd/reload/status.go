@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 	"github.com/reloads-go/reloads/oauth"
 )
 
@@ -83,7 +84,7 @@ func printError(err error) {
 		text = "terminated: " + text
 	}
 	for line := range strings.Lines(text) {
-		fmt.Fprintln(os.Stderr, "reload:", strings.Join(strings.Fields(sanitize(line)), " "))
+		fmt.Fprintln(os.Stderr, "reload:", show.Line(line))
 	}
 }
 

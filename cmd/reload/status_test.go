@@ -239,10 +239,3 @@ func TestAClosedPipe(t *testing.T) {
 		}
 	})
 }
-
-func TestSanitize(t *testing.T) {
-	t.Parallel()
-	if got, want := sanitize("a\x1b[31m\r\n\u009b\u202eb\u2066ü"), "a\uFFFD[31m \uFFFD\uFFFDb\uFFFDü"; got != want {
-		t.Errorf("%q, want %q", got, want)
-	}
-}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 func newWait(a *app) *cobra.Command {
@@ -80,7 +81,7 @@ func (l *live) changeOf(r *reloads.Reload) {
 	l.write(func() {
 		below := l.status
 		l.status = statusCell(r.Status)
-		fmt.Fprintf(l.w, "%s  %s\n", l.line(), sanitize(r.ID))
+		fmt.Fprintf(l.w, "%s  %s\n", l.line(), show.Line(r.ID))
 		l.status = below
 	})
 }
