@@ -14,7 +14,7 @@ func (b *Batch) CriticalPath() []int {
 		all[i] = i
 	}
 	var path []int
-	for i := b.latest(all); i >= 0 && !slices.Contains(path, i); { // odd times of the service must not form a loop
+	for i := b.latest(all); i >= 0 && !slices.Contains(path, i); { // inexact times must not form a loop
 		path = append(path, i)
 		if holder := b.holder(i); holder >= 0 {
 			i = holder
@@ -72,7 +72,7 @@ func (b *Batch) nearest(i int, match func(*Step) bool) int {
 	nearest := -1
 	for j := range b.Steps {
 		other := &b.Steps[j]
-		held := j != i && other.ran() && !other.Ended.Before(from) && !other.Ended.After(to) && other.Ended.Before(s.Ended)
+		held := j != i && other.ran() && !other.Ended.Before(from) && !other.Ended.After(to)
 		if held && match(other) && (nearest < 0 || distance(j) < distance(nearest)) {
 			nearest = j
 		}

@@ -75,8 +75,9 @@ func TestTheCriticalPathThroughHeldSteps(t *testing.T) {
 		took      time.Duration // of the last one on the path
 	}{
 		{"one at a time", 1, [3]string{"a", "b", "c"}, [3]float64{101.2, 102, 120}, [3]float64{121.1, 122, 124}, []int{0, 1, 2}, 0, 4 * time.Second},
-		{"by whole seconds", 1, [3]string{"a", "b", "c"}, [3]float64{101, 102, 120}, [3]float64{121, 122, 124}, []int{0, 1, 2}, 0, 4 * time.Second},
+		{"a clock that is behind", 1, [3]string{"a", "b", "c"}, [3]float64{100.6, 102, 120}, [3]float64{120.6, 122, 124}, []int{0, 1, 2}, 0, 4 * time.Second},
 		{"two at a time", 2, [3]string{"a", "b", "c"}, [3]float64{0.2, 2, 110}, [3]float64{101.3, 102, 124}, []int{0, 2}, 0, 24 * time.Second},
+		{"two end at once", 2, [3]string{"a", "b", "c"}, [3]float64{0.2, 2, 100.001}, [3]float64{101.3, 102, 124}, []int{1, 2}, 1, 23999 * time.Millisecond},
 		{"the limit is not reached", 3, [3]string{"a", "b", "c"}, [3]float64{0.2, 2, 110}, [3]float64{101.3, 102, 124}, []int{2}, 2, 125 * time.Second},
 		{"no limit", 0, [3]string{"a", "b", "c"}, [3]float64{0.2, 2, 110}, [3]float64{101.3, 102, 124}, []int{2}, 2, 125 * time.Second},
 		{"the same app", 0, [3]string{"a", "b", "A"}, [3]float64{0.2, 2, 110}, [3]float64{101.3, 102, 124}, []int{0, 2}, 0, 24 * time.Second},
@@ -115,5 +116,31 @@ func TestAHeldStepWithPredecessors(t *testing.T) {
 	b.Steps[2].Reloads[0].CreationTime, b.MaxActive = at(21.3), 1
 	if diff := cmp.Diff([]int{1, 2}, b.CriticalPath()); diff != "" {
 		t.Error("held: " + diff)
+	}
+}
+
+// A slot is taken before the reload is created.
+func TestASlotOfASlowTrigger(t *testing.T) {
+	t.Parallel()
+	b := New("", began, []Step{{App: "a"}, {App: "b"}, {App: "c"}, {App: "d"}})
+	b.MaxActive = 2
+	b.Finish(result(0, reload("0", reloads.StatusSucceeded, 0, 1, 99)), at(100))
+	b.Finish(result(1, reload("1", reloads.StatusSucceeded, 0, 1, 101)), at(101.7))
+	b.Finish(result(2, reload("2", reloads.StatusSucceeded, 102, 103, 110)), at(111))
+	b.Finish(result(3, reload("3", reloads.StatusSucceeded, 102.2, 103, 120)), at(121))
+	if diff := cmp.Diff([]int{1, 3}, b.CriticalPath()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Times of two clocks can contradict each other.
+func TestTheCriticalPathHasNoLoop(t *testing.T) {
+	t.Parallel()
+	b := New("", began, []Step{{App: "a"}, {App: "b"}})
+	b.MaxActive = 1
+	b.Finish(result(0, reload("0", reloads.StatusSucceeded, 5, 5.1, 5.5)), at(5.6))
+	b.Finish(result(1, reload("1", reloads.StatusSucceeded, 5.2, 5.3, 5.8)), at(5.9))
+	if diff := cmp.Diff([]int{0, 1}, b.CriticalPath()); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -55,11 +55,9 @@ func TestSpans(t *testing.T) {
 			"0–2 queued 1 SUCCEEDED", "2–10 running 1 SUCCEEDED"}},
 		{"no times", Step{State: Succeeded, Ready: at(0), Ended: at(10), Reloads: []*reloads.Reload{reload("1", reloads.StatusSucceeded, -1, -1, -1)}}, []string{
 			"0–10 queued 1 SUCCEEDED"}},
-		{"refused", Step{State: Refused, Ready: at(2), Ended: at(4)}, []string{
-			"0–2 waiting for its predecessors", "2–4 waiting to be triggered"}},
+		{"refused", Step{State: Refused, Ready: at(0), Ended: at(4)}, []string{"0–4 waiting to be triggered"}},
 		{"skipped", Step{State: Skipped, Ended: at(4)}, []string{"0–4 waiting for its predecessors"}},
-		{"in error", Step{State: Errored, Ready: at(2), Ended: at(4)}, []string{
-			"0–2 waiting for its predecessors", "2–4 waiting to be triggered"}},
+		{"in error", Step{State: Errored, Ready: at(0), Ended: at(4)}, []string{"0–4 waiting to be triggered"}},
 		{"not started", Step{State: NotStarted, Ready: at(2), Ended: at(4)}, []string{
 			"0–2 waiting for its predecessors", "2–4 waiting to be triggered"}},
 	}

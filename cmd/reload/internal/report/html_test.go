@@ -19,7 +19,7 @@ func TestTheStory(t *testing.T) {
 		"The batch took 750ms. Critical path: only. The slowest step on it is only, 700ms, of which 400ms running,":                                                                                                        short(),
 		"The batch was interrupted after 2s. No reload has finished.":                                                                                                                                                      inProgress(),
 		"The batch took 6m32s. This run began 5m after the first reload; 3 steps had succeeded before. Critical path: extract → sales → margin. The slowest step on it is extract, 3m, of which 2m58s running, 2s queued.": resumedNight(),
-		"The batch took 4m52s. Critical path: long → short → shorter. The slowest step on it is long, 4m1s, of which 3m59s running.":                                                                                       heldNight(),
+		"The batch took 4m52s. Critical path: first → second → third. The slowest step on it is second, 3m30s, of which 3m28s running.":                                                                                    heldNight(),
 		"The batch took 0s.": empty(),
 		"Critical path of 30 steps: link 0 → link 1 → link 2 → link 3 → … → link 26 → link 27 → link 28 → link 29.": chain(30),
 		"Did not succeed: running, queued, refused, canceled.":                                                      interruptedNight(),

@@ -122,10 +122,10 @@ func resumedNight() *batch.Batch {
 
 // heldNight has a limit of one active reload.
 func heldNight() *batch.Batch {
-	s := newSample(step("long"), step("short"), step("shorter"))
+	s := newSample(step("first"), step("second"), step("third"))
 	s.MaxActive = 1
-	s.finish(0, reload("h0", reloads.StatusSucceeded, 0.2, 1, 240))
-	s.finish(1, reload("h1", reloads.StatusSucceeded, 241.2, 242, 270))
+	s.finish(0, reload("h0", reloads.StatusSucceeded, 0.2, 1, 60))
+	s.finish(1, reload("h1", reloads.StatusSucceeded, 61.2, 62, 270))
 	s.finish(2, reload("h2", reloads.StatusSucceeded, 271.2, 272, 290))
 	s.Close(at(291.5), 0)
 	return s.Batch
