@@ -91,7 +91,7 @@ func (t *tracker) selectUrgent(now time.Time) {
 // pollOne polls one reload.
 func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 	defer t.setPolled(tr) // also if a transport in a test calls runtime.Goexit
-	last := t.state(tr)
+	last, _ := t.state(tr)
 	r, _, err := t.client.poll(ctx, last.ID, true)
 	var final error
 	if err == nil {
