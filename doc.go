@@ -40,7 +40,7 @@
 //
 // A request is retried at most [RetryPolicy].MaxRetries times, depending on its outcome:
 //
-//   - No connection: retried, unless the server's certificate is not valid or the host does not exist.
+//   - No connection: retried, unless the host does not exist, does not speak TLS or has no valid certificate.
 //   - Connection lost, attempt timed out, or a 5xx other than 501, 505 and 511: List, Get, Log and Cancel are retried.
 //     A Trigger may have taken effect; see below.
 //   - 503 with Retry-After: every call is retried.

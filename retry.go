@@ -30,8 +30,9 @@ const (
 	notFound
 	// noToken: the token source failed.
 	noToken
-	// noHost: the host name does not exist. Nothing was sent, and a retry soon afterwards would fail in the same way.
-	noHost
+	// noServer: the host name does not exist, or the server does not speak TLS or has no valid certificate. Nothing was
+	// sent, and a retry soon afterwards would fail in the same way.
+	noServer
 )
 
 // classify returns the failure that err represents. err must not be nil.
@@ -47,12 +48,12 @@ func classify(err error) failure {
 		return classifyResponse(response)
 	case errors.As(err, &sent):
 		return outcomeUnknown
-	case errors.Is(err, ErrBadRequest), isCertificateError(err):
+	case errors.Is(err, ErrBadRequest):
 		return permanent
 	case errors.Is(err, errOtherReload):
 		return invalidResponse
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return noHost
+	case errors.As(err, &dns) && dns.IsNotFound, isTLSError(err):
+		return noServer
 	case errors.Is(err, ErrRateLimited), isUnsent(err):
 		return notProcessed
 	}
@@ -91,8 +92,8 @@ func isTemporary(err error) bool {
 	return failure == notProcessed || failure == outcomeUnknown
 }
 
-// isCertificateError reports whether the server could not be authenticated, or does not speak TLS.
-func isCertificateError(err error) bool {
+// isTLSError reports whether the server could not be authenticated, or does not speak TLS.
+func isTLSError(err error) bool {
 	var (
 		verification *tls.CertificateVerificationError
 		record       tls.RecordHeaderError
@@ -193,7 +194,7 @@ func (o *outage) failed(err error, giveUpAfter time.Duration) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch failure := classify(err); {
-	case (failure == noToken || failure == noHost) && !o.worked:
+	case (failure == noToken || failure == noServer) && !o.worked:
 		return err // after an earlier success, the failure may be temporary
 	case errors.Is(err, ErrRateLimited):
 		return nil

@@ -23,7 +23,8 @@ import (
 //   - Three invalid responses in a row, over at least a minute: responses that are not the API's, or the record of
 //     another reload.
 //   - All polls failed for [PollPolicy].GiveUpAfter.
-//   - The token source failed, or the host does not exist, before the first successful poll.
+//   - Before the first successful poll: the token source failed, the host does not exist, or it does not speak TLS or has no
+//     valid certificate.
 func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Reload, error] {
 	return c.watch(ctx, id, nil)
 }
