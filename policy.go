@@ -68,9 +68,11 @@ type PollPolicy struct {
 	MinInterval time.Duration
 	// MaxInterval is the longest interval. 0 means 15 s, or MinInterval if that is longer.
 	MaxInterval time.Duration
-	// GiveUpAfter ends a wait when at least five polls in a row have failed, over at least this duration. In a batch,
-	// the polls of all its reloads count together, and so do its lists of the tenant's reloads. Waiting for the rate limit
-	// is not a failure, and neither is a 429 of the rate limit. 0 means 1 h. A negative duration means never.
+	// GiveUpAfter ends a wait when at least five polls in a row have failed, over at least this duration. In a batch, the
+	// polls of all its reloads count together and end all its waits, and a trigger or a list of the tenant's reloads that
+	// succeeds counts as a poll. One wait of a batch ends when 20 polls of its reload in a row have failed, over at least
+	// this duration, and no list contained it meanwhile. Waiting for the rate limit is not a failure, and neither is a 429
+	// of the rate limit. 0 means 1 h. A negative duration means never.
 	GiveUpAfter time.Duration
 }
 

@@ -47,6 +47,7 @@ type trackedReload struct {
 	reload   *Reload // the most recent state
 	timeout  error   // why it is canceled, or nil
 	stop     func()  // ends its cancel; nil without timeout
+	unseen   streak  // polls that failed since a response contained it
 	origin   origin
 	polling  bool // a poll is in flight
 	due      time.Time
@@ -153,6 +154,7 @@ func (t *tracker) update(r *Reload) (finished bool) {
 // setState stores the state of a reload. A list may be behind a single poll, so an earlier state is ignored. The caller
 // holds t.mu.
 func (t *tracker) setState(tr *trackedReload, r *Reload) {
+	tr.unseen = streak{}
 	active := []Status{StatusQueued, StatusReloading, StatusCanceling} // in this order
 	at := slices.Index(active, r.Status)
 	if t.tracked[tr.id] != tr || at >= 0 && at < slices.Index(active, tr.reload.Status) {

@@ -6,11 +6,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -565,39 +567,132 @@ func TestGiveUpAfterStartsAgain(t *testing.T) {
 	}
 }
 
-// The polls of all reloads of a batch count together: one that succeeds shows that the service works.
+// A reload that cannot be read ends its wait, although others of the batch can, and lists succeed.
 func TestGiveUpAfterInBatch(t *testing.T) {
 	t.Parallel()
+	for name, list := range map[string]outcome{"lists refused": respond(403, ""), "lists empty": respond(200, emptyPage)} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				wire := outcome(func(r *http.Request) (*http.Response, error) {
+					status := reloads.StatusReloading
+					if time.Since(began) > 3*time.Hour {
+						status = reloads.StatusSucceeded
+					}
+					switch id := path.Base(r.URL.Path); {
+					case isList(r):
+						return list(r)
+					case strings.HasPrefix(id, "bad"):
+						return respond(500, "")(r)
+					default:
+						return respond(200, fmt.Sprintf(`{"id":%q,"status":%q}`, id, status))(r)
+					}
+				})
+				ends := map[string]time.Duration{}
+				rs := []*reloads.Reload{{ID: "good"}, {ID: "bad1"}, {ID: "bad2"}, {ID: "bad3"}, {ID: "bad4"}, {ID: "bad5"}}
+				ctx, cancel := context.WithTimeout(t.Context(), 9*time.Hour)
+				defer cancel()
+				for r := range scriptedClient(t, wire, noRetries).WaitAll(ctx, rs) {
+					ends[r.Reload.ID] = time.Since(began)
+					if (r.Err == nil) != (r.Reload.ID == "good") {
+						t.Errorf("%s: %v", r.Reload.ID, r.Err)
+					}
+				}
+				for id, end := range ends {
+					want := time.Hour
+					if id == "good" {
+						want = 3 * time.Hour
+					}
+					if end < want || end > want+time.Minute {
+						t.Errorf("%s ended after %v, want %v", id, end, want)
+					}
+				}
+				if len(ends) != len(rs) {
+					t.Errorf("%d results, want %d", len(ends), len(rs))
+				}
+			})
+		})
+	}
+}
+
+// In a large batch, each reload is polled rarely. A few polls of it that fail by chance do not end its wait.
+func TestGiveUpAfterIgnoresRareFailures(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		wire := &pollTransport{poll: func(id string, after time.Duration, _ int) outcome {
+		var n atomic.Int64
+		w := &world{runFor: 9 * time.Hour, instead: func(r *http.Request) outcome {
+			switch {
+			case isList(r):
+				return respond(403, "")
+			case rand.New(rand.NewPCG(uint64(n.Add(1)), 1)).IntN(10) < 3:
+				return respond(500, "")
+			}
+			return nil
+		}}
+		var apps []string
+		for i := range 300 {
+			apps = append(apps, fmt.Sprint("app", i))
+		}
+		client := scriptedClient(t, w, reloads.WithPolling(reloads.PollPolicy{MinInterval: 12 * time.Minute}))
+		for r := range client.WaitAll(t.Context(), w.foreignReloads(apps)) {
+			if r.Err != nil {
+				t.Errorf("%s: %v", r.Request.AppID, r.Err)
+			}
+		}
+	})
+}
+
+// A reload that is seen in a list from time to time is waited for, even if no poll of it succeeds.
+func TestListedReloadIsNotGivenUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		wire := outcome(func(r *http.Request) (*http.Response, error) {
 			status := reloads.StatusReloading
-			if after > 3*time.Hour {
+			if time.Since(began) > 3*time.Hour {
 				status = reloads.StatusSucceeded
 			}
-			if id == "good" {
-				return respond(200, fmt.Sprintf(`{"id":"good","status":%q}`, status))
+			if isList(r) {
+				return respond(200, listText(recordText("r0", "r0", status, began)), "Date", time.Now().UTC().Format(http.TimeFormat))(r)
 			}
-			return failedPolls["500"]
-		}}
-		ends := map[string]time.Duration{}
-		rs := []*reloads.Reload{{ID: "good"}, {ID: "bad1"}, {ID: "bad2"}, {ID: "bad3"}, {ID: "bad4"}, {ID: "bad5"}}
-		for r := range scriptedClient(t, wire, noRetries).WaitAll(t.Context(), rs) {
-			ends[r.Reload.ID] = time.Since(wire.began)
-			if (r.Err == nil) != (r.Reload.ID == "good") {
-				t.Errorf("%s: %v", r.Reload.ID, r.Err)
-			}
-		}
-		for id, end := range ends {
-			want := 4 * time.Hour // an hour after the last poll that succeeded
-			if id == "good" {
-				want = 3 * time.Hour
-			}
-			if end < want || end > want+time.Minute {
-				t.Errorf("%s ended after %v, want %v", id, end, want)
+			return respond(500, "")(r)
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 9*time.Hour)
+		defer cancel()
+		for r := range scriptedClient(t, wire).WaitAll(ctx, scriptedReloads("r", 8), ignoreChanges) {
+			if took := time.Since(began); (r.Err == nil) != (r.Reload.ID == "r0") || r.Err == nil && took < 3*time.Hour {
+				t.Errorf("%s: %v after %v", r.Reload.ID, r.Err, took)
 			}
 		}
-		if len(ends) != len(rs) {
-			t.Errorf("%d results, want %d", len(ends), len(rs))
+	})
+}
+
+// When all polls of a batch have failed for GiveUpAfter, all its waits end together, however few can be polled at once.
+func TestGiveUpAfterEndsWholeBatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		wire := outcome(func(r *http.Request) (*http.Response, error) {
+			switch id := path.Base(r.URL.Path); {
+			case time.Since(began) > 5*time.Minute:
+				return hangs(r)
+			case isList(r):
+				return respond(200, emptyPage)(r)
+			default:
+				return respond(200, recordText(id, id, reloads.StatusReloading, began))(r)
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 9*time.Hour)
+		defer cancel()
+		n := 0
+		for r := range scriptedClient(t, wire).WaitAll(ctx, scriptedReloads("r", 1000)) {
+			n++
+			if took := time.Since(began); took < 65*time.Minute || took > 68*time.Minute || !strings.Contains(r.Err.Error(), "all polls failed for 1h") {
+				t.Fatalf("%s ended after %v: %v, want 65m to 68m", r.Reload.ID, took, r.Err)
+			}
+		}
+		if n != 1000 {
+			t.Errorf("%d results, want 1000", n)
 		}
 	})
 }
