@@ -132,7 +132,9 @@
 // While a batch tracks four or more reloads, it reads the list of the tenant's reloads that finished last, up to 100
 // per request, if the token may do that and the service sorts the list. In addition, and otherwise instead, it polls
 // the reloads one by one, least recently polled first. Together with the lists of [Once], [AttachToPending] and
-// [AfterPending], a batch takes at most 80 % of Tier 1 in any minute for this.
+// [AfterPending], a batch takes at most 80 % of Tier 1 in any minute for this. After a poll got a 429 or 503 with
+// Retry-After, no further one of these requests starts before that, or MaxRetryAfter, has passed. After a list of the
+// tenant got one, no further such list does.
 //
 // # Authentication
 //

@@ -99,6 +99,7 @@ func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 		t.outage.succeeded()
 		tr.health.succeeded()
 	} else if ctx.Err() == nil {
+		t.budget.Pause(time.Now().Add(t.client.retry.refusal(err)))
 		all, final = t.client.pollError(ctx, last.ID, last, err, &tr.health, &t.outage)
 	}
 	t.mu.Lock()

@@ -128,6 +128,16 @@ func (p RetryPolicy) wait(a *attempt, retries int) time.Duration {
 	return p.backoff(retries)
 }
 
+// refusal returns for how long the service refuses requests, according to the error of one: the Retry-After of a 429 or
+// 503, as far as it is honored.
+func (p RetryPolicy) refusal(err error) time.Duration {
+	var response *Error
+	if !errors.As(err, &response) || classify(err) != notProcessed {
+		return 0
+	}
+	return min(response.RetryAfter, p.MaxRetryAfter)
+}
+
 // backoff returns the wait before retry n, counted from 0.
 func (p RetryPolicy) backoff(n int) time.Duration {
 	d := p.MaxBackoff
