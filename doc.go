@@ -56,10 +56,10 @@
 //
 // # Triggering once
 //
-// If the outcome of a trigger is unknown, the client lists the app's newest reloads, several times within half a
-// minute, and returns the oldest one that was created after the trigger was sent. Only if every listed reload was
-// created before, it retries the trigger. [RetryPolicy].MaxRetries limits all retries of a call together. The client
-// never retries a trigger that the service responded to with a 2xx.
+// If the outcome of a trigger is unknown, the client lists the app's newest reloads, several times with waits of half a
+// minute in all, and returns the oldest one that was created after the trigger was sent. Slow lists and their retries
+// take additional time. Only if every listed reload was created before, it retries the trigger. [RetryPolicy].MaxRetries
+// limits all retries of a trigger together. The client never retries one that the service responded to with a 2xx.
 //
 // The client's clock and those of the service may differ. The creation times of the reloads that the client has
 // triggered show how the clock of the records differs from its own. Before its first trigger, and after its clock was
@@ -104,10 +104,12 @@
 //
 // The service allows each user of a tenant 1000 requests per minute to List, Get and Log together (Tier 1), and 50 each
 // to Trigger and Cancel (Special). A client does not start more than that in any minute, unless [WithLimiters] says so.
-// Calls wait in order. Each attempt counts, including retries. The client gets the token before it waits for the rate
-// limit, so that a slow sign-in does not delay requests which then start together. See [WindowLimiter], and
-// [WithLimiters] to share the limits between clients that use the same key. The module
-// github.com/reloads-go/reloads/redislimit shares them between processes through Redis.
+// Calls wait in order. Each attempt counts, including retries, at its start: before its connection is made, so attempts
+// that wait for connections may reach the service together. A read that net/http repeats by itself, because the service
+// closed a reused connection, counts once. The client gets the token before it waits for the rate limit, so that a slow
+// sign-in does not delay requests which then start together. See [WindowLimiter], and [WithLimiters] to share the limits
+// between clients that use the same key. The module github.com/reloads-go/reloads/redislimit shares them between
+// processes through Redis.
 //
 // # Waiting
 //
