@@ -40,7 +40,7 @@
 //
 // A request is retried at most [RetryPolicy].MaxRetries times, depending on its outcome:
 //
-//   - No connection: retried, unless the server's certificate is not valid or the host does not exist.
+//   - No connection: retried, unless the host does not exist, does not speak TLS or has no valid certificate.
 //   - Connection lost, attempt timed out, or a 5xx other than 501, 505 and 511: List, Get, Log and Cancel are retried.
 //     A Trigger may have taken effect; see below.
 //   - 503 with Retry-After: every call is retried.
@@ -56,10 +56,11 @@
 //
 // # Triggering once
 //
-// If the outcome of a trigger is unknown, the client lists the app's newest reloads, several times within half a
-// minute, and returns the oldest one that was created after the trigger was sent, unless an older one may be it. Only
-// if every listed reload was created before, it retries the trigger. [RetryPolicy].MaxRetries limits all retries of a
-// call together. The client never retries a trigger that the service responded to with a 2xx.
+// If the outcome of a trigger is unknown, the client lists the app's newest reloads, several times with waits of half a
+// minute in all, and returns the oldest one that was created after the trigger was sent, unless an older one may be it.
+// Slow lists and their retries take additional time. Only if every listed reload was created before, it retries the
+// trigger. [RetryPolicy].MaxRetries limits all retries of a trigger together. The client never retries one that the
+// service responded to with a 2xx.
 //
 // The client's clock and those of the service may differ. The creation times of the reloads that the client has
 // triggered show how the clock of the records differs from its own, as long as the Date header shows that its clock was
@@ -107,10 +108,12 @@
 //
 // The service allows each user of a tenant 1000 requests per minute to List, Get and Log together (Tier 1), and 50 each
 // to Trigger and Cancel (Special). A client does not start more than that in any minute, unless [WithLimiters] says so.
-// Calls wait in order. Each attempt counts, including retries. The client gets the token before it waits for the rate
-// limit, so that a slow sign-in does not delay requests which then start together. See [WindowLimiter], and
-// [WithLimiters] to share the limits between clients that use the same key. The module
-// github.com/reloads-go/reloads/redislimit shares them between processes through Redis.
+// Calls wait in order. Each attempt counts, including retries, at its start: before its connection is made, so attempts
+// that wait for connections may reach the service together. A read that net/http repeats by itself, because the service
+// closed a reused connection, counts once. The client gets the token before it waits for the rate limit, so that a slow
+// sign-in does not delay requests which then start together. See [WindowLimiter], and [WithLimiters] to share the limits
+// between clients that use the same key. The module github.com/reloads-go/reloads/redislimit shares them between
+// processes through Redis.
 //
 // # Waiting
 //
@@ -135,7 +138,9 @@
 // While a batch tracks four or more reloads, it reads the list of the tenant's reloads that finished last, up to 100
 // per request, if the token may do that and the service sorts the list. In addition, and otherwise instead, it polls
 // the reloads one by one, least recently polled first. Together with the lists of [Once], [AttachToPending] and
-// [AfterPending], a batch takes at most 80 % of Tier 1 in any minute for this.
+// [AfterPending], a batch takes at most 80 % of Tier 1 in any minute for this. After a poll got a 429 or 503 with
+// Retry-After, no further one of these requests starts before that, or MaxRetryAfter, has passed. After a list of the
+// tenant got one, no further such list does.
 //
 // # Authentication
 //

@@ -92,10 +92,10 @@ func (b *batch) work(ctx context.Context, cancel context.CancelCauseFunc, start 
 
 // giveUp ends the wait for a reload because ctx has ended.
 func (b *batch) giveUp(ctx context.Context, tr *trackedReload) {
-	r := b.state(tr)
+	r, o := b.state(tr)
 	err := waitError(ctx, r.ID, r, nil)
 	defer func() { b.finishAs(tr, r, err) }() // a transport in a test may call runtime.Goexit
-	if b.grace != nil && b.originOf(tr) == triggered && context.Cause(ctx) != errStopped {
+	if b.grace != nil && o == triggered && context.Cause(ctx) != errStopped {
 		r, err = b.client.abort(b.grace, r, err)
 	}
 }
@@ -103,8 +103,8 @@ func (b *batch) giveUp(ctx context.Context, tr *trackedReload) {
 // yieldAll reports the changes and yields the results so far. It returns false if the caller left the loop.
 func (b *batch) yieldAll(yield func(Result) bool) bool {
 	for _, e := range b.events.take() {
-		if tr := e.tracked; tr != nil && b.originOf(tr) != blocking {
-			if r := b.state(tr); tr.reported == nil || tr.reported.Status != r.Status {
+		if tr := e.tracked; tr != nil {
+			if r, o := b.state(tr); o != blocking && (tr.reported == nil || tr.reported.Status != r.Status) {
 				tr.reported = r
 				b.options.change(tr.first.request, r)
 			}
@@ -153,29 +153,31 @@ func (b *batch) expireAll(ctx context.Context) {
 			next = slices.Insert(next, i, t)
 		}
 		for ; len(next) > 0 && ctx.Err() == nil && time.Until(next[0].at) <= 0; next = next[1:] {
-			if tr := next[0].tracked; b.isTracked(tr) {
-				expiring.Go(func() { b.expire(ctx, tr) })
-			}
+			tr := next[0].tracked
+			expiring.Go(func() { b.expire(ctx, tr) })
 		}
 	}
 }
 
 // expire cancels a reload that takes longer than StepTimeout.
 func (b *batch) expire(ctx context.Context, tr *trackedReload) {
-	id := b.state(tr).ID
-	err := fmt.Errorf("reloads: reload %s took longer than %v: %w", id, b.options.stepTimeout, context.DeadlineExceeded)
-	if b.originOf(tr) < attached {
-		if !b.timedOut(tr, err) {
-			return // another step has canceled it
+	r, o := b.state(tr)
+	err := fmt.Errorf("reloads: reload %s took longer than %v: %w", r.ID, b.options.stepTimeout, context.DeadlineExceeded)
+	if o < attached {
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		if !b.timedOut(tr, err, stop) {
+			return
 		}
-		if _, cancelErr := b.client.Cancel(ctx, id); cancelErr != nil {
+		if _, cancelErr := b.client.Cancel(ctx, r.ID); cancelErr != nil {
 			err = fmt.Errorf("%w; canceling it: %w", err, cancelErr)
 		}
-		if sleep(ctx, cancelTime) != nil { // giveUp ends the wait
+		if sleep(ctx, cancelTime) != nil { // it has finished, or giveUp ends the wait
 			return
 		}
 	}
-	b.finishAs(tr, b.state(tr), err)
+	r, _ = b.state(tr)
+	b.finishAs(tr, r, err)
 }
 
 // endRun is called when the wait for a reload of a step has ended. It starts the step again, or finishes it.

@@ -115,8 +115,9 @@ func Once(key string) RunOption { return func(o *runOptions) { o.once = &key } }
 // not trigger it, from the beginning of the wait. Then the reload is canceled, and the error of the step matches
 // [context.DeadlineExceeded], unless the reload has SUCCEEDED meanwhile. If the outcome of the trigger is unknown at that
 // time, the reload is canceled when it is found. The step ends when the canceled reload has finished, or a minute after
-// the response to the cancel. A pending reload of somebody else ([AttachToPending], [AfterPending]) is not canceled. 0
-// means no limit. A negative duration is refused.
+// the response to the cancel. A cancel that waits for the rate limit is not sent if the reload finishes first. A pending
+// reload of somebody else ([AttachToPending], [AfterPending]) is not canceled. 0 means no limit. A negative duration is
+// refused.
 func StepTimeout(d time.Duration) RunOption { return func(o *runOptions) { o.stepTimeout = d } }
 
 // OnChange calls f with each reload after it was triggered or attached to, and after changes of its status, up to a

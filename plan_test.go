@@ -543,6 +543,41 @@ func TestStepTimeoutTooLateToCancel(t *testing.T) {
 	})
 }
 
+// A cancel that waits for the rate limit is not sent if its reload finishes first, so that it delays no other.
+func TestStepTimeoutOfManyCancelsOnlyActive(t *testing.T) {
+	t.Parallel()
+	w := &world{latency: 50 * time.Millisecond}
+	w.lasts = func(app string) time.Duration {
+		if strings.HasPrefix(app, "stuck") {
+			return 9 * time.Hour
+		}
+		return 70 * time.Second
+	}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		var apps []string
+		for i := range 500 {
+			apps = append(apps, fmt.Sprint("app", i))
+		}
+		apps = append(apps, "stuck1", "stuck2")
+		began, succeeded := time.Now(), 0
+		for r := range client.WaitAll(t.Context(), w.foreignReloads(apps), reloads.StepTimeout(time.Minute)) {
+			if r.Err == nil {
+				succeeded++
+			}
+		}
+		cancels := 0
+		for _, r := range w.sent() {
+			if strings.HasSuffix(r.path, "/actions/cancel") {
+				cancels++
+			}
+		}
+		// A minute after the first 50 cancels, the next ones may be sent.
+		if took := time.Since(began); cancels > 55 || succeeded != 502-cancels || took > 130*time.Second {
+			t.Errorf("%d cancels and %d successes of 502 reloads after %v, want 50 to 55 cancels within 130s", cancels, succeeded, took)
+		}
+	})
+}
+
 func TestStepTimeoutOfWaitAll(t *testing.T) {
 	t.Parallel()
 	w := &world{runFor: time.Hour, latency: 50 * time.Millisecond}
