@@ -1,6 +1,7 @@
 package reloads
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -8,8 +9,8 @@ import (
 )
 
 // Run triggers a reload and waits until it has finished. It is [Client.RunAll] with one request. With an error, the reload
-// is its most recent state, as in [Client.Wait]. It is nil if none was triggered or attached to, or if the error matches
-// [ErrOutcomeUnknown].
+// is its most recent state, as in [Client.Wait]. It is nil if none was triggered or attached to. A reload whose trigger
+// ended with [ErrOutcomeUnknown] is not returned, but with [Rerun], the one of the run before is.
 func (c *Client) Run(ctx context.Context, req Request, opts ...RunOption) (r *Reload, err error) {
 	for result := range c.RunAll(ctx, []Request{req}, opts...) {
 		r, err = result.Reload, result.Err
@@ -49,7 +50,7 @@ func (c *Client) RunPlan(ctx context.Context, p *Plan, opts ...RunOption) iter.S
 			yield(Result{Err: invalid("Plan", "nil", "must not be nil")})
 			return
 		}
-		if err := firstError(plan.validate, o.validate); err != nil {
+		if err := cmp.Or(plan.validate(), o.validate()); err != nil {
 			refuseAll(plan, err, yield)
 			return
 		}
@@ -86,37 +87,19 @@ func (c *Client) WaitAll(ctx context.Context, rs []*Reload, opts ...RunOption) i
 			st.reload = rs[i]
 		}
 		b.run(ctx, yield, func(context.Context) {
-			for _, st := range ended(b.schedule.steps) {
-				if r := st.reload; r == nil || r.ID == "" {
-					b.finishStep(st, r, invalid("rs", fmt.Sprintf("[%d]", st.index), "must be a reload with an ID"))
-				} else {
-					b.track(st, given, r)
+			for _, finished := range []bool{true, false} {
+				for _, st := range b.schedule.steps {
+					switch r := st.reload; {
+					case finished != (r != nil && r.Ended()):
+					case r == nil || r.ID == "":
+						b.finishStep(st, r, invalid("rs", fmt.Sprintf("[%d]", st.index), "must be a reload with an ID"))
+					default:
+						b.track(st, given, r)
+					}
 				}
 			}
 		})
 	}
-}
-
-// ended returns the steps with a reload that has finished first.
-func ended(steps []*step) []*step {
-	first, last := []*step(nil), []*step(nil)
-	for _, st := range steps {
-		if st.reload != nil && st.reload.Ended() {
-			first = append(first, st)
-		} else {
-			last = append(last, st)
-		}
-	}
-	return append(first, last...)
-}
-
-func firstError(checks ...func() error) error {
-	for _, check := range checks {
-		if err := check(); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // refuseAll yields the same error for every step.

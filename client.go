@@ -286,10 +286,14 @@ func (n *seenReloads) call(app string, change int, unknown bool) {
 	}
 }
 
-// alone reports whether no other trigger of the app has had a reload that is not known, since one that is in progress began.
+// lateEffect is how long after the end of a call whose outcome is unknown its reload may be created: half a minute, like in
+// a reconciliation, and how much later its creation time may be, because of the clocks and its precision.
+const lateEffect = 30*time.Second + clockTolerance + time.Second
+
+// alone reports whether no other trigger of the app may have a reload that is not known, since one that is in progress began.
 func (n *seenReloads) alone(app string, since time.Time) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	c := n.calls[strings.ToLower(app)]
-	return c.running == 1 && !c.unknown.After(since)
+	return c.running == 1 && since.Sub(c.unknown) > lateEffect
 }

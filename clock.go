@@ -90,16 +90,17 @@ func (c *recordClock) observe(created time.Time, d serverDate) {
 	c.dates = dates
 }
 
-// get returns the offset. dates is the present offset of the Date header: if it has changed, the client's clock was set.
-// known is false if the offset cannot be used. doubtful means that creation times cannot be compared with any clock.
+// get returns the offset if it is known, and dates, the present offset of the Date header, otherwise. The client's clock may
+// have been set since the offset was learned, unless the Date header shows that it was not set by more than the tolerance.
+// doubtful means that creation times cannot be compared with any clock.
 func (c *recordClock) get(dates clockOffset) (offset clockOffset, known, doubtful bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	wasSet := c.dates != nil && !c.dates.overlaps(dates)
-	if c.offset == nil || c.offset.width() > usableOffset || wasSet {
-		return clockOffset{}, false, c.doubtful && !wasSet
+	if c.offset == nil || c.offset.width() > usableOffset || c.doubtful || c.dates == nil ||
+		max(c.dates.max-dates.min, dates.max-c.dates.min) > clockTolerance {
+		return dates, false, c.doubtful
 	}
-	return *c.offset, !c.doubtful, c.doubtful
+	return *c.offset, true, false
 }
 
 func (c clockOffset) overlaps(o clockOffset) bool { return c.min <= o.max && c.max >= o.min }

@@ -40,7 +40,7 @@
 //
 // A request is retried at most [RetryPolicy].MaxRetries times, depending on its outcome:
 //
-//   - No connection: retried, unless the server's certificate is not valid or the host does not exist.
+//   - No connection: retried, unless the host does not exist, does not speak TLS or has no valid certificate.
 //   - Connection lost, attempt timed out, or a 5xx other than 501, 505 and 511: List, Get, Log and Cancel are retried.
 //     A Trigger may have taken effect; see below.
 //   - 503 with Retry-After: every call is retried.
@@ -56,25 +56,30 @@
 //
 // # Triggering once
 //
-// If the outcome of a trigger is unknown, the client lists the app's newest reloads, several times within half a
-// minute, and returns the oldest one that was created after the trigger was sent. Only if every listed reload was
-// created before, it retries the trigger. [RetryPolicy].MaxRetries limits all retries of a call together. The client
-// never retries a trigger that the service responded to with a 2xx.
+// If the outcome of a trigger is unknown, the client lists the app's newest reloads, several times with waits of half a
+// minute in all, and returns the oldest one that was created after the trigger was sent, unless an older one may be it.
+// Slow lists and their retries take additional time. Only if every listed reload was created before, it retries the
+// trigger. [RetryPolicy].MaxRetries limits all retries of a trigger together. The client never retries one that the
+// service responded to with a 2xx.
 //
 // The client's clock and those of the service may differ. The creation times of the reloads that the client has
-// triggered show how the clock of the records differs from its own. Before its first trigger, and after its clock was
-// set, it assumes that the records have the clock of the Date header, and determines the difference to 50 ms, with more
-// lists if necessary. It assumes that the clocks of the service are at most 2 s apart, and that no clock is set during a
-// call. Among several reloads, one with the ResourceID of the request comes first.
+// triggered show how the clock of the records differs from its own, as long as the Date header shows that its clock was
+// not set since. Otherwise, it assumes that the records have the clock of the Date header, and determines the difference
+// to 50 ms, with more lists if necessary. It assumes that the clocks of the service are at most 2 s apart, that no clock
+// is set during a call, and that the client's clock is not set by 2 s to 4 s between calls if those of the Date header
+// differ. Among several reloads, one with the ResourceID of the request comes first.
 //
-// The error matches [ErrOutcomeUnknown], and contains the ID of the reload if there is one, if the outcome cannot be
-// determined:
+// The error matches [ErrOutcomeUnknown], and contains the IDs of up to three reloads that may be the triggered one, if
+// the outcome cannot be determined:
 //
-//   - A reload was created up to 2 s before the trigger was sent, or has no creation time, or one in the future.
+//   - A reload was created up to 2 s before the trigger was sent (up to 3 s, if creation times are whole seconds), or has
+//     no creation time, or one in the future. Only a later one with the ResourceID of the request is returned nevertheless.
 //   - A reload was created after the trigger, but its partial or ResourceID contradicts the request. A field that the
 //     service did not send is not a contradiction, unless it has returned the ResourceID of another request before.
-//   - The possible reload may belong to another call of this client for the same app, which is in progress or whose
-//     outcome is unknown, too.
+//   - With [Once], a reload that may be the triggered one has no ResourceID.
+//   - The possible reload may belong to another call of this client for the same app, which is in progress, or ended in
+//     the 33 s before with an outcome that is unknown, too.
+//   - A reload was created before a retry of the trigger whose outcome is unknown, too, and is listed only after it.
 //   - The two oldest possible reloads were created at the same time.
 //   - The clock of the records cannot be determined: the service sends no Date header, or the creation times of the
 //     client's own reloads contradict it or each other. Without it, the clocks must be at most 5 minutes apart.
@@ -84,7 +89,6 @@
 //   - The service accepted the trigger, but no reload is listed.
 //   - The last list failed, or contains an invalid record but no possible reload, or ctx ended before the outcome was
 //     determined.
-//   - A list showed a possible reload, but the later ones do not contain it.
 //
 // So a call triggers at most one reload, provided that nothing below the client repeats requests, such as a proxy or the
 // transport of [WithHTTPClient], and provided that the service lists a reload within half a minute of the trigger,
@@ -104,10 +108,12 @@
 //
 // The service allows each user of a tenant 1000 requests per minute to List, Get and Log together (Tier 1), and 50 each
 // to Trigger and Cancel (Special). A client does not start more than that in any minute, unless [WithLimiters] says so.
-// Calls wait in order. Each attempt counts, including retries. The client gets the token before it waits for the rate
-// limit, so that a slow sign-in does not delay requests which then start together. See [WindowLimiter], and
-// [WithLimiters] to share the limits between clients that use the same key. The module
-// github.com/reloads-go/reloads/redislimit shares them between processes through Redis.
+// Calls wait in order. Each attempt counts, including retries, at its start: before its connection is made, so attempts
+// that wait for connections may reach the service together. A read that net/http repeats by itself, because the service
+// closed a reused connection, counts once. The client gets the token before it waits for the rate limit, so that a slow
+// sign-in does not delay requests which then start together. See [WindowLimiter], and [WithLimiters] to share the limits
+// between clients that use the same key. The module github.com/reloads-go/reloads/redislimit shares them between
+// processes through Redis.
 //
 // # Waiting
 //
@@ -132,7 +138,9 @@
 // While a batch tracks four or more reloads, it reads the list of the tenant's reloads that finished last, up to 100
 // per request, if the token may do that and the service sorts the list. In addition, and otherwise instead, it polls
 // the reloads one by one, least recently polled first. Together with the lists of [Once], [AttachToPending] and
-// [AfterPending], a batch takes at most 80 % of Tier 1 in any minute for this.
+// [AfterPending], a batch takes at most 80 % of Tier 1 in any minute for this. After a poll got a 429 or 503 with
+// Retry-After, no further one of these requests starts before that, or MaxRetryAfter, has passed. After a list of the
+// tenant got one, no further such list does.
 //
 // # Authentication
 //

@@ -41,7 +41,7 @@ var errTooLong = errors.New("reading the list takes more requests than polling e
 func (t *tracker) finishedFeed() *feed {
 	finished := StatusIs(StatusSucceeded, StatusFailed, StatusCanceled, StatusExceededLimit)
 	return &feed{
-		tracker: t, interval: t.client.polling.MinInterval, main: true, overlap: minOverlap,
+		tracker: t, interval: t.client.polling.MinInterval, main: true, overlap: minOverlap, warned: map[string]bool{},
 		time:    func(r *Reload) time.Time { return r.EndTime },
 		options: ListOptions{Filter: finished, Sort: SortLastEndedFirst, Log: true},
 	}
@@ -50,7 +50,7 @@ func (t *tracker) finishedFeed() *feed {
 // startedFeed lists the reloads that started last, less often. It is for OnChange.
 func (t *tracker) startedFeed() *feed {
 	return &feed{
-		tracker: t, interval: 5 * t.client.polling.MinInterval, overlap: minOverlap,
+		tracker: t, interval: 5 * t.client.polling.MinInterval, overlap: minOverlap, warned: map[string]bool{},
 		time:    func(r *Reload) time.Time { return r.StartTime },
 		options: ListOptions{Filter: StatusIs(StatusReloading), Sort: "-startTime"},
 	}
@@ -75,16 +75,16 @@ func (f *feed) run(ctx context.Context) {
 		began := time.Now()
 		err := f.pass(ctx, n)
 		f.setState(err == nil)
-		switch {
-		case err == nil:
+		if err == nil {
 			failures = 0
 			_ = sleep(ctx, time.Until(began.Add(interval)))
 			continue
-		case endsLists(err), errors.Is(err, errNotSorted):
-			f.warnOfFailure(ctx, err)
+		}
+		if !errors.Is(err, errTooLong) && ctx.Err() == nil {
+			f.warn(ctx, "reloads: listing the tenant failed, continuing with single polls", err)
+		}
+		if endsLists(err) || errors.Is(err, errNotSorted) {
 			return
-		case !errors.Is(err, errTooLong):
-			f.warnOfFailure(ctx, err)
 		}
 		f.tracker.pauseLists(err)
 		_ = sleep(ctx, min(f.interval<<min(failures, 10), maxFeedRetry))
@@ -92,16 +92,18 @@ func (f *feed) run(ctx context.Context) {
 	}
 }
 
-// pauseLists lets no feed list for twice the time for which the service refuses all requests, if it does. The second half
-// is left to single polls.
+// pauseLists lets no feed list while the service refuses lists. After a 429, single polls wait, too, so that they have as
+// much time for themselves afterwards.
 func (t *tracker) pauseLists(err error) {
-	var response *Error
-	if !errors.As(err, &response) || !response.Is(ErrRateLimited) {
-		return
+	pause := t.client.retry.refusal(err)
+	if errors.Is(err, ErrRateLimited) {
+		pause *= 2
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.listsFrom = time.Now().Add(2 * min(response.RetryAfter, t.client.retry.MaxRetryAfter))
+	if from := time.Now().Add(pause); from.After(t.listsFrom) {
+		t.listsFrom = from
+	}
 }
 
 // beginPass prepares a pass and returns how many reloads are tracked, and the time until the feed may list. changed is
@@ -243,26 +245,15 @@ func (f *feed) sorted(page *Page) bool {
 	return true
 }
 
-const maxWarned = 1000 // errors that are remembered
+const maxWarned = 1000 // errors that are logged
 
 // warnOfInvalid logs the errors of invalid records. Every pass may read the same ones, so it logs each error once.
 func (f *feed) warnOfInvalid(ctx context.Context, invalid []error) {
 	for _, err := range invalid {
-		text := withoutBody(err)
-		if f.warned[text] {
-			continue
+		if text := withoutBody(err); !f.warned[text] && len(f.warned) < maxWarned {
+			f.warned[text] = true
+			f.warn(ctx, "reloads: skipping an invalid record of a list", err)
 		}
-		if f.warned == nil || len(f.warned) == maxWarned {
-			f.warned = map[string]bool{}
-		}
-		f.warned[text] = true
-		f.warn(ctx, "reloads: skipping an invalid record of a list", err)
-	}
-}
-
-func (f *feed) warnOfFailure(ctx context.Context, err error) {
-	if ctx.Err() == nil {
-		f.warn(ctx, "reloads: listing the tenant failed, continuing with single polls", err)
 	}
 }
 

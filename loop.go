@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,7 @@ type batch struct {
 	ctx      context.Context
 	grace    *graceTime            // nil if the reloads are not canceled when ctx ends
 	notKept  atomic.Pointer[error] // why Once cannot be used; nil if it can
-	timeouts eventQueue[timeout]   // in order of time
+	timeouts eventQueue[timeout]
 
 	lookUps   chan struct{} // has a value for each request of a look-up; its capacity is the limit
 	admitting chan struct{} // has a value while a step with Once waits for its trigger
@@ -91,10 +92,10 @@ func (b *batch) work(ctx context.Context, cancel context.CancelCauseFunc, start 
 
 // giveUp ends the wait for a reload because ctx has ended.
 func (b *batch) giveUp(ctx context.Context, tr *trackedReload) {
-	r := b.state(tr)
+	r, o := b.state(tr)
 	err := waitError(ctx, r.ID, r, nil)
 	defer func() { b.finishAs(tr, r, err) }() // a transport in a test may call runtime.Goexit
-	if b.grace != nil && b.originOf(tr) == triggered && context.Cause(ctx) != errStopped {
+	if b.grace != nil && o == triggered && context.Cause(ctx) != errStopped {
 		r, err = b.client.abort(b.grace, r, err)
 	}
 }
@@ -102,8 +103,8 @@ func (b *batch) giveUp(ctx context.Context, tr *trackedReload) {
 // yieldAll reports the changes and yields the results so far. It returns false if the caller left the loop.
 func (b *batch) yieldAll(yield func(Result) bool) bool {
 	for _, e := range b.events.take() {
-		if tr := e.tracked; tr != nil && b.originOf(tr) != blocking {
-			if r := b.state(tr); tr.reported == nil || tr.reported.Status != r.Status {
+		if tr := e.tracked; tr != nil {
+			if r, o := b.state(tr); o != blocking && (tr.reported == nil || tr.reported.Status != r.Status) {
 				tr.reported = r
 				b.options.change(tr.first.request, r)
 			}
@@ -127,8 +128,12 @@ const cancelTime = time.Minute
 // track tracks a reload for a step.
 func (b *batch) track(st *step, o origin, r *Reload) {
 	tr := b.add(st, o, r)
+	from := time.Now()
+	if o == triggered {
+		from = st.sent // the reload may have been found later
+	}
 	if d := b.options.stepTimeout; d > 0 {
-		b.timeouts.push(timeout{time.Now().Add(d), tr})
+		b.timeouts.push(timeout{from.Add(d), tr})
 	}
 }
 
@@ -136,32 +141,43 @@ func (b *batch) track(st *step, o origin, r *Reload) {
 func (b *batch) expireAll(ctx context.Context) {
 	var expiring sync.WaitGroup
 	defer expiring.Wait()
+	var next []timeout // earliest first
 	for ctx.Err() == nil {
-		waitForChange(ctx, time.Hour, b.timeouts.ready)
+		wait := time.Hour
+		if len(next) > 0 {
+			wait = time.Until(next[0].at)
+		}
+		waitForChange(ctx, wait, b.timeouts.ready)
 		for _, t := range b.timeouts.take() {
-			if sleep(ctx, time.Until(t.at)) == nil && b.isTracked(t.tracked) {
-				expiring.Go(func() { b.expire(ctx, t.tracked) })
-			}
+			i, _ := slices.BinarySearchFunc(next, t, func(a, b timeout) int { return a.at.Compare(b.at) })
+			next = slices.Insert(next, i, t)
+		}
+		for ; len(next) > 0 && ctx.Err() == nil && time.Until(next[0].at) <= 0; next = next[1:] {
+			tr := next[0].tracked
+			expiring.Go(func() { b.expire(ctx, tr) })
 		}
 	}
 }
 
 // expire cancels a reload that takes longer than StepTimeout.
 func (b *batch) expire(ctx context.Context, tr *trackedReload) {
-	id := b.state(tr).ID
-	err := fmt.Errorf("reloads: reload %s took longer than %v: %w", id, b.options.stepTimeout, context.DeadlineExceeded)
-	if b.originOf(tr) < attached {
-		if !b.timedOut(tr, err) {
-			return // another step has canceled it
+	r, o := b.state(tr)
+	err := fmt.Errorf("reloads: reload %s took longer than %v: %w", r.ID, b.options.stepTimeout, context.DeadlineExceeded)
+	if o < attached {
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		if !b.timedOut(tr, err, stop) {
+			return
 		}
-		if _, cancelErr := b.client.Cancel(ctx, id); cancelErr != nil {
+		if _, cancelErr := b.client.Cancel(ctx, r.ID); cancelErr != nil {
 			err = fmt.Errorf("%w; canceling it: %w", err, cancelErr)
 		}
-		if sleep(ctx, cancelTime) != nil { // giveUp ends the wait
+		if sleep(ctx, cancelTime) != nil { // it has finished, or giveUp ends the wait
 			return
 		}
 	}
-	b.finishAs(tr, b.state(tr), err)
+	r, _ = b.state(tr)
+	b.finishAs(tr, r, err)
 }
 
 // endRun is called when the wait for a reload of a step has ended. It starts the step again, or finishes it.

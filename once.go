@@ -253,8 +253,9 @@ func (b *batch) checkListed(ctx context.Context, st *step, r *Reload) {
 	if !b.schedule.isOneByOne() || r.ResourceID != st.resourceID(st.run) {
 		return
 	}
-	whole := ctx
-	ctx, cancel := context.WithTimeout(ctx, maxListWait)
+	whole, end := context.WithDeadline(ctx, st.sent.Add(cmp.Or(b.options.stepTimeout, time.Hour)))
+	defer end()
+	ctx, cancel := context.WithTimeout(whole, maxListWait)
 	defer cancel()
 	err := errors.New("it is not in the list of the app's reloads")
 	for _, wait := range append(listWaits[:], 0) {

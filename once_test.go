@@ -684,6 +684,63 @@ func TestOnceKeepsTheRateLimit(t *testing.T) {
 	}
 }
 
+// A token that is renewed slowly and slow look-ups together do not make a trigger late. Requests are quick, except for some
+// time in the second minute.
+func TestOnceKeepsTheRateLimitWithASlowToken(t *testing.T) {
+	t.Parallel()
+	for _, batches := range []int{2, 10, 50} {
+		t.Run(fmt.Sprint(batches, " batches"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				random, began := rand.New(rand.NewPCG(uint64(batches), 1)), time.Now()
+				w := &world{latency: 5 * time.Millisecond, runFor: 2 * time.Second}
+				w.lookUpLatency = func() time.Duration { // the world is locked
+					if d := time.Since(began); d < time.Minute || d > 80*time.Second {
+						return 30 * time.Millisecond
+					}
+					return between(random, 240*time.Millisecond, 480*time.Millisecond)
+				}
+				renewed := make(chan bool, 1)
+				renewed <- false
+				tokens := reloads.TokenFunc(func(context.Context) (string, error) {
+					done := <-renewed
+					if late := time.Since(began) > 63*time.Second; late && !done {
+						time.Sleep(450 * time.Millisecond)
+						done = true
+					}
+					renewed <- done
+					return "secret-token", nil
+				})
+				client, err := reloads.NewClient("https://tenant.example.com", tokens, reloads.WithHTTPClient(&http.Client{Transport: w}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				var running sync.WaitGroup
+				for b := range batches {
+					var apps []string
+					for i := range 400 / batches {
+						apps = append(apps, fmt.Sprintf("app-%d-%d", b, i))
+					}
+					running.Go(func() {
+						for r := range client.RunAll(t.Context(), requestsFor(apps...), reloads.Once(nightly)) {
+							if r.Err != nil {
+								t.Error(r.Err)
+							}
+						}
+					})
+				}
+				running.Wait()
+				var posts []time.Duration
+				for _, at := range w.postTimes() {
+					posts = append(posts, at.Sub(began))
+				}
+				if n := maxInWindow(posts, time.Minute); n > reloads.SpecialPerMinute {
+					t.Errorf("%d triggers in a minute, want at most %d", n, reloads.SpecialPerMinute)
+				}
+			})
+		})
+	}
+}
+
 // A look-up that hangs delays its own step only, once the batch has begun.
 func TestOnceDuringALookUpThatHangs(t *testing.T) {
 	t.Parallel()
@@ -732,19 +789,30 @@ func TestOnceWithARecordWithoutCreationTime(t *testing.T) {
 	})
 }
 
-// The response to the first trigger is lost, and the service does not keep the ResourceID. Its reload is not triggered again.
+// The response to the first trigger is lost, and no list contains its ResourceID. Its reload is not triggered again, even if
+// the response to another trigger contained one.
 func TestOnceWithLostResponseAndWithoutResourceID(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := &world{
-			latency: 50 * time.Millisecond, runFor: 10 * time.Second, everyPost: postPlan{status: 504},
-			omitCreated: []string{"resourceId"}, omitListed: []string{"resourceId"},
-		}
-		results := runOnce(t.Context(), t, w, requestsFor("app"))
-		if n := len(w.own()); n != 1 || !errors.Is(results[0].Err, reloads.ErrOutcomeUnknown) || !strings.Contains(results[0].Err.Error(), w.own()[0].id) {
-			t.Errorf("%d reloads, and the error %v; want one, and ErrOutcomeUnknown that names it", n, results[0].Err)
-		}
-	})
+	for _, created := range []bool{false, true} {
+		t.Run(fmt.Sprint("returned by a 201 ", created), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{latency: 50 * time.Millisecond, runFor: 10 * time.Second, omitListed: []string{"resourceId"}}
+				if !created {
+					w.omitCreated = w.omitListed
+				}
+				client := scriptedClient(t, w)
+				if _, err := client.Trigger(t.Context(), reloads.Request{AppID: "other", ResourceID: "run-42"}); err != nil {
+					t.Fatal(err)
+				}
+				w.everyPost = postPlan{status: 504}
+				_, err := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.Once(nightly))
+				own := slices.DeleteFunc(w.own(), func(r *worldRecord) bool { return r.app != "app" })
+				if len(own) != 1 || !errors.Is(err, reloads.ErrOutcomeUnknown) || !strings.Contains(err.Error(), own[0].id) {
+					t.Errorf("%d reloads, and the error %v; want one, and ErrOutcomeUnknown that names it", len(own), err)
+				}
+			})
+		})
+	}
 }
 
 // Another call of the client, whose trigger had no effect, does not return the reload of a step.

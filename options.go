@@ -98,22 +98,26 @@ func Rerun(times int) RunOption { return func(o *runOptions) { o.reruns = times 
 // step fails. The first lists take about 75 ms for each app, twice as long for apps with many reloads. Nothing is
 // triggered in the first 3 s of a batch, so that the reloads of a program that was killed just before are listed.
 //
-// A step can still be triggered twice if a trigger takes effect only after another process has listed the app's
-// reloads, if a reload is listed more than 3 s after its trigger and finishes before that, or if a reload of another
-// process is triggered and finishes between the last list of a process and its trigger. That is usually less than a
-// second, but longer if lists are slow.
+// A step can still be triggered twice in two cases. A trigger takes effect only after another process has listed the
+// app's reloads. Or the last list before a trigger does not contain the reload of another process yet, and that reload
+// has finished when the trigger arrives: it took less time than the service takes to list it, or it was triggered after
+// that list. The list is usually less than a second older than the trigger, but more if lists are slow. As long as a
+// reload is active, the service refuses another one of its app.
 //
 // The OpenAPI document of the service says that it keeps a ResourceID, but that is not confirmed for a caller's own.
 // Therefore, only one trigger at a time is in progress until the first reload is listed with its ResourceID. If it is
 // not listed within half a minute, or any record comes back without it, that step and all steps that are not triggered
-// yet have an error that says so. The reloads that were triggered are still waited for.
+// yet have an error that says so. The reloads that were triggered are still waited for. If the [StepTimeout] of the first
+// reload is shorter than that, the next one decides.
 func Once(key string) RunOption { return func(o *runOptions) { o.once = &key } }
 
-// StepTimeout limits how long a step waits for a reload, counted from its trigger or, if the step did not trigger it, from
-// the beginning of the wait. Then the reload is canceled, and the error of the step matches [context.DeadlineExceeded],
-// unless the reload has SUCCEEDED meanwhile. The step ends when the canceled reload has finished, or a minute after the
-// response to the cancel. A pending reload of somebody else ([AttachToPending], [AfterPending]) is not canceled. 0 means
-// no limit. A negative duration is refused.
+// StepTimeout limits how long a step waits for a reload, counted from the last attempt to trigger it or, if the step did
+// not trigger it, from the beginning of the wait. Then the reload is canceled, and the error of the step matches
+// [context.DeadlineExceeded], unless the reload has SUCCEEDED meanwhile. If the outcome of the trigger is unknown at that
+// time, the reload is canceled when it is found. The step ends when the canceled reload has finished, or a minute after
+// the response to the cancel. A cancel that waits for the rate limit is not sent if the reload finishes first. A pending
+// reload of somebody else ([AttachToPending], [AfterPending]) is not canceled. 0 means no limit. A negative duration is
+// refused.
 func StepTimeout(d time.Duration) RunOption { return func(o *runOptions) { o.stepTimeout = d } }
 
 // OnChange calls f with each reload after it was triggered or attached to, and after changes of its status, up to a

@@ -366,6 +366,25 @@ func TestRerunThatIsRefused(t *testing.T) {
 	})
 }
 
+// If the outcome of a second run is unknown, the result still has the reload of the first one.
+func TestRerunWhoseOutcomeIsUnknown(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, ends: failing(reloads.StatusFailed, "a")}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		ctx, _ := newCall(t.Context(), postPlan{}, lostBefore)
+		w.instead = func(r *http.Request) outcome {
+			if isList(r) && len(w.postTimes()) > 1 && r.URL.Query().Get("appId") != "" {
+				return respond(403, "")
+			}
+			return nil
+		}
+		r, err := client.Run(ctx, reloads.Request{AppID: "a"}, reloads.Rerun(1))
+		if own := w.own(); len(own) != 1 || r == nil || r.ID != own[0].id || !errors.Is(err, reloads.ErrOutcomeUnknown) || !errors.Is(err, reloads.ErrReloadFailed) {
+			t.Errorf("got %v, %v, and %d reloads, want the reload of the first run and ErrOutcomeUnknown", r, err, len(own))
+		}
+	})
+}
+
 func TestAfterPending(t *testing.T) {
 	t.Parallel()
 	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, listLag: 2 * time.Second, ends: func(r *worldRecord) reloads.Status {
@@ -446,6 +465,40 @@ func TestStepTimeout(t *testing.T) {
 	})
 }
 
+// The time counts from the trigger, also if its reload is found or tracked later.
+func TestStepTimeoutCountsFromTheTrigger(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		lag   time.Duration
+		plan  postPlan // of the first trigger
+		limit time.Duration
+		opts  []reloads.RunOption
+		late  time.Duration // how much later than the limit a reload may be canceled
+	}{
+		"lost, found before the limit": {lag: 6 * time.Second, plan: lostAfter, limit: 10 * time.Second},
+		"lost, found after the limit":  {lag: 20 * time.Second, plan: lostAfter, limit: 5 * time.Second, late: 26 * time.Second},
+		"a slow response":              {plan: postPlan{hold: 4 * time.Second}, limit: 5 * time.Second},
+		"retried":                      {plan: lostBefore, limit: 5 * time.Second},
+		"Once":                         {lag: 25 * time.Second, limit: 5 * time.Second, opts: []reloads.RunOption{reloads.Once("key")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{runFor: time.Hour, latency: 20 * time.Millisecond, listLag: c.lag}
+				ctx, _ := newCall(t.Context(), c.plan)
+				client := scriptedClient(t, w, reloads.WithLimiters(reloads.Limiters{Trigger: reloads.NewLimiter(1, 5*time.Second)}))
+				opts := append(c.opts, reloads.StepTimeout(c.limit))
+				rs := results(t, 2, client.RunAll(ctx, requestsFor("a", "b"), opts...))
+				checkOutcomes(t, rs, "CANCELED, context deadline exceeded, 1 runs", "CANCELED, context deadline exceeded, 1 runs")
+				for _, r := range w.own() {
+					if d := r.canceled.Sub(r.created); d < c.limit-100*time.Millisecond || d > c.limit+c.late+100*time.Millisecond {
+						t.Errorf("a reload was canceled %v after its trigger, want %v", d, c.limit)
+					}
+				}
+			})
+		})
+	}
+}
+
 // A cancel that is refused, or without an effect, does not hold up the step for long.
 func TestStepTimeoutWhenCancelFails(t *testing.T) {
 	t.Parallel()
@@ -486,6 +539,41 @@ func TestStepTimeoutTooLateToCancel(t *testing.T) {
 	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
 		if r, err := client.Run(t.Context(), reloads.Request{AppID: "a"}, reloads.StepTimeout(time.Minute)); err != nil {
 			t.Errorf("got %v and %v", r, err)
+		}
+	})
+}
+
+// A cancel that waits for the rate limit is not sent if its reload finishes first, so that it delays no other.
+func TestStepTimeoutOfManyCancelsOnlyActive(t *testing.T) {
+	t.Parallel()
+	w := &world{latency: 50 * time.Millisecond}
+	w.lasts = func(app string) time.Duration {
+		if strings.HasPrefix(app, "stuck") {
+			return 9 * time.Hour
+		}
+		return 70 * time.Second
+	}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		var apps []string
+		for i := range 500 {
+			apps = append(apps, fmt.Sprint("app", i))
+		}
+		apps = append(apps, "stuck1", "stuck2")
+		began, succeeded := time.Now(), 0
+		for r := range client.WaitAll(t.Context(), w.foreignReloads(apps), reloads.StepTimeout(time.Minute)) {
+			if r.Err == nil {
+				succeeded++
+			}
+		}
+		cancels := 0
+		for _, r := range w.sent() {
+			if strings.HasSuffix(r.path, "/actions/cancel") {
+				cancels++
+			}
+		}
+		// A minute after the first 50 cancels, the next ones may be sent.
+		if took := time.Since(began); cancels > 55 || succeeded != 502-cancels || took > 130*time.Second {
+			t.Errorf("%d cancels and %d successes of 502 reloads after %v, want 50 to 55 cancels within 130s", cancels, succeeded, took)
 		}
 	})
 }

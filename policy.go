@@ -1,9 +1,8 @@
 package reloads
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"time"
 )
@@ -56,15 +55,8 @@ func (p RetryPolicy) validate() error {
 	if p.MaxRetries < 0 {
 		return invalid("RetryPolicy.MaxRetries", strconv.Itoa(p.MaxRetries), mustNotBeNegative)
 	}
-	if err := refuseNegative(map[string]time.Duration{
-		"RetryPolicy.MinBackoff": p.MinBackoff, "RetryPolicy.MaxBackoff": p.MaxBackoff, "RetryPolicy.MaxRetryAfter": p.MaxRetryAfter,
-	}); err != nil {
-		return err
-	}
-	if d := p.withDefaults(); d.MinBackoff > d.MaxBackoff {
-		return invalid("RetryPolicy.MinBackoff", d.MinBackoff.String(), fmt.Sprintf("must not exceed MaxBackoff, %v", d.MaxBackoff))
-	}
-	return nil
+	p = p.withDefaults()
+	return cmp.Or(refuseNegative("RetryPolicy.MaxRetryAfter", p.MaxRetryAfter), refuseRange("RetryPolicy", "Backoff", p.MinBackoff, p.MaxBackoff))
 }
 
 // PollPolicy controls how often a reload is polled while it is waited for. The interval is 10 % of the reload's age,
@@ -76,9 +68,11 @@ type PollPolicy struct {
 	MinInterval time.Duration
 	// MaxInterval is the longest interval. 0 means 15 s, or MinInterval if that is longer.
 	MaxInterval time.Duration
-	// GiveUpAfter ends a wait when at least five polls in a row have failed, over at least this duration. In a batch,
-	// the polls of all its reloads count together, and so do its lists of the tenant's reloads. Waiting for the rate limit
-	// is not a failure, and neither is a 429 of the rate limit. 0 means 1 h. A negative duration means never.
+	// GiveUpAfter ends a wait when at least five polls in a row have failed, over at least this duration. In a batch, the
+	// polls of all its reloads count together and end all its waits, and a trigger or a list of the tenant's reloads that
+	// succeeds counts as a poll. One wait of a batch ends when 20 polls of its reload in a row have failed, over at least
+	// this duration, and no list contained it meanwhile. Waiting for the rate limit is not a failure, and neither is a 429
+	// of the rate limit. 0 means 1 h. A negative duration means never.
 	GiveUpAfter time.Duration
 }
 
@@ -90,15 +84,8 @@ func (p PollPolicy) withDefaults() PollPolicy {
 }
 
 func (p PollPolicy) validate() error {
-	if err := refuseNegative(map[string]time.Duration{
-		"PollPolicy.MinInterval": p.MinInterval, "PollPolicy.MaxInterval": p.MaxInterval,
-	}); err != nil {
-		return err
-	}
-	if d := p.withDefaults(); d.MinInterval > d.MaxInterval {
-		return invalid("PollPolicy.MinInterval", d.MinInterval.String(), fmt.Sprintf("must not exceed MaxInterval, %v", d.MaxInterval))
-	}
-	return nil
+	p = p.withDefaults()
+	return refuseRange("PollPolicy", "Interval", p.MinInterval, p.MaxInterval)
 }
 
 // withDefaults returns the limiters with the service's limits in place of nil.
@@ -123,12 +110,19 @@ func setDefault(d *time.Duration, value time.Duration) {
 
 const mustNotBeNegative = "must not be negative"
 
-// refuseNegative returns an error for the first negative duration, in order of the names.
-func refuseNegative(durations map[string]time.Duration) error {
-	for _, name := range slices.Sorted(maps.Keys(durations)) {
-		if d := durations[name]; d < 0 {
-			return invalid(name, d.String(), mustNotBeNegative)
-		}
+// refuseNegative returns an error if a duration is negative.
+func refuseNegative(field string, d time.Duration) error {
+	if d < 0 {
+		return invalid(field, d.String(), mustNotBeNegative)
 	}
 	return nil
+}
+
+// refuseRange returns an error if the limits of a duration are negative or not in order.
+func refuseRange(policy, name string, least, most time.Duration) error {
+	err := cmp.Or(refuseNegative(policy+".Max"+name, most), refuseNegative(policy+".Min"+name, least))
+	if err == nil && least > most {
+		err = invalid(policy+".Min"+name, least.String(), fmt.Sprintf("must not exceed Max%s, %v", name, most))
+	}
+	return err
 }

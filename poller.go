@@ -91,18 +91,27 @@ func (t *tracker) selectUrgent(now time.Time) {
 // pollOne polls one reload.
 func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 	defer t.setPolled(tr) // also if a transport in a test calls runtime.Goexit
-	last := t.state(tr)
+	last, _ := t.state(tr)
 	r, _, err := t.client.poll(ctx, last.ID, true)
+	var all bool
 	var final error
 	if err == nil {
 		t.outage.succeeded()
-		tr.health.succeeded(time.Now())
+		tr.health.succeeded()
 	} else if ctx.Err() == nil {
-		final = t.client.pollError(ctx, last.ID, last, err, &tr.health, &t.outage)
+		t.budget.Pause(time.Now().Add(t.client.retry.refusal(err)))
+		all, final = t.client.pollError(ctx, last.ID, last, err, &tr.health, &t.outage)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err != nil && final == nil && ctx.Err() == nil {
+		final = tr.unseen.giveUp(err, minUnseen, t.client.polling.GiveUpAfter)
+	}
 	switch {
+	case all:
+		for _, tr := range t.tracked {
+			t.finish(tr, final)
+		}
 	case final != nil:
 		t.finish(tr, final)
 	case err == nil:

@@ -29,13 +29,14 @@ const (
 //
 // the client calls it after every 429 of its tier. The limiter should let no request start before until.
 type Limiter interface {
-	// Wait blocks until a request may start. The client calls it before each attempt, and once more if the token or the
-	// look-up of [Once] took so long that the attempt is late.
+	// Wait blocks until a request may start. The client calls it before each attempt, and again if the attempt does not
+	// start within half a second of that, because of the token or the look-up of [Once].
 	Wait(ctx context.Context) error
 }
 
-// Limiters are the limiters that a client waits for before each attempt; see [WithLimiters]. The service counts per
-// user and tenant. Clients that use the same key and the same tenant should share their limiters.
+// Limiters are the limiters that a client waits for before each attempt, and before its connection is made; see
+// [WithLimiters]. The service counts per user and tenant. Clients that use the same key and the same tenant should share
+// their limiters.
 type Limiters struct {
 	// Read limits List, Get and Log. Nil means 1000 per minute.
 	Read Limiter

@@ -20,10 +20,11 @@ const (
 // triggerOptions are what a batch adds to a trigger.
 type triggerOptions struct {
 	grace *graceTime // in which a request in flight and its reconciliation go on after ctx has ended; nil if they do not
+	sent  *time.Time // set to when the most recent POST was sent; nil if that does not matter
 
 	// check is called before each attempt. It calls admit to wait for the rate limit. An error ends the call. If it is
 	// set, the ResourceID of the request is its own: it alone identifies the reload.
-	check func(ctx context.Context, admit func() error) error
+	check func(ctx context.Context, admit admission) error
 }
 
 // reconciliation determines the outcome of a trigger.
@@ -32,13 +33,15 @@ type reconciliation struct {
 	req      Request
 	options  triggerOptions
 	since    time.Time // when the first POST with an unknown outcome was sent; zero if there was none
+	last     time.Time // when the most recent one was sent
 	accepted bool      // a POST was accepted, but its response is invalid
 	dates    clockOffset
-	retries  int     // of the POST
-	attempts int     // of the POST, all together
-	failure  error   // of the most recent attempt that was sent
-	probes   int     // additional lists that were requested to narrow dates
-	possible *Reload // the most recent listed one that may be the triggered reload; nil if the lists exclude it
+	retries  int   // of the POST
+	attempts int   // of the POST, all together
+	failure  error // of the most recent attempt that was sent
+	probes   int   // additional lists that were requested to narrow dates
+	listed   triggerList
+	possible []*Reload // of the listed ones, those that may be the triggered one; see choose
 }
 
 // find lists the app's newest reloads and returns the one that the trigger created. It lists again while the clock
@@ -46,39 +49,23 @@ type reconciliation struct {
 func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 	for {
 		list, err := s.client.newestReloads(ctx, s.req.AppID, s.earliest())
+		s.dates.update(list.date)
 		if err != nil {
 			return nil, err
 		}
-		s.dates.update(list.date)
+		s.listed.add(list)
+		sure, exact := s.choose()
 		sorted := list.Next == "" || newestFirst(list.Reloads)
-		if s.options.check != nil {
-			if own, err := s.own(list); own != nil || err != nil {
-				return own, err
-			}
-			list.Page = s.withoutResource(list.Page)
-		}
-		offset, known, doubtful := s.client.records.get(s.dates)
-		if !known {
-			offset = s.dates
-		}
-		candidate, undecided := s.choose(list, offset, doubtful)
-		s.remember(list, cmp.Or(candidate, undecided))
-		if !sorted {
-			return nil, errNotSorted // the newest reloads may be on any page
-		}
-		if s.options.check != nil && s.possible != nil {
-			return nil, errUndecided
-		}
-		probed := s.probes >= maxProbes || list.date.date.IsZero()
-		exact := known || offset.width() <= exactOffset || s.probes >= maxProbes && offset.width() <= usableOffset
 		switch {
-		case candidate != nil && (exact || !candidate.CreationTime.Before(s.since.Add(offset.max))):
-			return candidate, nil
-		case candidate == nil && undecided == nil && len(list.invalid) > 0:
+		case sure && (sorted || s.options.check != nil):
+			return s.possible[0], nil
+		case !sorted:
+			return nil, errNotSorted // the newest reloads may be on any page
+		case len(s.possible) == 0 && len(list.invalid) > 0:
 			return nil, list.invalid[0] // it may be the record of the triggered reload
-		case candidate == nil && undecided == nil:
+		case len(s.possible) == 0:
 			return nil, nil
-		case candidate == nil || probed:
+		case exact || s.probes >= maxProbes || list.date.date.IsZero():
 			return nil, errUndecided
 		}
 		s.probes++
@@ -90,95 +77,63 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 
 // earliest returns the earliest creation time of a reload that may be the triggered one, by the clock of the records.
 func (s *reconciliation) earliest() time.Time {
-	offset, known, _ := s.client.records.get(s.dates)
-	if !known {
-		offset = s.dates
-	}
+	offset, _, _ := s.client.records.get(s.dates)
 	return s.since.Add(offset.min - clockTolerance)
-}
-
-// remember stores the reload that may be the triggered one. A later list may be served by a replica that is behind, so the
-// reload is only forgotten when a list that contains it excludes it.
-func (s *reconciliation) remember(list triggerList, possible *Reload) {
-	if possible == nil && s.possible != nil {
-		for i := range list.Reloads {
-			if list.Reloads[i].ID == s.possible.ID {
-				s.possible = nil
-				return
-			}
-		}
-		return
-	}
-	s.possible = possible
-}
-
-// withoutResource returns the reloads without a ResourceID. Among them may be the triggered one, if the service is not
-// known to keep ResourceIDs.
-func (s *reconciliation) withoutResource(p *Page) *Page {
-	rest := *p
-	rest.Reloads = nil
-	for _, r := range p.Reloads {
-		if r.ResourceID == "" && !s.client.seen.resources.Load() {
-			rest.Reloads = append(rest.Reloads, r)
-		}
-	}
-	return &rest
-}
-
-// own returns the reload with the ResourceID of the request, which no other reload has.
-func (s *reconciliation) own(list triggerList) (*Reload, error) {
-	i := slices.IndexFunc(list.Reloads, func(r Reload) bool { return r.ResourceID == s.req.ResourceID })
-	switch {
-	case i >= 0:
-		return &list.Reloads[i], nil
-	case len(list.invalid) > 0:
-		return nil, list.invalid[0] // it may be the record of the triggered reload
-	}
-	return nil, nil
 }
 
 var errUndecided = errors.New("the lists do not show whether it is the triggered one")
 
-// choose returns the oldest candidate: a reload that was created no earlier than the POST, as far as the clock offset
-// tells, and does not contradict the request. Among candidates, those with the ResourceID of the request come first.
-// undecided is a reload that cannot be excluded otherwise. doubtful means that creation times cannot be compared.
-func (s *reconciliation) choose(list triggerList, offset clockOffset, doubtful bool) (candidate, undecided *Reload) {
-	earliest, latest := s.since.Add(offset.min), time.Now().Add(offset.max+clockTolerance)
-	tied := false
-	sameResource := func(r *Reload) bool { return s.req.ResourceID != "" && r.ResourceID == s.req.ResourceID }
-	for i := range list.Reloads {
-		r := &list.Reloads[i]
-		end := r.CreationTime.Add(precision(r.CreationTime)) // it was created before
-		switch {
-		case s.isOther(r):
-		case doubtful, r.CreationTime.IsZero(), r.CreationTime.After(latest):
-			undecided = r
-		case !end.After(earliest.Add(-clockTolerance)): // it is an earlier one
-		case !end.After(earliest), s.contradicts(r, list.partial[r.ID]):
-			if undecided == nil || !sameResource(undecided) {
-				undecided = r
-			}
-		case candidate == nil, sameResource(r) && !sameResource(candidate),
-			sameResource(r) == sameResource(candidate) && r.CreationTime.Before(candidate.CreationTime):
-			candidate, tied = r, false
-		case sameResource(r) == sameResource(candidate) && r.CreationTime.Equal(candidate.CreationTime) && r.ID != candidate.ID:
-			tied = true
+// choose sets the reloads that may be the triggered one: those with the ResourceID of the request first, then the oldest
+// first. sure means that it is the first one: that was created no earlier than the most recent POST, as far as the clock
+// offset tells, contradicts nothing, and no other one is as old. One that was created between the POSTs may be that of
+// an earlier one, or somebody else's. exact means that a narrower offset does not help.
+func (s *reconciliation) choose() (sure, exact bool) {
+	offset, known, doubtful := s.client.records.get(s.dates)
+	exact = known || offset.width() <= exactOffset || s.probes >= maxProbes && offset.width() <= usableOffset
+	oldest, latest := s.earliest(), time.Now().Add(offset.max+clockTolerance)
+	end := func(r *Reload) time.Time { return r.CreationTime.Add(precision(r.CreationTime)) } // it was created before
+	byResource := s.options.check != nil                                                      // the ResourceID alone decides
+	s.possible = nil
+	for i := range s.listed.Reloads {
+		r := &s.listed.Reloads[i]
+		tooOld := !doubtful && !r.CreationTime.IsZero() && !end(r).After(oldest)
+		if byResource && s.hasResource(r) == 1 || !tooOld && !s.isOther(r) {
+			s.possible = append(s.possible, r)
 		}
 	}
-	switch {
-	case tied:
-		return nil, candidate
-	case candidate != nil && undecided != nil && sameResource(undecided) && !sameResource(candidate):
-		return nil, undecided
+	order := func(a, b *Reload) int {
+		return cmp.Or(s.hasResource(b)-s.hasResource(a), a.CreationTime.Compare(b.CreationTime))
 	}
-	return candidate, undecided
+	slices.SortStableFunc(s.possible, order)
+	if len(s.possible) == 0 {
+		return false, exact
+	}
+	first := s.possible[0]
+	switch {
+	case byResource:
+		sure = s.hasResource(first) == 1
+	case doubtful, first.CreationTime.After(latest), s.contradicts(first, s.listed.partial[first.ID]):
+	case len(s.possible) > 1 && order(first, s.possible[1]) == 0:
+	default:
+		sure = exact && end(first).After(s.last.Add(offset.min)) || !first.CreationTime.Before(s.last.Add(offset.max))
+	}
+	return sure, exact
 }
 
-// isOther reports whether a reload is certainly not the triggered one, because it belongs to another call or app, or was
-// known before.
+// hasResource returns 1 if the reload has the ResourceID of the request, and 0 otherwise.
+func (s *reconciliation) hasResource(r *Reload) int {
+	if s.req.ResourceID != "" && r.ResourceID == s.req.ResourceID {
+		return 1
+	}
+	return 0
+}
+
+// isOther reports whether a reload is certainly not the triggered one, because it belongs to another call or app, was
+// known before, or has another ResourceID, if that alone decides.
 func (s *reconciliation) isOther(r *Reload) bool {
 	seen := s.client.seen.get(r.ID)
-	return seen.own || !seen.at.IsZero() && seen.at.Before(s.since) || otherApp(r, s.req.AppID)
+	return seen.own || !seen.at.IsZero() && seen.at.Before(s.since) || otherApp(r, s.req.AppID) ||
+		s.options.check != nil && r.ResourceID != "" && s.hasResource(r) == 0
 }
 
 func otherApp(r *Reload, app string) bool { return r.AppID != "" && !strings.EqualFold(r.AppID, app) }
@@ -191,7 +146,7 @@ func (s *reconciliation) contradicts(r *Reload, partial *bool) bool {
 		s.req.ResourceID != "" && r.ResourceID != s.req.ResourceID && !missing
 }
 
-// triggerList is a list of the app's newest reloads.
+// triggerList is a list of the app's newest reloads, or several of them together.
 type triggerList struct {
 	*Page
 	date    serverDate
@@ -199,19 +154,32 @@ type triggerList struct {
 	partial map[string]*bool // by the ID of the reload; nil if the record does not state it
 }
 
+func newTriggerList() triggerList { return triggerList{Page: &Page{}, partial: map[string]*bool{}} }
+
+// add adds the reloads of a later page or list. What an earlier one showed remains, because a replica may be behind.
+func (l *triggerList) add(later triggerList) {
+	for _, r := range later.Reloads {
+		if i := slices.IndexFunc(l.Reloads, func(known Reload) bool { return strings.EqualFold(known.ID, r.ID) }); i >= 0 {
+			l.Reloads[i] = r
+		} else {
+			l.Reloads = append(l.Reloads, r)
+		}
+	}
+	maps.Copy(l.partial, later.partial)
+}
+
 const maxListed = 200 // how many of an app's newest reloads are listed at most
 
 // newestReloads returns the app's newest reloads, back to a time. It returns an error if maxListed do not reach so far.
 func (c *Client) newestReloads(ctx context.Context, app string, until time.Time) (l triggerList, err error) {
 	w := walk{query: newestQuery(app), mark: newestQuery(app), untilMark: 1}
-	all := triggerList{Page: &Page{}, partial: map[string]*bool{}}
+	all := newTriggerList()
 	for {
 		if l, err = c.triggerPage(ctx, w.query); err != nil {
 			return l, err
 		}
-		all.date, all.Next = l.date, l.Next
-		all.Reloads, all.invalid = append(all.Reloads, l.Reloads...), append(all.invalid, l.invalid...)
-		maps.Copy(all.partial, l.partial)
+		all.add(l)
+		all.date, all.Next, all.invalid = l.date, l.Next, append(all.invalid, l.invalid...)
 		more, err := w.advance(l.Page)
 		switch {
 		case err != nil || !more || reachesBack(l.Reloads, until):

@@ -109,7 +109,8 @@ type Result struct {
 	Step Step
 	// Request is the request of the step. In a result of [Client.WaitAll] it contains only the app.
 	Request Request
-	// Reload is the most recent state of the step's most recent reload. It is nil if the step has none.
+	// Reload is the most recent state of the step's most recent reload. It is nil if the step has none. It may be of an
+	// earlier run than the error if that matches [ErrOutcomeUnknown].
 	Reload *Reload
 	// Runs is how many reloads the step triggered or attached to: more than 1 with [Rerun], 0 if it did neither. A
 	// reload that had succeeded under the key of [Once] before does not count.

@@ -30,8 +30,9 @@ const (
 	notFound
 	// noToken: the token source failed.
 	noToken
-	// noHost: the host name does not exist. Nothing was sent, and a retry soon afterwards would fail in the same way.
-	noHost
+	// noServer: the host name does not exist, or the server does not speak TLS or has no valid certificate. Nothing was
+	// sent, and a retry soon afterwards would fail in the same way.
+	noServer
 )
 
 // classify returns the failure that err represents. err must not be nil.
@@ -47,12 +48,12 @@ func classify(err error) failure {
 		return classifyResponse(response)
 	case errors.As(err, &sent):
 		return outcomeUnknown
-	case errors.Is(err, ErrBadRequest), isCertificateError(err):
+	case errors.Is(err, ErrBadRequest):
 		return permanent
 	case errors.Is(err, errOtherReload):
 		return invalidResponse
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return noHost
+	case errors.As(err, &dns) && dns.IsNotFound, isTLSError(err):
+		return noServer
 	case errors.Is(err, ErrRateLimited), isUnsent(err):
 		return notProcessed
 	}
@@ -91,8 +92,8 @@ func isTemporary(err error) bool {
 	return failure == notProcessed || failure == outcomeUnknown
 }
 
-// isCertificateError reports whether the server could not be authenticated, or does not speak TLS.
-func isCertificateError(err error) bool {
+// isTLSError reports whether the server could not be authenticated, or does not speak TLS.
+func isTLSError(err error) bool {
 	var (
 		verification *tls.CertificateVerificationError
 		record       tls.RecordHeaderError
@@ -127,6 +128,16 @@ func (p RetryPolicy) wait(a *attempt, retries int) time.Duration {
 	return p.backoff(retries)
 }
 
+// refusal returns for how long the service refuses requests, according to the error of one: the Retry-After of a 429 or
+// 503, as far as it is honored.
+func (p RetryPolicy) refusal(err error) time.Duration {
+	var response *Error
+	if !errors.As(err, &response) || classify(err) != notProcessed {
+		return 0
+	}
+	return min(response.RetryAfter, p.MaxRetryAfter)
+}
+
 // backoff returns the wait before retry n, counted from 0.
 func (p RetryPolicy) backoff(n int) time.Duration {
 	d := p.MaxBackoff
@@ -139,32 +150,48 @@ func (p RetryPolicy) backoff(n int) time.Duration {
 const (
 	notFoundGrace = 10 * time.Second // a new reload may not be visible at once
 	minFailures   = 5                // minimum number of failed polls before a wait gives up
+	minUnseen     = 20               // of one reload while others work: in a large batch, five may fail by chance
 	minInvalid    = 3                // minimum number of invalid responses in a row before a wait ends
 	invalidSpan   = time.Minute      // minimum time from the first to the last of them
 )
 
-// pollHealth decides when failed polls of a reload end the wait for it.
+// streak is a number of failures in a row.
+type streak struct {
+	n     int
+	since time.Time // when the first of them was
+}
+
+// add counts a failure. It reports whether there are at least n by now, over at least the given time.
+func (s *streak) add(n int, over time.Duration) bool {
+	s.n, s.since = s.n+1, earlier(s.since, time.Now())
+	return s.n >= n && time.Since(s.since) >= over
+}
+
+// giveUp counts a failed poll, and returns an error if n or more have failed. Waiting for the rate limit is not a failure.
+func (s *streak) giveUp(err error, n int, after time.Duration) error {
+	if errors.Is(err, ErrRateLimited) || !s.add(n, after) || after < 0 {
+		return nil
+	}
+	return fmt.Errorf("reloads: all polls failed for %v: %w", after, err)
+}
+
+// pollHealth decides when a failed poll of a reload ends the wait for it.
 type pollHealth struct {
 	firstSeen time.Time // when a response first contained the reload; zero if none did
-
-	invalid      int // invalid responses in a row
-	invalidSince time.Time
+	invalid   streak    // of responses
 }
 
 // endsWait reports whether a failed poll ends the wait.
-func (h *pollHealth) endsWait(err error, now time.Time) bool {
+func (h *pollHealth) endsWait(err error) bool {
 	failure := classify(err)
 	if failure != invalidResponse {
-		h.invalid = 0
+		h.invalid = streak{}
 	}
 	switch failure {
 	case notFound:
-		return h.firstSeen.IsZero() || now.Sub(h.firstSeen) >= notFoundGrace
+		return h.firstSeen.IsZero() || time.Since(h.firstSeen) >= notFoundGrace
 	case invalidResponse:
-		if h.invalid++; h.invalid == 1 {
-			h.invalidSince = now
-		}
-		return h.invalid >= minInvalid && now.Sub(h.invalidSince) >= invalidSpan
+		return h.invalid.add(minInvalid, invalidSpan)
 	case permanent:
 		return true
 	}
@@ -172,46 +199,33 @@ func (h *pollHealth) endsWait(err error, now time.Time) bool {
 }
 
 // succeeded records a poll that succeeded.
-func (h *pollHealth) succeeded(now time.Time) {
-	h.invalid = 0
-	if h.firstSeen.IsZero() {
-		h.firstSeen = now
-	}
+func (h *pollHealth) succeeded() {
+	h.invalid = streak{}
+	h.firstSeen = earlier(h.firstSeen, time.Now())
 }
 
-// outage counts the polls that failed since the most recent success, of all reloads that are waited for together. It is
-// safe for concurrent use.
+// outage decides when failed polls end all waits for the reloads that are waited for together. It is safe for concurrent
+// use.
 type outage struct {
-	mu       sync.Mutex
-	worked   bool // a call succeeded before
-	failures int
-	since    time.Time
+	mu     sync.Mutex
+	worked bool   // a call succeeded before
+	polls  streak // that failed since the most recent success
 }
 
-// failed records a failed poll, and returns an error if the wait ends. Waiting for the rate limit is not a failure.
+// failed records a failed poll, and returns an error if the waits end.
 func (o *outage) failed(err error, giveUpAfter time.Duration) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	switch failure := classify(err); {
-	case (failure == noToken || failure == noHost) && !o.worked:
+	if failure := classify(err); (failure == noToken || failure == noServer) && !o.worked {
 		return err // after an earlier success, the failure may be temporary
-	case errors.Is(err, ErrRateLimited):
-		return nil
 	}
-	now := time.Now()
-	if o.failures++; o.failures == 1 {
-		o.since = now
-	}
-	if giveUpAfter > 0 && o.failures >= minFailures && now.Sub(o.since) >= giveUpAfter {
-		return fmt.Errorf("reloads: all polls failed for %v: %w", giveUpAfter, err)
-	}
-	return nil
+	return o.polls.giveUp(err, minFailures, giveUpAfter)
 }
 
 func (o *outage) succeeded() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.worked, o.failures = true, 0
+	o.worked, o.polls = true, streak{}
 }
 
 // endsLists reports whether a list failed in a way that further lists would fail, too: the token may not list the

@@ -42,9 +42,10 @@ type step struct {
 	finished   bool      // it has a result
 
 	request Request
-	runs    int     // reloads that were triggered or attached to
-	reload  *Reload // of the most recent run; nil if there was none
-	err     error   // of the most recent run, while the step waits for the next one
+	runs    int       // reloads that were triggered or attached to
+	sent    time.Time // when the most recent trigger was sent
+	reload  *Reload   // of the most recent run; nil if there was none
+	err     error     // of the most recent run, while the step waits for the next one
 
 	// With Once.
 	identity []byte    // of the key and the step
@@ -115,8 +116,7 @@ func (s *schedule) next(now time.Time) (st *step, what task, wait time.Duration,
 	return nil, noTask, wait, s.changed
 }
 
-// takeApp removes the first step of a queue whose app is free, or its own, and takes the app. The steps before it wait
-// for their apps elsewhere.
+// takeApp takes the app of the first step whose app is free, or its own. That step and those before it leave the queue.
 func (s *schedule) takeApp(queue *[]*step) *step {
 	for len(*queue) > 0 {
 		st := (*queue)[0]

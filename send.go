@@ -21,9 +21,8 @@ type apiRequest struct {
 	body        any
 	// inFlight replaces ctx while an attempt is in flight, so that the attempt may outlive ctx. Nil means ctx.
 	inFlight context.Context
-	// check is called before each attempt. It calls admit to wait for the rate limit. An error ends the call. Nil means
-	// no check.
-	check func(ctx context.Context, admit func() error) error
+	// check is called before each attempt, if it is set. It calls admit to wait for the rate limit. An error ends the call.
+	check func(ctx context.Context, admit admission) error
 	// once means that the request is not retried, except with a renewed token.
 	once bool
 	// retries counts the retries after failures, without the one after a 401.
@@ -104,15 +103,15 @@ func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
 func (c *call) beginAttempt(req *http.Request) error {
 	var token string
 	var waited time.Duration
-	admit := func() (err error) {
-		token, waited, err = c.admit()
-		return err
+	admit := func() (slot time.Time, err error) {
+		token, waited, slot, err = c.admit()
+		return slot, err
 	}
 	var err error
 	if c.check != nil {
 		err = c.check(c.ctx, admit)
 	} else {
-		err = admit()
+		_, err = admit()
 	}
 	if err != nil {
 		c.expired = c.expired || c.ctx.Err() != nil
@@ -141,39 +140,42 @@ const (
 	freshToken = 30 * time.Second // how long a token may wait for the rate limit before the source is asked again
 	maxSlots   = 2                // of the rate limit that an attempt may take
 
-	// quickFetch is the longest fetch of a token after which a request may still start. It is shorter than the margin
-	// of a WindowLimiter for a minute.
-	quickFetch = 500 * time.Millisecond
+	// maxLate is how long after its slot of the rate limit an attempt may start, whatever it does meanwhile. It is shorter
+	// than the margin of a WindowLimiter for a minute.
+	maxLate = 500 * time.Millisecond
 )
+
+// admission waits until an attempt may start. slot is when the rate limit admitted it. If the attempt does not start within
+// maxLate of that, it must wait again.
+type admission func() (slot time.Time, err error)
 
 // admit returns a token when the request may start. It gets the token before it waits for the rate limit: a slow token
 // source must not delay requests that the limiter has admitted, because they would then start together. A token that has
 // waited for a long time is fetched again. If that is slow, the request waits for the limiter once more.
-func (c *call) admit() (token string, waited time.Duration, err error) {
+func (c *call) admit() (token string, waited time.Duration, slot time.Time, err error) {
 	for slots := 0; ; {
-		asked := time.Now()
 		if token = c.nextToken; token == "" {
 			if token, err = c.client.tokens.get(c.ctx, ""); err != nil {
 				c.expired = c.ctx.Err() != nil
-				return "", 0, err
+				return "", 0, slot, err
 			}
 		}
 		c.nextToken = ""
 		fetched := time.Now()
-		if slots > 0 && fetched.Sub(asked) < quickFetch {
-			return token, waited, c.checkContext()
+		if slots > 0 && fetched.Sub(slot) < maxLate {
+			return token, waited, slot, c.checkContext()
 		}
 		if err := c.client.limiters.limiter(c.op).Wait(c.ctx); err != nil {
 			if c.expired = isExpired(c.ctx, err); c.expired && c.ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
 				err = fmt.Errorf("%w: %w: %w", ErrRateLimited, err, context.DeadlineExceeded)
 			}
-			return "", 0, fmt.Errorf("reloads: %s %s: waiting for the rate limit: %w", c.op.method(), c.path, err)
+			return "", 0, slot, fmt.Errorf("reloads: %s %s: waiting for the rate limit: %w", c.op.method(), c.path, err)
 		}
 		slots++
-		now := time.Now()
-		waited += now.Sub(fetched)
-		if now.Sub(fetched) < freshToken || slots == maxSlots { // with a slow source, a token may get old in every queue
-			return token, waited, c.checkContext()
+		slot = time.Now()
+		waited += slot.Sub(fetched)
+		if slot.Sub(fetched) < freshToken || slots == maxSlots { // with a slow source, a token may get old in every queue
+			return token, waited, slot, c.checkContext()
 		}
 	}
 }

@@ -220,10 +220,10 @@ func (b *batch) listPending(ctx context.Context, app string) (*Reload, error) {
 // trigger triggers the next run of a step. With Once, it returns the earlier run that needs no other one.
 func (b *batch) trigger(ctx context.Context, st *step) (*Reload, origin, error) {
 	for {
-		req, o := st.request, triggerOptions{grace: b.grace}
+		req, o := st.request, triggerOptions{grace: b.grace, sent: &st.sent}
 		if b.options.once != nil {
 			req.ResourceID = st.resourceID(st.run)
-			o.check = func(ctx context.Context, admit func() error) error { return b.admit(ctx, st, admit) }
+			o.check = func(ctx context.Context, admit admission) error { return b.admit(ctx, st, admit) }
 		}
 		r, err := b.client.trigger(ctx, req, o)
 		var earlier *earlierRuns
@@ -239,14 +239,13 @@ func (b *batch) trigger(ctx context.Context, st *step) (*Reload, origin, error) 
 
 const (
 	freshLookUp = 500 * time.Millisecond // how old a look-up may be when a trigger starts, if look-ups are quick
-	quickLookUp = 500 * time.Millisecond // how late a trigger may start; it is shorter than the margin of a WindowLimiter
 	maxSlow     = 3                      // slow look-ups in a row after which an older one has to be sufficient
 )
 
 // admit waits for the rate limit, and makes sure that a look-up shortly before shows that the next run of the step is to
 // be triggered. One step at a time does that, because slow look-ups of several steps could make their triggers start
 // together.
-func (b *batch) admit(ctx context.Context, st *step, wait func() error) error {
+func (b *batch) admit(ctx context.Context, st *step, wait admission) error {
 	select {
 	case b.admitting <- struct{}{}:
 		defer func() { <-b.admitting }()
@@ -256,10 +255,11 @@ func (b *batch) admit(ctx context.Context, st *step, wait func() error) error {
 	took, err := b.checkEarlierRuns(ctx, st)
 	for slow := 0; err == nil; slow++ {
 		began := time.Now()
-		if err := wait(); err != nil || slow == maxSlow || time.Since(began) < max(freshLookUp, 2*took) {
-			return err
+		var slot time.Time
+		if slot, err = wait(); err != nil || slow == maxSlow || time.Since(began) < max(freshLookUp, 2*took) {
+			break
 		}
-		if took, err = b.checkEarlierRuns(ctx, st); took < quickLookUp {
+		if took, err = b.checkEarlierRuns(ctx, st); time.Since(slot) < maxLate {
 			break
 		}
 	}

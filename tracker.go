@@ -44,19 +44,21 @@ type trackedReload struct {
 	id       string  // the key in tracked; a response may spell the ID differently
 	first    *step   // OnChange receives its request
 	steps    []*step // all that wait for it
-	origin   origin
 	reload   *Reload // the most recent state
-	timeout  error   // why it was canceled, or nil
-	polling  bool    // a poll is in flight
+	timeout  error   // why it is canceled, or nil
+	stop     func()  // ends its cancel; nil without timeout
+	unseen   streak  // polls that failed since a response contained it
+	origin   origin
+	polling  bool // a poll is in flight
 	due      time.Time
 	polled   time.Time
 	created  time.Time
-	health   pollHealth
-	reported *Reload // the state that OnChange received last; used only by the goroutine that ranges
+	health   pollHealth // used by the poll in flight
+	reported *Reload    // the state that OnChange received last; used only by the goroutine that ranges
 }
 
 // origin says why a batch tracks a reload.
-type origin int
+type origin int8
 
 const (
 	triggered origin = iota // a step triggered it
@@ -129,7 +131,6 @@ func (t *tracker) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
-	t.wake()
 	t.checkDone()
 }
 
@@ -153,6 +154,7 @@ func (t *tracker) update(r *Reload) (finished bool) {
 // setState stores the state of a reload. A list may be behind a single poll, so an earlier state is ignored. The caller
 // holds t.mu.
 func (t *tracker) setState(tr *trackedReload, r *Reload) {
+	tr.unseen = streak{}
 	active := []Status{StatusQueued, StatusReloading, StatusCanceling} // in this order
 	at := slices.Index(active, r.Status)
 	if t.tracked[tr.id] != tr || at >= 0 && at < slices.Index(active, tr.reload.Status) {
@@ -191,54 +193,45 @@ func (t *tracker) finish(tr *trackedReload, err error) {
 	if tr.reload.Ended() {
 		t.client.seen.end(tr.id)
 	}
-	if err != nil && tr.timeout != nil && !errors.Is(err, tr.timeout) {
-		err = fmt.Errorf("%w: %w", tr.timeout, err)
+	if tr.timeout != nil {
+		tr.stop()
+		if err != nil && !errors.Is(err, tr.timeout) {
+			err = fmt.Errorf("%w: %w", tr.timeout, err)
+		}
 	}
 	t.events.push(event{tracked: tr})
 	for _, st := range tr.steps {
 		t.ended(st, tr.origin, tr.reload, err)
 	}
-	if len(t.tracked) == 0 {
-		t.wake()
-	}
 	t.checkDone()
 }
 
 func (t *tracker) checkDone() {
-	if len(t.tracked) == 0 && t.closed {
+	if len(t.tracked) > 0 {
+		return
+	}
+	t.wake()
+	if t.closed {
 		t.done()
 	}
 }
 
-// state returns the most recent state of a reload.
-func (t *tracker) state(tr *trackedReload) *Reload {
+// state returns the most recent state of a reload, and its origin.
+func (t *tracker) state(tr *trackedReload) (*Reload, origin) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return tr.reload
+	return tr.reload, tr.origin
 }
 
-// originOf returns the origin of a reload.
-func (t *tracker) originOf(tr *trackedReload) origin {
+// timedOut records that a reload is canceled, and why. stop is called when it has finished. It returns false if it has, or
+// is being canceled.
+func (t *tracker) timedOut(tr *trackedReload, err error, stop func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return tr.origin
-}
-
-// isTracked reports whether a reload is still tracked.
-func (t *tracker) isTracked(tr *trackedReload) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.tracked[tr.id] == tr
-}
-
-// timedOut records why a reload is canceled. It returns false if it was recorded before.
-func (t *tracker) timedOut(tr *trackedReload, err error) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if tr.timeout != nil {
+	if t.tracked[tr.id] != tr || tr.timeout != nil {
 		return false
 	}
-	tr.timeout = err
+	tr.timeout, tr.stop = err, stop
 	return true
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -388,6 +389,40 @@ func TestBatchOfManyWithRateLimitedList(t *testing.T) {
 			t.Errorf("the ends were seen within %v, want at most 3m", worst)
 		}
 	})
+}
+
+// While the service refuses polls with Retry-After, a batch sends neither polls nor lists, but waits no longer than
+// MaxRetryAfter.
+func TestBatchHonorsRetryAfter(t *testing.T) {
+	t.Parallel()
+	for after, pause := range map[string]time.Duration{"60": time.Minute, "3600": 5 * time.Minute} {
+		for _, status := range []int{429, 503} {
+			synctest.Test(t, func(t *testing.T) {
+				began, refused := time.Now(), new(atomic.Int32)
+				w := &world{instead: func(r *http.Request) outcome {
+					if d := time.Since(began); d < 5*time.Minute || d > 25*time.Minute {
+						return nil
+					}
+					refused.Add(1)
+					return respond(status, "", "Retry-After", after)
+				}}
+				w.lasts = func(string) time.Duration { return 30 * time.Minute }
+				var apps []string
+				for i := range 1000 {
+					apps = append(apps, fmt.Sprint("app", i))
+				}
+				for r := range scriptedClient(t, w).WaitAll(t.Context(), w.foreignReloads(apps)) {
+					if r.Err != nil {
+						t.Error(r.Err)
+					}
+				}
+				// A list may be sent together with the first poll after each pause.
+				if n, most := int(refused.Load()), 2*int(20*time.Minute/pause)+2; n > most || n < 4 {
+					t.Errorf("%d requests were refused with %d and Retry-After %s, want at most %d", n, status, after, most)
+				}
+			})
+		}
+	}
 }
 
 // endless responds with a page of a list that has no end.

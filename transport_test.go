@@ -3,6 +3,7 @@ package reloads_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -610,7 +611,7 @@ func TestSharedResponseIsNotModified(t *testing.T) {
 	}
 }
 
-// A host that does not exist is not tried again. A resolver that fails temporarily is.
+// A host that does not exist, or has no valid certificate, is not tried again. A resolver that fails temporarily is.
 func TestUnknownHostIsNotRetried(t *testing.T) {
 	t.Parallel()
 	calls := map[string]func(context.Context, *reloads.Client) error{
@@ -647,8 +648,9 @@ func TestUnknownHostIsNotRetried(t *testing.T) {
 		retry bool
 	}{
 		"unknown host": {unknown, false}, "unknown host, from a dialer": {&net.OpError{Op: "dial", Net: "tcp", Err: unknown}, false},
-		"unknown proxy": {&net.OpError{Op: "proxyconnect", Net: "tcp", Err: &net.OpError{Op: "dial", Err: unknown}}, false},
-		"temporary":     {temporary, true}, "timeout, from a dialer": {&net.OpError{Op: "dial", Net: "tcp", Err: timeout}, true},
+		"invalid certificate": {&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, false},
+		"unknown proxy":       {&net.OpError{Op: "proxyconnect", Net: "tcp", Err: &net.OpError{Op: "dial", Err: unknown}}, false},
+		"temporary":           {temporary, true}, "timeout, from a dialer": {&net.OpError{Op: "dial", Net: "tcp", Err: timeout}, true},
 	} {
 		for call, do := range calls {
 			t.Run(name+", "+call, func(t *testing.T) {

@@ -17,7 +17,7 @@ var listWaits = [...]time.Duration{time.Second, 2 * time.Second, 4 * time.Second
 // triggerAndReconcile sends a trigger until it has taken effect. If an attempt may have taken effect, it retries only
 // after the lists show that it did not. After ctx has ended, it only lists reloads, and only in the grace time.
 func (c *Client) triggerAndReconcile(ctx context.Context, req Request, body []byte, o triggerOptions) (r *Reload, err error) {
-	s := reconciliation{client: c, req: req, options: o, dates: clockOffset{-unknownOffset, unknownOffset}}
+	s := reconciliation{client: c, req: req, options: o, dates: clockOffset{-unknownOffset, unknownOffset}, listed: newTriggerList()}
 	c.seen.call(req.AppID, 1, false)
 	defer func() { c.seen.call(req.AppID, -1, errors.Is(err, ErrOutcomeUnknown)) }()
 	for ; ; s.retries++ {
@@ -58,6 +58,9 @@ func (s *reconciliation) post(ctx context.Context, body []byte) (r *Reload, refu
 	})
 	defer k.release()
 	a := &k.attempt
+	if s.options.sent != nil && a.number > s.attempts {
+		*s.options.sent = a.began
+	}
 	if err == nil {
 		if r, err = a.reload(); err == nil {
 			c.records.observe(r.CreationTime, a.serverDate())
@@ -69,8 +72,8 @@ func (s *reconciliation) post(ctx context.Context, body []byte) (r *Reload, refu
 		}
 	}
 	accepted := isSuccess(a.status) // even if the rest of the response is missing or invalid
-	if (accepted || k.mayHaveTakenEffect) && s.since.IsZero() {
-		s.since = a.began
+	if accepted || k.mayHaveTakenEffect {
+		s.since, s.last = earlier(s.since, a.began), a.began
 	}
 	s.accepted = s.accepted || accepted
 	s.retries = k.retries
@@ -97,7 +100,7 @@ func (s *reconciliation) findRepeatedly(ctx context.Context, cause error) (*Relo
 		case endsLists(err):
 			return nil, err
 		case ctx.Err() == nil && n == len(listWaits):
-			if err == nil && s.possible != nil {
+			if err == nil && len(s.possible) > 0 {
 				err = errUndecided
 			}
 			return nil, err // of the last list, because a new reload may not be in an earlier one
@@ -120,17 +123,16 @@ func (s *reconciliation) claim(r *Reload) bool {
 	if s.client.seen.alone(s.req.AppID, s.since) && s.client.seen.add(r.ID, true) {
 		return true
 	}
-	if s.client.seen.get(r.ID).own {
-		s.possible = nil
-	}
+	s.choose() // now it may be known to belong to that call
 	return false
 }
 
 func (s *reconciliation) unknown(err error) error {
-	if r := s.possible; r != nil {
-		return fmt.Errorf("%w: reload %s, created %v, may be the one: %w", ErrOutcomeUnknown, r.ID, r.CreationTime, err)
+	cause := ErrOutcomeUnknown
+	for _, r := range s.possible[:min(3, len(s.possible))] { // there may be many
+		cause = fmt.Errorf("%w: reload %s, created %v, may be the one", cause, r.ID, r.CreationTime)
 	}
-	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	return fmt.Errorf("%w: %w", cause, err)
 }
 
 func (s *reconciliation) log(ctx context.Context, message string, attrs ...slog.Attr) {

@@ -67,7 +67,7 @@ func TestTriggerCreatesOneReloadDespiteFaults(t *testing.T) {
 						tenant := newTenant(script, reloadstest.WithClockSkew(offset))
 						tenant.AddReload(reloads.Reload{
 							AppID: "app", Type: reloads.TypeExternal, UserID: "SomebodyElse", Status: reloads.StatusSucceeded,
-							CreationTime: time.Now().Add(offset - 3*time.Second),
+							CreationTime: time.Now().Add(offset - 4*time.Second),
 						})
 						for i := range faults {
 							if faults[i].Operation == "" {
@@ -608,23 +608,51 @@ func TestTriggerIgnoresSpellingOfIDs(t *testing.T) {
 }
 
 // What the client knows about the clock of the records no longer holds when its own clock is set. No second reload is
-// made, and no earlier one is returned.
+// made, and no earlier one is returned, also if the responses from which it learned that clock have no Date header.
 func TestTriggerAfterClockWasSet(t *testing.T) {
 	t.Parallel()
-	for _, by := range []time.Duration{-10 * time.Second, -3 * time.Second, 3 * time.Second, 10 * time.Second} {
+	for _, by := range []time.Duration{-30 * time.Second, -10 * time.Second, -3 * time.Second, 3 * time.Second, 10 * time.Second, 30 * time.Second} {
 		for name, plan := range map[string]postPlan{"took effect": lostAfter, "had no effect": lostBefore} {
-			t.Run(fmt.Sprintf("by %v, %s", by, name), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					w, client := newWorld(t, &world{})
-					w.calibrate(t, client)
-					time.Sleep(time.Hour)
-					w.dateOffset -= by
-					w.triggerForeign(worldRecord{app: "app"}, 0)
-					time.Sleep(8 * time.Second)
-					got := w.trigger(t, client, reloads.Request{AppID: "app"}, plan)
-					got.returnsOwn(t)
-					got.sent(t, map[bool]int{true: 2, false: 1}[plan.noEffect])
+			for dates, noDate := range map[string][2]bool{"": {}, ", without Date before": {true, false}, ", without Date": {true, true}, ", without Date afterwards": {false, true}} {
+				t.Run(fmt.Sprintf("by %v, %s%s", by, name, dates), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						w, client := newWorld(t, &world{noDate: noDate[0]})
+						w.calibrate(t, client)
+						time.Sleep(time.Hour)
+						w.dateOffset -= by
+						w.noDate = noDate[1]
+						w.triggerForeign(worldRecord{app: "app"}, 0)
+						time.Sleep(8 * time.Second)
+						got := w.trigger(t, client, reloads.Request{AppID: "app"}, plan)
+						if w.noDate {
+							got.isUnknown(t, got.ids()...)
+							got.sent(t, 1)
+							return
+						}
+						got.returnsOwn(t)
+						got.sent(t, map[bool]int{true: 2, false: 1}[plan.noEffect])
+					})
 				})
+			}
+		}
+	}
+}
+
+// The same if the clocks of the Date header are 1 s ahead of that of the records and 1 s behind it, and the client's clock
+// is set by little more than that.
+func TestTriggerAfterClockWasSetALittle(t *testing.T) {
+	t.Parallel()
+	const apart = 990 * time.Millisecond
+	for phase := time.Duration(0); phase < time.Second; phase += 50 * time.Millisecond {
+		for _, by := range []time.Duration{2200 * time.Millisecond, 2500 * time.Millisecond, 2900 * time.Millisecond} {
+			synctest.Test(t, func(t *testing.T) {
+				w, client := newWorld(t, &world{dateOffset: -apart, recordOffset: apart})
+				time.Sleep(phase)
+				w.trigger(t, client, reloads.Request{AppID: "other"}).returnsOwn(t)
+				w.dateOffset, w.recordOffset = apart, -apart
+				w.trigger(t, client, reloads.Request{AppID: "other"}).returnsOwn(t)
+				w.dateOffset -= by
+				w.trigger(t, client, reloads.Request{AppID: "app"}, lostAfter).returnsOwnOrUnknown(t, true)
 			})
 		}
 	}
@@ -1500,7 +1528,6 @@ func TestTriggerErrorNamesPossibleReload(t *testing.T) {
 		"the next lists are lost":    {from: 1, list: func(string) (int, string) { return 0, "" }},
 		"the next list is refused":   {from: 1, list: func(string) (int, string) { return http.StatusUnauthorized, "" }},
 		"the next lists are HTML":    {from: 1, list: func(string) (int, string) { return http.StatusOK, "<html>" }},
-		"the next lists lack it":     {from: 1, list: func(string) (int, string) { return http.StatusOK, listText(newer, older) }},
 		"1 s early, then refused":    {early: time.Second, from: 1, list: func(string) (int, string) { return http.StatusUnauthorized, "" }},
 		"1 s early, then not listed": {early: time.Second, from: 1, list: func(string) (int, string) { return http.StatusOK, emptyPage }},
 		"several pages without a sort": {list: func(own string) (int, string) {
@@ -1681,4 +1708,145 @@ func TestTriggerDoesNotTakeReloadOfCallThatGaveUp(t *testing.T) {
 		})
 		calls.Wait()
 	})
+}
+
+// The triggered reload is listed in a way that does not identify it. A reload that somebody else triggers half a minute
+// later does not become the triggered one. The error names both. The ResourceID decides nevertheless.
+func TestTriggerDoesNotTakeLaterReload(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		early   time.Duration // how far the clock of the records is behind
+		fields  []any         // of the triggered reload
+		foreign []any         // of the later one
+		returns string        // the ID of the reload; empty if the outcome is unknown
+	}{
+		"200 ms behind":                        {early: 200 * time.Millisecond},
+		"1.9 s behind":                         {early: 1900 * time.Millisecond},
+		"without creationTime":                 {fields: []any{"creationTime", nil}},
+		"another partial":                      {fields: []any{"partial", true}},
+		"another resourceId":                   {fields: []any{"resourceId", "made-by-the-service"}},
+		"1.9 s behind, the other's resourceId": {early: 1900 * time.Millisecond, foreign: []any{"resourceId", "run-42"}, returns: "foreign"},
+		"of the same clock":                    {returns: "own"},
+		"3.1 s behind":                         {early: 3100 * time.Millisecond, returns: "foreign"}, // more than clocks may differ
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var sent time.Time
+				s := &scriptedService{latency: 20 * time.Millisecond}
+				s.trigger = func(int, string) (int, string) { sent = time.Now(); return 0, "" }
+				s.list = func(*http.Request) (int, string) {
+					own := recordText("own", "app", reloads.StatusSucceeded, sent.Add(-c.early), c.fields...)
+					foreign := recordText("foreign", "app", reloads.StatusSucceeded, sent.Add(12*time.Second), c.foreign...)
+					if c.returns != "own" && time.Since(sent) > 12*time.Second || c.returns == "foreign" {
+						return http.StatusOK, listText(foreign, own)
+					}
+					return http.StatusOK, listText(own)
+				}
+				time.Sleep(123 * time.Millisecond) // otherwise the creationTime would seem to be in whole seconds
+				r, err := scriptedClient(t, s).Trigger(t.Context(), reloads.Request{AppID: "app", ResourceID: "run-42"})
+				if s.triggers != 1 {
+					t.Errorf("%d triggers, want 1", s.triggers)
+				}
+				switch {
+				case c.returns != "" && (err != nil || r.ID != c.returns):
+					t.Errorf("got %v, %v, want the reload %s", r, err, c.returns)
+				case c.returns == "" && (!errors.Is(err, reloads.ErrOutcomeUnknown) ||
+					!strings.Contains(err.Error(), "reload own,") || !strings.Contains(err.Error(), "reload foreign,")):
+					t.Errorf("got %v, %v, want ErrOutcomeUnknown that names both", r, err)
+				}
+			})
+		})
+	}
+}
+
+// A list shows the triggered reload, and the later ones lack it, because they are served by replicas that are behind. It is
+// not forgotten, whatever else those lists contain.
+func TestTriggerRemembersListedReload(t *testing.T) {
+	t.Parallel()
+	t.Run("of another call", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w, client := newWorld(t, &world{runFor: time.Second})
+			w.calibrate(t, client)
+			began := time.Now()
+			w.unlisted = func(r *worldRecord) bool {
+				return r.number == 0 && time.Since(began) > 500*time.Millisecond && time.Since(began) < 40*time.Second
+			}
+			second := make(chan triggered, 1)
+			time.AfterFunc(time.Millisecond, func() {
+				second <- w.trigger(t, client, reloads.Request{AppID: "app"}, postPlan{reach: 2 * time.Second, hold: 2 * time.Second})
+			})
+			w.trigger(t, client, reloads.Request{AppID: "app"}, lostAfter).returnsOwn(t)
+			(<-second).returnsOwn(t)
+		})
+	})
+	t.Run("of somebody else", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w, client := newWorld(t, &world{recordOffset: -1500 * time.Millisecond})
+			began := time.Now()
+			w.unlisted = func(r *worldRecord) bool { return r.number == 0 && time.Since(began) > 5*time.Second }
+			time.AfterFunc(10*time.Second, func() { w.triggerForeign(worldRecord{app: "app"}, 0) })
+			got := w.trigger(t, client, reloads.Request{AppID: "app"}, lostAfter)
+			got.isUnknown(t, got.ids()...)
+			got.sent(t, 1)
+		})
+	})
+}
+
+// A call has given up before another one for the same app begins. Its trigger may still take effect, or its reload may seem
+// to have been created later, so its reload is not returned by the other call.
+func TestTriggerDoesNotTakeReloadOfCallThatGaveUpBefore(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		precision time.Duration
+		first     postPlan
+		second    postPlan
+		pause     time.Duration // between the calls
+	}{
+		"takes effect later":        {first: postPlan{reach: 3 * time.Second}, second: postPlan{noEffect: true, status: 502}},
+		"takes effect 25 s later":   {first: postPlan{reach: 25 * time.Second}, second: postPlan{noEffect: true, status: 502}, pause: 20 * time.Second},
+		"in the same second":        {precision: time.Second, first: postPlan{hold: 10 * time.Second}, second: postPlan{status: 502}},
+		"one that had no effect":    {first: postPlan{noEffect: true, hold: 10 * time.Second}, second: lostAfter, pause: 34 * time.Second},
+		"one that was slow, before": {first: postPlan{hold: 10 * time.Second}, second: lostAfter, pause: 2 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, client := newWorld(t, &world{runFor: time.Minute, precision: c.precision})
+				w.calibrate(t, client)
+				time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(1100 * time.Millisecond)))
+				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+				defer cancel()
+				ctx, call := newCall(ctx, c.first)
+				if _, err := client.Trigger(ctx, reloads.Request{AppID: "app"}); !errors.Is(err, reloads.ErrOutcomeUnknown) {
+					t.Fatal(err)
+				}
+				time.Sleep(c.pause)
+				second := w.trigger(t, client, reloads.Request{AppID: "app"}, c.second)
+				if c.pause > 33*time.Second {
+					second.returnsOwn(t)
+				} else {
+					second.isUnknown(t, triggered{worldCall: call}.ids()...)
+				}
+			})
+		})
+	}
+}
+
+// Somebody else triggers the app between a trigger without an effect and its retry, and that reload is listed only after the
+// retry, whose response is lost. It is not returned instead of the retry's own.
+func TestTriggerDoesNotTakeReloadBeforeItsRetry(t *testing.T) {
+	t.Parallel()
+	for _, calibrated := range []bool{false, true} {
+		t.Run(fmt.Sprint("calibrated ", calibrated), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, client := newWorld(t, &world{listLag: 15 * time.Second, runFor: 5 * time.Second})
+				if calibrated {
+					w.calibrate(t, client)
+				}
+				time.AfterFunc(22*time.Second, func() { w.triggerForeign(worldRecord{app: "app"}, 0) })
+				got := w.trigger(t, client, reloads.Request{AppID: "app"}, lostBefore, lostAfter)
+				got.isUnknown(t, got.ids()...)
+				got.sent(t, 2)
+			})
+		})
+	}
 }

@@ -23,7 +23,8 @@ import (
 //   - Three invalid responses in a row, over at least a minute: responses that are not the API's, or the record of
 //     another reload.
 //   - All polls failed for [PollPolicy].GiveUpAfter.
-//   - The token source failed, or the host does not exist, before the first successful poll.
+//   - Before the first successful poll: the token source failed, the host does not exist, or it does not speak TLS or has no
+//     valid certificate.
 func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Reload, error] {
 	return c.watch(ctx, id, nil)
 }
@@ -69,13 +70,13 @@ func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[
 			}
 			r, date, err := c.poll(ctx, id, false)
 			if failed = err; err != nil {
-				if err = c.pollError(ctx, id, last, err, &health, &out); err != nil {
+				if _, err = c.pollError(ctx, id, last, err, &health, &out); err != nil {
 					yield(nil, err)
 					return
 				}
 				continue
 			}
-			health.succeeded(time.Now())
+			health.succeeded()
 			out.succeeded()
 			if last == nil {
 				age = between(r.CreationTime, date.now()) - time.Since(began)
@@ -92,20 +93,21 @@ func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[
 	}
 }
 
-// pollError returns the error of a wait that a failed poll ends, or nil if the wait continues.
-func (c *Client) pollError(ctx context.Context, id string, last *Reload, err error, health *pollHealth, out *outage) error {
+// pollError returns the error of a wait that a failed poll ends, or nil if the wait continues. all means that every other
+// wait with the same outage ends, too.
+func (c *Client) pollError(ctx context.Context, id string, last *Reload, err error, health *pollHealth, out *outage) (all bool, final error) {
 	if ctx.Err() != nil {
-		return waitError(ctx, id, last, nil)
+		return false, waitError(ctx, id, last, nil)
 	}
-	if health.endsWait(err, time.Now()) {
-		return err
+	if health.endsWait(err) {
+		return false, err
 	}
 	if err := out.failed(err, c.polling.GiveUpAfter); err != nil {
-		return err
+		return true, err
 	}
 	c.logger.LogAttrs(ctx, slog.LevelWarn, "reloads: poll failed, continuing",
 		slog.String("reload", id), slog.String("error", withoutBody(err)))
-	return nil
+	return false, nil
 }
 
 // interval returns the time until the next poll of a reload of the given age.

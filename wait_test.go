@@ -2,13 +2,17 @@ package reloads_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -563,56 +567,163 @@ func TestGiveUpAfterStartsAgain(t *testing.T) {
 	}
 }
 
-// The polls of all reloads of a batch count together: one that succeeds shows that the service works.
+// A reload that cannot be read ends its wait, although others of the batch can, and lists succeed.
 func TestGiveUpAfterInBatch(t *testing.T) {
 	t.Parallel()
+	for name, list := range map[string]outcome{"lists refused": respond(403, ""), "lists empty": respond(200, emptyPage)} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				wire := outcome(func(r *http.Request) (*http.Response, error) {
+					status := reloads.StatusReloading
+					if time.Since(began) > 3*time.Hour {
+						status = reloads.StatusSucceeded
+					}
+					switch id := path.Base(r.URL.Path); {
+					case isList(r):
+						return list(r)
+					case strings.HasPrefix(id, "bad"):
+						return respond(500, "")(r)
+					default:
+						return respond(200, fmt.Sprintf(`{"id":%q,"status":%q}`, id, status))(r)
+					}
+				})
+				ends := map[string]time.Duration{}
+				rs := []*reloads.Reload{{ID: "good"}, {ID: "bad1"}, {ID: "bad2"}, {ID: "bad3"}, {ID: "bad4"}, {ID: "bad5"}}
+				ctx, cancel := context.WithTimeout(t.Context(), 9*time.Hour)
+				defer cancel()
+				for r := range scriptedClient(t, wire, noRetries).WaitAll(ctx, rs) {
+					ends[r.Reload.ID] = time.Since(began)
+					if (r.Err == nil) != (r.Reload.ID == "good") {
+						t.Errorf("%s: %v", r.Reload.ID, r.Err)
+					}
+				}
+				for id, end := range ends {
+					want := time.Hour
+					if id == "good" {
+						want = 3 * time.Hour
+					}
+					if end < want || end > want+time.Minute {
+						t.Errorf("%s ended after %v, want %v", id, end, want)
+					}
+				}
+				if len(ends) != len(rs) {
+					t.Errorf("%d results, want %d", len(ends), len(rs))
+				}
+			})
+		})
+	}
+}
+
+// In a large batch, each reload is polled rarely. A few polls of it that fail by chance do not end its wait.
+func TestGiveUpAfterIgnoresRareFailures(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		wire := &pollTransport{poll: func(id string, after time.Duration, _ int) outcome {
-			status := reloads.StatusReloading
-			if after > 3*time.Hour {
-				status = reloads.StatusSucceeded
+		var n atomic.Int64
+		w := &world{runFor: 9 * time.Hour, instead: func(r *http.Request) outcome {
+			switch {
+			case isList(r):
+				return respond(403, "")
+			case rand.New(rand.NewPCG(uint64(n.Add(1)), 1)).IntN(10) < 3:
+				return respond(500, "")
 			}
-			if id == "good" {
-				return respond(200, fmt.Sprintf(`{"id":"good","status":%q}`, status))
-			}
-			return failedPolls["500"]
+			return nil
 		}}
-		ends := map[string]time.Duration{}
-		rs := []*reloads.Reload{{ID: "good"}, {ID: "bad1"}, {ID: "bad2"}, {ID: "bad3"}, {ID: "bad4"}, {ID: "bad5"}}
-		for r := range scriptedClient(t, wire, noRetries).WaitAll(t.Context(), rs) {
-			ends[r.Reload.ID] = time.Since(wire.began)
-			if (r.Err == nil) != (r.Reload.ID == "good") {
-				t.Errorf("%s: %v", r.Reload.ID, r.Err)
-			}
+		var apps []string
+		for i := range 300 {
+			apps = append(apps, fmt.Sprint("app", i))
 		}
-		for id, end := range ends {
-			want := 4 * time.Hour // an hour after the last poll that succeeded
-			if id == "good" {
-				want = 3 * time.Hour
+		client := scriptedClient(t, w, reloads.WithPolling(reloads.PollPolicy{MinInterval: 12 * time.Minute}))
+		for r := range client.WaitAll(t.Context(), w.foreignReloads(apps)) {
+			if r.Err != nil {
+				t.Errorf("%s: %v", r.Request.AppID, r.Err)
 			}
-			if end < want || end > want+time.Minute {
-				t.Errorf("%s ended after %v, want %v", id, end, want)
-			}
-		}
-		if len(ends) != len(rs) {
-			t.Errorf("%d results, want %d", len(ends), len(rs))
 		}
 	})
 }
 
-// A host name that has worked may work again, so the wait continues.
-func TestWaitToleratesUnknownHostAfterResponse(t *testing.T) {
+// A reload that is seen in a list from time to time is waited for, even if no poll of it succeeds.
+func TestListedReloadIsNotGivenUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		unknown := fails(&net.DNSError{Err: "no such host", Name: "tenant.example.com", IsNotFound: true})
-		record := func(status reloads.Status) outcome {
-			return respond(200, fmt.Sprintf(`{"id":%q,"status":%q}`, reloadID, status))
-		}
-		wire := scripted(record("QUEUED"), unknown, unknown, unknown, record("SUCCEEDED"))
-		if r, err := scriptedClient(t, wire).Wait(t.Context(), reloadID); err != nil || r.Status != reloads.StatusSucceeded || len(wire.requests()) != 5 {
-			t.Errorf("%+v, %v after %d requests", r, err, len(wire.requests()))
+		began := time.Now()
+		wire := outcome(func(r *http.Request) (*http.Response, error) {
+			status := reloads.StatusReloading
+			if time.Since(began) > 3*time.Hour {
+				status = reloads.StatusSucceeded
+			}
+			if isList(r) {
+				return respond(200, listText(recordText("r0", "r0", status, began)), "Date", time.Now().UTC().Format(http.TimeFormat))(r)
+			}
+			return respond(500, "")(r)
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 9*time.Hour)
+		defer cancel()
+		for r := range scriptedClient(t, wire).WaitAll(ctx, scriptedReloads("r", 8), ignoreChanges) {
+			if took := time.Since(began); (r.Err == nil) != (r.Reload.ID == "r0") || r.Err == nil && took < 3*time.Hour {
+				t.Errorf("%s: %v after %v", r.Reload.ID, r.Err, took)
+			}
 		}
 	})
+}
+
+// When all polls of a batch have failed for GiveUpAfter, all its waits end together, however few can be polled at once.
+func TestGiveUpAfterEndsWholeBatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		wire := outcome(func(r *http.Request) (*http.Response, error) {
+			switch id := path.Base(r.URL.Path); {
+			case time.Since(began) > 5*time.Minute:
+				return hangs(r)
+			case isList(r):
+				return respond(200, emptyPage)(r)
+			default:
+				return respond(200, recordText(id, id, reloads.StatusReloading, began))(r)
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 9*time.Hour)
+		defer cancel()
+		n := 0
+		for r := range scriptedClient(t, wire).WaitAll(ctx, scriptedReloads("r", 1000)) {
+			n++
+			if took := time.Since(began); took < 65*time.Minute || took > 68*time.Minute || !strings.Contains(r.Err.Error(), "all polls failed for 1h") {
+				t.Fatalf("%s ended after %v: %v, want 65m to 68m", r.Reload.ID, took, r.Err)
+			}
+		}
+		if n != 1000 {
+			t.Errorf("%d results, want 1000", n)
+		}
+	})
+}
+
+// A server that has worked may work again, so the wait continues.
+func TestWaitToleratesUnusableServerAfterResponse(t *testing.T) {
+	t.Parallel()
+	for name, failure := range map[string]error{
+		"unknown host":        &net.DNSError{Err: "no such host", Name: "tenant.example.com", IsNotFound: true},
+		"invalid certificate": &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},
+		"no TLS":              tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"},
+	} {
+		for waitName, wait := range waitings {
+			t.Run(waitName+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					wire := &pollTransport{poll: func(_ string, after time.Duration, n int) outcome {
+						switch {
+						case after > 2*time.Minute:
+							return mine(reloads.StatusSucceeded)
+						case n > 0:
+							return fails(failure)
+						}
+						return mine(reloads.StatusQueued)
+					}}
+					if r, err := wait(t.Context(), scriptedClient(t, wire)); err != nil || r.Status != reloads.StatusSucceeded {
+						t.Errorf("got %v, %v", r, err)
+					}
+				})
+			})
+		}
+	}
 }
 
 // The service may write the ID of a reload in another case than the caller.

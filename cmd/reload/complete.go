@@ -11,8 +11,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/cmd/reload/internal/progress"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 // completionTimeout limits how long the shell waits for completions from the tenant.
@@ -26,7 +29,7 @@ func (a *app) newest(filter reloads.Filter) []reloads.Reload {
 	}
 	s := a.settings
 	s.retry, s.verbose = 0, false
-	client, err := s.connect(os.Getenv, newFakeTenant, a.output.record)
+	client, _, err := s.connect(os.Getenv, newFakeTenant, a.output.record)
 	if err != nil {
 		return nil
 	}
@@ -41,16 +44,44 @@ func (a *app) newest(filter reloads.Filter) []reloads.Reload {
 
 // completeApps completes the flag --appId with the apps of the newest reloads.
 func (a *app) completeApps(cmd *cobra.Command) {
-	complete := func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		var apps []cobra.Completion
-		for _, r := range a.newest("") {
-			if completable(r.AppID) && !slices.Contains(apps, r.AppID) {
-				apps = append(apps, r.AppID)
-			}
-		}
-		return apps, cobra.ShellCompDirectiveNoFileComp
+	complete := func(cmd *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return a.completeAppArgs(cmd, nil, word)
 	}
 	_ = cmd.RegisterFlagCompletionFunc("appId", complete) // fails only for an unknown flag
+}
+
+// completeAppArgs completes arguments with the apps of the newest reloads, without those that are given.
+func (a *app) completeAppArgs(_ *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var apps []cobra.Completion
+	for _, r := range a.newest("") {
+		if completable(r.AppID) && !slices.Contains(apps, r.AppID) && !slices.Contains(given, r.AppID) {
+			apps = append(apps, r.AppID)
+		}
+	}
+	return apps, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeRunFlags completes the flags of run. The flags with files are left to the shell.
+func completeRunFlags(cmd *cobra.Command) {
+	var modes []cobra.Completion
+	for _, mode := range []progress.Mode{progress.Auto, progress.Live, progress.Plain, progress.JSON, progress.None} {
+		modes = append(modes, mode.String())
+	}
+	// These fail only for an unknown flag.
+	_ = cmd.RegisterFlagCompletionFunc("progress", cobra.FixedCompletions(modes, cobra.ShellCompDirectiveNoFileComp))
+	for _, name := range []string{"max-active", "rerun", "once", "step-timeout"} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
+	}
+}
+
+// unquoteFlags removes the quotes around the names of values, which completions would show.
+func unquoteFlags(cmd *cobra.Command) {
+	unquote := func(f *pflag.Flag) { _, f.Usage = pflag.UnquoteUsage(f) }
+	cmd.PersistentFlags().VisitAll(unquote)
+	cmd.Flags().VisitAll(unquote)
+	for _, child := range cmd.Commands() {
+		unquoteFlags(child)
+	}
 }
 
 // completeContexts completes the flag --context with the names in the file of qlik-cli.
@@ -75,7 +106,7 @@ func (a *app) completeReloads(maximum int, filter reloads.Filter) cobra.Completi
 		for _, r := range a.newest(filter) {
 			if completable(r.ID) && !slices.Contains(args, r.ID) {
 				about := fmt.Sprintf("%s, app %s, created %s", r.Status, r.AppID, a.formatTime(r.CreationTime))
-				ids = append(ids, cobra.CompletionWithDesc(r.ID, sanitize(about)))
+				ids = append(ids, cobra.CompletionWithDesc(r.ID, show.Line(about)))
 			}
 		}
 		return ids, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder

@@ -46,6 +46,9 @@ func TestCompletionOfCommandsAndFlags(t *testing.T) {
 			args = []string{command, "--appId", "x", "--"}
 		}
 		got := complete(t, nil, args...)
+		if i := slices.IndexFunc(got, func(line string) bool { return strings.Contains(line, "`") }); i >= 0 {
+			t.Errorf("a description has the quotes of the help text: %s", got[i])
+		}
 		for _, word := range want {
 			if !slices.ContainsFunc(got, func(line string) bool { return strings.HasPrefix(line, word+"\t") }) {
 				t.Errorf("%q is not offered after %q:\n%q", word, command, got)
@@ -97,7 +100,10 @@ func TestCompletionFromTheTenant(t *testing.T) {
 		"sort keys": {[]string{"ls", "--sort", ""}, []string{
 			"-creationTime", "+creationTime", "-status", "+status", "-startTime", "+startTime", "-endTime", "+endTime",
 		}},
-		"no files": {[]string{"ls", "--limit", ""}, []string{}},
+		"apps of run":      {[]string{"run", "sales", ""}, []string{"stock"}},
+		"apps after flags": {[]string{"run", "--max-active", "1", ""}, []string{"sales", "stock"}},
+		"progress":         {[]string{"run", "--progress", ""}, []string{"auto", "live", "plain", "json", "none"}},
+		"no files":         {[]string{"ls", "--limit", ""}, []string{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -105,6 +111,15 @@ func TestCompletionFromTheTenant(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestCompletionOfFiles(t *testing.T) {
+	t.Parallel()
+	for flag, want := range map[string]string{"--file": ":0", "--report": ":0", "--junit": ":0", "--json": ":0", "--api-key-file": ":0", "--max-active": ":4", "--once": ":4"} {
+		if r := run(t, nil, "__complete", "run", flag, ""); strings.TrimSpace(r.stdout) != want {
+			t.Errorf("%s: %+v, want the directive %s", flag, r, want)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 // creation are the flags of the command create.
@@ -93,7 +94,7 @@ func (a *app) createAndWait(ctx context.Context, client *reloads.Client, c *crea
 		if !announced && a.quiet {
 			_ = a.writeRow(r) // stdout keeps the error
 		} else if !announced {
-			live.write(func() { fmt.Fprintf(a.stderr, "Reload %s of app %s\n", sanitize(r.ID), sanitize(r.AppID)) })
+			live.write(func() { fmt.Fprintf(a.stderr, "Reload %s of app %s\n", show.Line(r.ID), show.Line(r.AppID)) })
 		}
 		announced = true
 		live.change(r)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -238,6 +239,30 @@ func TestSystemdUnits(t *testing.T) {
 	checkReports(t, dir, line)
 	if got := value("LoadCredential"); got != "api-key:"+dir+"/api-key" {
 		t.Errorf("LoadCredential is %s", got)
+	}
+}
+
+// The page says how to install what the units use.
+func TestInstallationForSystemd(t *testing.T) {
+	t.Parallel()
+	dir := workDir(t)
+	if err := errors.Join(os.Symlink(binary, filepath.Join(dir, "reload")), os.Mkdir(filepath.Join(dir, "bin"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	commands := 0
+	for line := range strings.Lines(blocks(t, "ci.md", "sh")[0]) {
+		if !strings.HasPrefix(line, "systemctl ") {
+			shell(t, dir, strings.NewReplacer("/usr/local/", dir+"/", "/etc/", dir+"/etc/").Replace(line), 0)
+			commands++
+		}
+	}
+	for name, want := range map[string]os.FileMode{"bin/reload": 0o755, "etc/reload/nightly.yaml": 0o644, "etc/reload/api-key": 0o600} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode() != want {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	if commands != 3 {
+		t.Errorf("the page has %d commands", commands)
 	}
 }
 

@@ -206,6 +206,36 @@ func TestDocumentedExitStatuses(t *testing.T) {
 	}
 }
 
+// The tables of the members of the progress and of the JSON report name those of the code.
+func TestDocumentedMembers(t *testing.T) {
+	t.Parallel()
+	names := func(text, pattern string) (names []string) {
+		for _, match := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+			names = append(names, match[1])
+		}
+		slices.Sort(names)
+		return slices.Compact(names)
+	}
+	for section, file := range map[string]string{"Watch it": "progress/event.go", "Read the report": "report/json.go"} {
+		source, err := os.ReadFile(filepath.Join("internal", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, text, _ := strings.Cut(readDoc(t, "command.md"), "\n## "+section+"\n")
+		text, _, _ = strings.Cut(text, "\n## ")
+		_, table, _ := strings.Cut(text, "\n| member | meaning |\n")
+		var firsts []string
+		for line := range strings.Lines(table) {
+			if cells := strings.Split(line, " | "); len(cells) > 1 {
+				firsts = append(firsts, cells[0])
+			}
+		}
+		if diff := cmp.Diff(names(string(source), `json:"(\w+)`), names(strings.Join(firsts, "\n"), "`(\\w+)`")); diff != "" {
+			t.Errorf("%s (-%s +documentation):\n%s", section, file, diff)
+		}
+	}
+}
+
 // The plan in the README is valid.
 func TestReadmePlan(t *testing.T) {
 	t.Parallel()

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 func newLog(a *app) *cobra.Command {
@@ -31,15 +32,18 @@ exit status is then 1 if the reload did not succeed.`,
 	_ = cmd.RegisterFlagCompletionFunc("tail", cobra.NoFileCompletions) // fails only for an unknown flag
 	flags.BoolVar(&raw, "raw", false, "write the log as the service sends it, with CRLF")
 	cmd.RunE = a.run(func(ctx context.Context, client *reloads.Client, args []string) error {
-		if flags.Changed("tail") && tail < 0 {
+		switch {
+		case flags.Changed("tail") && tail < 0:
 			return usagef("--tail must not be negative")
+		case a.json || a.quiet:
+			return usagef("a log is text; use neither --json nor --quiet")
 		}
 		w := bufio.NewWriter(a.stdout)
 		l := &logReader{client: client, tail: tail, write: func(line string) {
 			switch {
 			case raw:
 			case a.stdoutTerminal:
-				line = sanitize(strings.TrimRight(line, "\r\n")) + "\n"
+				line = show.Text(strings.TrimRight(line, "\r\n")) + "\n"
 			default:
 				line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r") + "\n"
 			}

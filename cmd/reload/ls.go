@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 func newList(a *app) *cobra.Command {
@@ -116,7 +117,7 @@ func (o *output) flush() error {
 		err = o.writeTable(o.columns(), o.rows)
 	}
 	if o.footer != "" && o.table() {
-		fmt.Fprintln(o.stderr, sanitize(o.footer))
+		fmt.Fprintln(o.stderr, show.Line(o.footer))
 	}
 	o.rows, o.footer = nil, ""
 	return err

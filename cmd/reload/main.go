@@ -1,6 +1,7 @@
-// Reload is a command-line tool for the Reloads API. It has the reload commands of qlik-cli with the same flags, and
-// features for scripts, such as waiting for a reload.
+// Reload is a command-line tool for the Reloads API. It runs a plan of reloads, of which some start after others. It also
+// has the reload commands of qlik-cli with the same flags, and features for scripts, such as waiting for a reload.
 //
+//	reload run -f plan.yaml --report night.html
 //	reload create --appId ID --wait
 //	reload --fake ls
 //
@@ -9,7 +10,8 @@
 // uses a fake tenant in the process.
 //
 // Results are written to standard output; progress, errors and hints to standard error. Every --help explains the exit
-// statuses. If standard output is a pipe that was closed, SIGPIPE ends the command, as usual.
+// statuses. A closed pipe does not end the command: a result that cannot be written is an error, and a run goes on without its
+// progress.
 package main
 
 import (
@@ -17,38 +19,52 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 func main() { os.Exit(execute()) }
 
 // execute runs the command line and returns the exit status.
 func execute() int {
+	signal.Ignore(syscall.SIGPIPE) // a run must not end because nobody reads its progress
 	a := &app{}
 	a.output.open(os.Stdout, os.Stderr)
 	root := newRoot(a)
-	root.SetOut(a.stdout)
+	if len(os.Args) > 1 && os.Args[1] == cobra.ShellCompRequestCmd {
+		unquoteFlags(root)
+	}
 	cmd, err := root.ExecuteC()
 	if err != nil && !a.started && !errors.As(err, new(*writeError)) {
-		err = usagef("%w (see %s --help)", err, cmd.CommandPath())
+		err = commandLineError(cmd, err)
 	}
 	if err != nil && !errors.As(err, new(*reportedError)) {
 		printError(err)
 	}
 	if hint := nextStep(cmd, err); hint != "" {
-		fmt.Fprintln(os.Stderr, "hint:", sanitize(hint))
+		fmt.Fprintln(os.Stderr, "hint:", show.Line(hint))
 	}
-	if lost := a.written.failure(); lost != nil && !errors.As(err, new(*writeError)) {
+	if lost := a.written.failure(); lost != nil && !errors.Is(err, lost) {
 		printError(lost)
 		if err == nil {
 			err = lost
 		}
 	}
 	return exitStatus(err)
+}
+
+// commandLineError returns the error of a command for an error of cobra. It puts the suggestions of cobra into its line.
+func commandLineError(cmd *cobra.Command, err error) error {
+	if before, names, ok := strings.Cut(err.Error(), "\n\nDid you mean this?\n"); ok {
+		err = fmt.Errorf("%s; did you mean %s?", before, strings.Join(strings.Fields(names), " or "))
+	}
+	return usagef("%w (see %s --help)", err, cmd.CommandPath())
 }
 
 // app is the state that the commands share.
@@ -71,17 +87,37 @@ The tenant and the credentials come from flags, then from QLIK_TENANT_URL with Q
 QLIK_CLIENT_ID and QLIK_CLIENT_SECRET, then from the active context of qlik-cli in
 ~/.qlik/contexts.yml. The first one that is set counts.
 
-The fake tenant of --fake exists only while the command runs. Its apps are sales, stock (fails),
-yearly (takes an hour), often (has used up its quota), archive (a reload of 3 s is running) and
-forecast (a reload of an hour is running).`,
+The fake tenant of --fake exists only while the command runs. For run, it has the apps of the plan.
+For the other commands, its apps are sales, stock (fails), yearly (takes an hour), often (has used
+up its quota), archive (a reload of 3 s is running) and forecast (a reload of an hour is running).`,
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetHelpTemplate(root.HelpTemplate() + statusHelp)
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped 100 "))
 	root.SetFlagErrorFunc(flagError)
+	root.SetOut(a.stdout)
 	a.globalFlags(root)
 	root.AddCommand(newRun(a), newCreate(a), newList(a), newGet(a), newCancel(a), newWait(a), newWatch(a), newLog(a))
+	refuseUnknownTopics(root)
 	return root
+}
+
+// refuseUnknownTopics makes an unknown command in the arguments of the commands of cobra an error.
+func refuseUnknownTopics(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "help":
+			cmd.Args = func(_ *cobra.Command, topic []string) error {
+				_, _, err := root.Find(topic)
+				return err
+			}
+		case "completion":
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() } // after it has checked its arguments
+			cmd.DisableFlagsInUseLine = true
+		}
+	}
 }
 
 // globalFlags adds the flags that all commands share.
@@ -119,7 +155,7 @@ func (a *app) run(do func(ctx context.Context, client *reloads.Client, args []st
 			return err
 		}
 		defer stop()
-		client, err := a.connect(os.Getenv, newFakeTenant, a.output.record)
+		client, _, err := a.connect(os.Getenv, newFakeTenant, a.output.record)
 		if err != nil {
 			return err
 		}

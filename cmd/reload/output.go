@@ -8,14 +8,13 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"golang.org/x/term"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 // output writes the results of a command in the format that the flags select.
@@ -54,8 +53,7 @@ func terminalWidth(f *os.File) int {
 }
 
 // resultWriter is standard output. It keeps the first error, so that no command exits with 0 if its result was lost. A
-// command that waits for reloads goes on after such an error, because its exit status says how they ended. A closed pipe
-// is not an error here: it ends the process with SIGPIPE.
+// command that waits for reloads goes on after such an error, because its exit status says how they ended.
 type resultWriter struct {
 	mu  sync.Mutex
 	w   io.Writer
@@ -67,10 +65,9 @@ func (w *resultWriter) Write(p []byte) (int, error) {
 	defer w.mu.Unlock()
 	n, err := w.w.Write(p)
 	if err != nil {
-		err = &writeError{err}
-		w.err = cmp.Or(w.err, err)
+		w.err = cmp.Or[error](w.err, &writeError{"the result", err})
 	}
-	return n, err
+	return n, w.err
 }
 
 // failure returns the first error, or nil.
@@ -140,7 +137,7 @@ func (o *output) writeRow(r *reloads.Reload) error {
 	case o.json:
 		return o.writeJSON(r)
 	case o.quiet:
-		_, err := fmt.Fprintln(o.stdout, sanitize(r.ID))
+		_, err := fmt.Fprintln(o.stdout, show.Line(r.ID))
 		return err
 	}
 	o.rows = append(o.rows, o.cells(r))
@@ -155,7 +152,7 @@ func (o *output) writeCancel(id string, status reloads.Status) error {
 	case o.json:
 		return o.writeJSON(map[string]any{"id": id, "status": status})
 	case o.quiet:
-		_, err := fmt.Fprintln(o.stdout, sanitize(id))
+		_, err := fmt.Fprintln(o.stdout, show.Line(id))
 		return err
 	}
 	return o.writeDetails([]row{{{text: "ID"}, {text: id}}, {{text: "Status"}, statusCell(status)}})
@@ -185,22 +182,8 @@ func (o *output) formatTime(t time.Time) string {
 
 // formatDuration formats a duration; "-" if it is unknown.
 func formatDuration(d time.Duration) string {
-	switch {
-	case d <= 0:
+	if d <= 0 {
 		return "-"
-	case d < 10*time.Second:
-		return d.Round(100 * time.Millisecond).String()
 	}
-	return d.Round(time.Second).String()
-}
-
-// sanitize replaces control characters with spaces, also those that change the direction of text, so that a response
-// cannot control the terminal.
-func sanitize(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
-			return ' '
-		}
-		return r
-	}, s)
+	return show.Duration(d)
 }

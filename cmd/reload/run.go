@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -63,10 +65,12 @@ the exit status 1.`,
 		Example: `  reload run -f plan.yaml --dry-run
   reload run -f plan.yaml --report night.html --junit night.xml
   reload run --fake sales stock will-fail`,
-		PreRunE: r.prepare,
-		RunE:    r.run,
+		PreRunE:           r.prepare,
+		RunE:              r.runPlan,
+		ValidArgsFunction: a.completeAppArgs,
 	}
 	r.addFlags(cmd.Flags())
+	completeRunFlags(cmd)
 	return cmd
 }
 
@@ -116,10 +120,10 @@ func (r *runner) readPlan(args []string) (*planfile.Plan, error) {
 	case r.file == "" && len(args) == 0:
 		return nil, errors.New("no apps: use -f FILE or app IDs as arguments")
 	case r.file == "":
-		if slices.Contains(args, "") {
-			return nil, errors.New("an app ID is empty")
+		if i := slices.IndexFunc(args, isFile); i >= 0 {
+			return nil, fmt.Errorf("%q is a file, not an app ID; use -f %[1]s", args[i])
 		}
-		return planfile.List(args), nil
+		return planfile.List(args)
 	case len(args) > 0:
 		return nil, errors.New("-f and app IDs as arguments cannot be combined")
 	case r.file == "-" && r.keyFile == "-":
@@ -143,6 +147,15 @@ func (r *runner) readPlan(args []string) (*planfile.Plan, error) {
 	return planfile.Parse(name, text)
 }
 
+// isFile reports whether an argument is the name of a plan or a list, rather than an app ID.
+func isFile(arg string) bool {
+	if slices.Contains([]string{".yaml", ".yml", ".json", ".txt"}, filepath.Ext(arg)) {
+		return true
+	}
+	info, err := os.Stat(arg)
+	return err == nil && info.Mode().IsRegular()
+}
+
 // applyFlags overrides the keys of the plan with the flags that are set.
 func (r *runner) applyFlags(flags *pflag.FlagSet) {
 	p, o := r.plan, r.override
@@ -163,8 +176,8 @@ func (r *runner) applyFlags(flags *pflag.FlagSet) {
 	r.timeout = p.Timeout
 }
 
-// run runs the plan and writes its results.
-func (r *runner) run(cmd *cobra.Command, _ []string) error {
+// runPlan runs the plan and writes its results.
+func (r *runner) runPlan(cmd *cobra.Command, _ []string) error {
 	ctx, stop, err := r.begin(cmd)
 	if err != nil {
 		return err
@@ -174,20 +187,24 @@ func (r *runner) run(cmd *cobra.Command, _ []string) error {
 		return writeOrder(r.stdout, r.plan)
 	}
 	var clock clock
-	client, err := r.connect(os.Getenv, func() *reloadstest.Tenant { return newFakeTenantOf(r.plan) }, clock.observe)
+	client, tenant, err := r.connect(os.Getenv, func() *reloadstest.Tenant { return newFakeTenantOf(r.plan) }, clock.observe)
 	if err != nil {
 		return err
 	}
 	if err := r.reports.create(r.stdout); err != nil {
 		return &usageError{err}
 	}
-	b := batch.New(r.tenant, time.Now(), steps(r.plan))
+	b := batch.New(tenant, time.Now(), steps(r.plan))
+	b.MaxActive, b.Rerun = r.plan.MaxActive, r.plan.Rerun
 	failed := r.track(ctx, client, b)
-	b.Ended, b.Offset = time.Now(), clock.offset()
+	b.Close(time.Now(), clock.offset())
 	if len(r.reports.open) > 0 {
 		addLogs(ctx, client, b)
 	}
-	return errors.Join(r.outcome(ctx, b), failed, r.writeResults(b))
+	if r.utc {
+		inUTC(b)
+	}
+	return errors.Join(r.outcome(ctx, cmd, b), failed, r.writeResults(b))
 }
 
 // track runs the plan and shows its progress. Its error is that of writing the progress.
@@ -203,12 +220,15 @@ func (r *runner) track(ctx context.Context, client *reloads.Client, b *batch.Bat
 	for result := range client.RunPlan(ctx, plan, options...) {
 		display.Finish(result)
 	}
-	return display.Stop()
+	if err := display.Stop(); err != nil {
+		return &writeError{"the progress", err}
+	}
+	return nil
 }
 
 // display returns how the progress is shown.
 func (r *runner) display() progress.Options {
-	o := progress.Options{Mode: r.progress, MaxActive: r.plan.MaxActive, Dumb: os.Getenv("TERM") == "dumb", Color: r.color}
+	o := progress.Options{Mode: r.progress, Dumb: os.Getenv("TERM") == "dumb", Color: r.color}
 	if r.stderrTerminal {
 		o.Size = progress.Size(os.Stderr)
 	}

@@ -25,8 +25,6 @@ type settings struct {
 	timeout                  time.Duration
 	retry                    int
 	verbose                  bool
-
-	tenant string // its URL, set by connect
 }
 
 // credentials are either an API key or an OAuth2 client. They must not be printed.
@@ -34,8 +32,9 @@ type credentials struct{ key, clientID, clientSecret string }
 
 func (c credentials) empty() bool { return c == credentials{} }
 
-// connect returns a client of the tenant. Its transport is wrapped by record. newFake makes the tenant of --fake.
-func (s *settings) connect(getenv func(string) string, newFake func() *reloadstest.Tenant, record func(http.RoundTripper) http.RoundTripper) (*reloads.Client, error) {
+// connect returns a client of the tenant, and the URL of the tenant. The transport of the client is wrapped by record.
+// newFake makes the tenant of --fake.
+func (s *settings) connect(getenv func(string) string, newFake func() *reloadstest.Tenant, record func(http.RoundTripper) http.RoundTripper) (client *reloads.Client, server string, err error) {
 	opts := []reloads.Option{
 		reloads.WithUserAgent("reload/" + version()),
 		reloads.WithRetry(reloads.RetryPolicy{MaxRetries: s.retry}),
@@ -46,23 +45,26 @@ func (s *settings) connect(getenv func(string) string, newFake func() *reloadste
 	}
 	if s.fake {
 		tenant := newFake()
-		s.tenant = "fake tenant"
-		return tenant.NewClient(append(opts, reloads.WithHTTPClient(&http.Client{Transport: record(tenant)}))...), nil
+		return tenant.NewClient(append(opts, reloads.WithHTTPClient(&http.Client{Transport: record(tenant)}))...), "fake tenant", nil
 	}
 	server, c, err := s.resolve(getenv)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	s.tenant = server
+	if !strings.Contains(server, "://") { // it is not shown, because it may contain a password
+		return nil, "", usagef("the URL of the tenant must begin with https://, such as https://your-tenant.us.qlikcloud.com")
+	}
+	transport := reaching(http.DefaultTransport)
 	var tokens reloads.TokenSource = reloads.APIKey(c.key)
 	if c.key == "" {
-		tokens, err = oauth.NewTokenSource(oauth.Config{TenantURL: server, ClientID: c.clientID, ClientSecret: c.clientSecret})
+		tokens, err = oauth.NewTokenSource(oauth.Config{TenantURL: server, ClientID: c.clientID, ClientSecret: c.clientSecret, HTTPClient: &http.Client{Transport: transport}})
 		if err != nil {
-			return nil, usagef("OAuth2 client: %w", err)
+			return nil, "", usagef("OAuth2 client: %w", err)
 		}
 	}
-	opts = append(opts, reloads.WithHTTPClient(&http.Client{Transport: record(http.DefaultTransport)}))
-	return reloads.NewClient(server, tokens, opts...)
+	opts = append(opts, reloads.WithHTTPClient(&http.Client{Transport: record(transport)}))
+	client, err = reloads.NewClient(server, tokens, opts...)
+	return client, server, err
 }
 
 // resolve returns the URL of the tenant and the credentials. It must not send credentials to a tenant that they are not

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 	"github.com/reloads-go/reloads/oauth"
 )
 
@@ -27,7 +29,7 @@ const (
 const statusHelp = `
 Exit status:
     0  success
-    1  a reload did not succeed, or the result could not be written
+    1  a reload did not succeed, or the output could not be written
     2  the command line or the configuration is invalid
     3  the API refused a request, or failed
     4  the tenant is unreachable
@@ -48,10 +50,10 @@ func exitStatus(err error) int {
 	switch {
 	case err == nil:
 		return statusOK
-	case errors.As(err, &stopped):
-		return signalStatus(stopped.signal)
 	case errors.As(err, &steps):
 		return steps.status
+	case errors.As(err, &stopped):
+		return signalStatus(stopped.signal)
 	case errors.Is(err, context.Canceled):
 		return statusInterrupted
 	case errors.Is(err, context.DeadlineExceeded):
@@ -64,13 +66,15 @@ func exitStatus(err error) int {
 		return statusUsage
 	case errors.As(err, &write):
 		return statusFailed
+	case isUnreachable(err):
+		return statusUnreachable
 	}
-	return statusUnreachable
+	return statusRefused // such as a response that contradicts another one
 }
 
-// printError writes an error to standard error, in one line.
+// printError writes an error to standard error. Each of several errors has a line of its own.
 func printError(err error) {
-	text := strings.TrimPrefix(err.Error(), "reloads: ")
+	text := nestedPrefix.ReplaceAllString(err.Error(), "$1")
 	switch exitStatus(err) {
 	case statusTimedOut:
 		text = "timed out: " + text
@@ -79,9 +83,13 @@ func printError(err error) {
 	case statusTerminated:
 		text = "terminated: " + text
 	}
-	text = strings.ReplaceAll(text, "\n", "; ")
-	fmt.Fprintln(os.Stderr, "reload:", strings.Join(strings.Fields(sanitize(text)), " "))
+	for line := range strings.Lines(text) {
+		fmt.Fprintln(os.Stderr, "reload:", show.Line(line))
+	}
 }
+
+// nestedPrefix matches the name of the package in front of an error, and of the errors in it.
+var nestedPrefix = regexp.MustCompile(`(?m)(^|[:;] )reloads: `)
 
 // usageError is an error in the command line or the configuration. No request was sent.
 type usageError struct{ err error }
@@ -97,8 +105,11 @@ type reportedError struct{ err error }
 func (e *reportedError) Error() string { return e.err.Error() }
 func (e *reportedError) Unwrap() error { return e.err }
 
-// writeError means that the result of a command could not be written to standard output.
-type writeError struct{ err error }
+// writeError means that the result of a command, or its progress, could not be written.
+type writeError struct {
+	what string
+	err  error
+}
 
-func (e *writeError) Error() string { return "the result could not be written: " + e.err.Error() }
+func (e *writeError) Error() string { return e.what + " could not be written: " + e.err.Error() }
 func (e *writeError) Unwrap() error { return e.err }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 // row is a row of a table.
@@ -49,7 +51,7 @@ func (o *output) cells(r *reloads.Reload) row {
 		s := r.Summary()
 		cells = append(cells, cell{text: formatCount(s.RowsRead)}, cell{text: formatCount(s.RowsStored)})
 	}
-	return append(cells, cell{text: failureReason(r)})
+	return append(cells, cell{text: batch.Reason(r)})
 }
 
 // details returns a table with one row for each field of a reload.
@@ -74,7 +76,7 @@ func (o *output) details(r *reloads.Reload) []row {
 	s := r.Summary()
 	add("Rows read", formatCount(s.RowsRead))
 	add("Rows stored", formatCount(s.RowsStored))
-	add("Error", failureReason(r))
+	add("Error", batch.Reason(r))
 	for i, line := range strings.Split(strings.TrimSpace(r.Log), "\n") {
 		name := ""
 		if i == 0 {
@@ -83,14 +85,6 @@ func (o *output) details(r *reloads.Reload) []row {
 		add(name, strings.TrimSpace(line))
 	}
 	return rows
-}
-
-// failureReason returns why a reload failed, or "" if its record has no error code and message.
-func failureReason(r *reloads.Reload) string {
-	if r.ErrorCode != "" && r.ErrorMessage != "" {
-		return r.ErrorCode + ": " + r.ErrorMessage
-	}
-	return r.ErrorCode + r.ErrorMessage
 }
 
 // formatCount formats a number of rows; "-" if it is unknown.
@@ -126,7 +120,7 @@ func (o *output) paintRows(rows []row) [][]string {
 
 // paint returns the text of a cell, in color if the output is a terminal that supports it.
 func (o *output) paint(c cell, terminal bool) string {
-	text := sanitize(c.text)
+	text := show.Line(c.text)
 	if !terminal || !o.color || c.color == "" || text == "" {
 		return text
 	}

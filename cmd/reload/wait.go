@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 func newWait(a *app) *cobra.Command {
@@ -80,7 +81,7 @@ func (l *live) changeOf(r *reloads.Reload) {
 	l.write(func() {
 		below := l.status
 		l.status = statusCell(r.Status)
-		fmt.Fprintf(l.w, "%s  %s\n", l.line(), sanitize(r.ID))
+		fmt.Fprintf(l.w, "%s  %s\n", l.line(), show.Line(r.ID))
 		l.status = below
 	})
 }
@@ -103,7 +104,7 @@ func newWatch(a *app) *cobra.Command {
 				case a.json:
 					_ = a.writeJSON(r)
 				case !a.quiet:
-					err = live.change(r)
+					_ = live.change(r)
 				case r.Ended():
 					_ = a.writeRow(r)
 				}

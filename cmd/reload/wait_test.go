@@ -48,7 +48,7 @@ func TestAWaitForSeveral(t *testing.T) {
 	p.expect("reload 2 of app sales ended as FAILED")
 	setStatus(tenant, "1", reloads.StatusSucceeded)
 	r := p.wait()
-	want := result{"2\n1\n", "reload: reload 2 of app sales ended as FAILED\nhint: to see its full log, run: reload log 2\n", statusFailed}
+	want := result{"2\n1\n", "reload: reload 2 of app sales ended as FAILED\nhint: to see the full log, run: reload log 2\n", statusFailed}
 	if diff := cmp.Diff(want, r, cmp.AllowUnexported(result{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -74,6 +74,7 @@ func TestNew(t *testing.T) {
 func TestChange(t *testing.T) {
 	t.Parallel()
 	b := diamond()
+	b.Rerun = 1
 	for _, change := range []struct {
 		reload  *reloads.Reload
 		state   State
@@ -85,7 +86,7 @@ func TestChange(t *testing.T) {
 		{reload("1", reloads.StatusFailed, 1, 2, 3), Waiting, 1},
 		{reload("2", reloads.StatusQueued, 13, -1, -1), Queued, 2},
 		{reload("2", reloads.StatusCanceling, 13, -1, -1), Running, 2},
-		{reload("2", reloads.StatusSucceeded, 13, 14, 15), Waiting, 2},
+		{reload("2", reloads.StatusFailed, 13, 14, 15), Running, 2}, // the result follows
 	} {
 		b.Change(0, change.reload)
 		s := &b.Steps[0]
@@ -118,8 +119,12 @@ func TestStatesOfResults(t *testing.T) {
 		{"aborted, and canceled", canceled, fmt.Errorf("%w; the reload was canceled: %w", aborted, canceled.Err()), Failed},
 		{"aborted", active, aborted, Aborted},
 		{"failed, and its next run refused", failed, reloads.ErrReloadPending, Failed},
-		{"refused", nil, reloads.ErrReloadPending, Refused},
-		{"succeeded, but Once does not work", succeeded, errors.New("the service does not keep the resource ID"), Refused},
+		{"refused", nil, fmt.Errorf("trigger: %w", &reloads.Error{StatusCode: 403}), Refused},
+		{"invalid", nil, reloads.ErrBadRequest, Refused},
+		{"pending, but perhaps its own", nil, fmt.Errorf("%w: %w", reloads.ErrOutcomeUnknown, &reloads.Error{StatusCode: 429}), Errored},
+		{"an error of the service", nil, &reloads.Error{StatusCode: 503}, Errored},
+		{"unreachable", nil, errors.New("connection refused"), Errored},
+		{"succeeded, but Once does not work", succeeded, errors.New("the service does not keep the resource ID"), Errored},
 		{"after a failed step", nil, fmt.Errorf("%w: %w", reloads.ErrSkipped, failed.Err()), Skipped},
 		{"after a refused step", nil, fmt.Errorf("%w: %w", reloads.ErrSkipped, reloads.ErrReloadPending), Skipped},
 		{"not started", nil, fmt.Errorf("%w: %w", reloads.ErrNotStarted, context.Canceled), NotStarted},
@@ -165,5 +170,36 @@ func TestCounts(t *testing.T) {
 	want := map[State]int{Queued: 1, Waiting: 2, NotStarted: 1}
 	if diff := cmp.Diff(want, b.Counts()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestTally(t *testing.T) {
+	t.Parallel()
+	b := &Batch{Steps: []Step{{State: Skipped}, {State: Aborted}, {State: Errored}, {State: Skipped}}}
+	if got, want := fmt.Sprint(b.Tally()), "[1 stopped waiting 1 errored 2 skipped]"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	for _, state := range States {
+		b := &Batch{Steps: []Step{{State: state}}}
+		if diff := cmp.Diff([]Count{{state, 1}}, b.Tally()); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestLabels(t *testing.T) {
+	t.Parallel()
+	with := func(status reloads.Status) []*reloads.Reload { return []*reloads.Reload{{Status: status}} }
+	for want, s := range map[string]Step{
+		"succeeded before": {State: Succeeded, Reloads: with(reloads.StatusSucceeded)},
+		"succeeded":        {State: Succeeded, Reloads: with(reloads.StatusSucceeded), Runs: 1},
+		"failed":           {State: Failed, Reloads: with(reloads.StatusFailed), Runs: 1},
+		"exceeded limit":   {State: Failed, Reloads: with(reloads.StatusExceededLimit), Runs: 1},
+		"stopped waiting":  {State: Aborted, Reloads: with(reloads.StatusReloading), Runs: 1},
+		"not started":      {State: NotStarted},
+	} {
+		if got := s.Label(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

@@ -6,19 +6,34 @@ import (
 	"github.com/reloads-go/reloads"
 )
 
-// Problem returns why step i did not succeed, without its app, its reload and the status of that. It is "" if the step
-// succeeded, or if its result is not known.
+// Problem returns why step i did not succeed or, if it runs again, why its reload failed, without its app, its reload and
+// the status of that. It is "" if the step succeeded, or if its result is not known.
 func (b *Batch) Problem(i int) string {
-	s := &b.Steps[i]
-	switch failed, ok := s.Err.(*reloads.ReloadError); {
+	switch s := &b.Steps[i]; {
 	case s.State == Skipped:
 		return b.rootCause(i) + " did not succeed"
-	case ok && failed.Reload != nil && failed.Reload.ErrorCode+failed.Reload.ErrorMessage != "":
-		return strings.Trim(failed.Reload.ErrorCode+": "+failed.Reload.ErrorMessage, ": ")
+	case b.RunsAgain(i):
+		return problem(s.Reload().Err())
 	case s.Err != nil:
-		return strings.TrimPrefix(s.Err.Error(), "reloads: ")
+		return problem(s.Err)
 	}
 	return ""
+}
+
+// problem returns the text of an error, without what is known anyway.
+func problem(err error) string {
+	if failed, ok := err.(*reloads.ReloadError); ok && failed.Reload != nil && Reason(failed.Reload) != "" {
+		return Reason(failed.Reload)
+	}
+	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), "reloads: "), ": reloads: ", ": ")
+}
+
+// Reason returns why a reload failed, or "" if its record has no error code and message.
+func Reason(r *reloads.Reload) string {
+	if r.ErrorCode != "" && r.ErrorMessage != "" {
+		return r.ErrorCode + ": " + r.ErrorMessage
+	}
+	return r.ErrorCode + r.ErrorMessage
 }
 
 // rootCause returns the name of the step because of which step i was skipped.
@@ -27,7 +42,7 @@ func (b *Batch) rootCause(i int) string {
 		switch s := &b.Steps[p]; s.State {
 		case Skipped:
 			return b.rootCause(p)
-		case Failed, Aborted, Refused:
+		case Failed, Aborted, Refused, Errored:
 			return s.Name
 		}
 	}

@@ -1,7 +1,6 @@
 package batch
 
 import (
-	"slices"
 	"time"
 
 	"github.com/reloads-go/reloads"
@@ -13,7 +12,8 @@ type Phase string
 // The phases of a step.
 const (
 	Blocked  Phase = "waiting for its predecessors"
-	Held     Phase = "waiting for its app or a limit" // or for its next run
+	Held     Phase = "waiting to be triggered" // for its app, a limit, or the look-ups of [reloads.Once]
+	Paused   Phase = "waiting for its next run"
 	InQueue  Phase = "queued"
 	InEngine Phase = "running"
 )
@@ -26,9 +26,47 @@ type Span struct {
 	Status   reloads.Status // of that reload
 }
 
-// Spans returns what step i did, in order of time, within the time of the batch. If its result is not known, the last
-// span ends now. A reload that finished before the batch began has no spans. Between the end of a reload and the time
-// when the batch noticed it, there is a gap.
+// Close records that the batch ends now, and how far the clock of the service is behind. Steps with a reload from before
+// the batch get the times of an earlier batch, which the records tell: they were ready when their predecessors had ended,
+// and those that have succeeded ended when their reloads did.
+func (b *Batch) Close(now time.Time, offset time.Duration) {
+	b.Ended, b.Offset = now.Round(0), offset
+	for i := range b.Steps {
+		if s := &b.Steps[i]; b.isEarlier(s) {
+			if created := b.created(s); created.Before(b.Start) {
+				b.Start = created.In(b.Began.Location())
+			}
+		}
+	}
+	for i := range b.Steps {
+		s := &b.Steps[i]
+		if !b.isEarlier(s) {
+			continue
+		}
+		s.Ready = b.Start
+		for _, p := range s.After {
+			if ended := b.Steps[p].Ended; ended.After(s.Ready) {
+				s.Ready = ended
+			}
+		}
+		if s.Before() {
+			s.Ended = b.local(s.Reload().EndTime, b.Began).In(b.Began.Location())
+		}
+	}
+}
+
+// isEarlier reports whether the step has a reload from before the batch. The clocks may differ a little.
+func (b *Batch) isEarlier(s *Step) bool {
+	const most = 3 * time.Second
+	return s.Before() || len(s.Reloads) > 0 && b.created(s).Before(b.Began.Add(-most))
+}
+
+// created returns when the first reload of a step was created.
+func (b *Batch) created(s *Step) time.Time { return b.local(s.Reloads[0].CreationTime, b.Began) }
+
+// Spans returns what step i did, in order of time, from when the batch began or, if a reload is from before, from the
+// start of the timeline. If its result is not known, the last span ends now. Between the end of a reload and the time when
+// the batch noticed it, there is a gap.
 func (b *Batch) Spans(i int, now time.Time) []Span {
 	s := &b.Steps[i]
 	end := now
@@ -37,6 +75,9 @@ func (b *Batch) Spans(i int, now time.Time) []Span {
 	}
 	var spans []Span
 	at := b.Began
+	if b.isEarlier(s) {
+		at = b.Start
+	}
 	add := func(phase Phase, to time.Time, run int, status reloads.Status) {
 		if to.After(end) {
 			to = end
@@ -51,15 +92,18 @@ func (b *Batch) Spans(i int, now time.Time) []Span {
 		return spans
 	}
 	add(Blocked, s.Ready, 0, "")
+	wait := Held
 	for run, r := range s.Reloads {
-		add(Held, b.local(r.CreationTime, at), 0, "")
+		add(wait, b.local(r.CreationTime, at), 0, "")
+		wait = Paused
 		add(InQueue, b.local(r.StartTime, b.local(r.EndTime, end)), run+1, r.Status)
 		if !r.StartTime.IsZero() {
 			add(InEngine, b.local(r.EndTime, end), run+1, r.Status)
 		}
 	}
-	if s.State == Waiting || s.State == NotStarted || s.State == Refused {
-		add(Held, end, 0, "")
+	switch s.State {
+	case Waiting, NotStarted, Refused, Errored:
+		add(wait, end, 0, "")
 	}
 	return spans
 }
@@ -70,121 +114,4 @@ func (b *Batch) local(t, missing time.Time) time.Time {
 		return missing
 	}
 	return t.Add(b.Offset)
-}
-
-// CriticalPath returns the chain of steps that determined when the batch ended, in order of time: the step that ended
-// last, before it the predecessor that ended last, and so on. Steps that had no reload are not part of it.
-func (b *Batch) CriticalPath() []int {
-	all := make([]int, len(b.Steps))
-	for i := range all {
-		all[i] = i
-	}
-	var path []int
-	for last := b.latest(all); last >= 0; last = b.latest(b.Steps[last].After) {
-		path = append(path, last)
-	}
-	slices.Reverse(path)
-	return path
-}
-
-// latest returns the step with a reload that ended last, or -1 if there is none.
-func (b *Batch) latest(steps []int) int {
-	latest := -1
-	for _, i := range steps {
-		if s := &b.Steps[i]; s.Finished() && len(s.Reloads) > 0 && (latest < 0 || s.Ended.After(b.Steps[latest].Ended)) {
-			latest = i
-		}
-	}
-	return latest
-}
-
-// Took returns the time from when step i was ready until its result was known; 0 if it is not.
-func (b *Batch) Took(i int) time.Duration {
-	s := &b.Steps[i]
-	if s.Ready.IsZero() || !s.Finished() {
-		return 0
-	}
-	return s.Ended.Sub(s.Ready)
-}
-
-// Slowest returns the step of the critical path that took longest, or -1 if the path is empty.
-func (b *Batch) Slowest() int {
-	slowest := -1
-	for _, i := range b.CriticalPath() {
-		if slowest < 0 || b.Took(i) > b.Took(slowest) {
-			slowest = i
-		}
-	}
-	return slowest
-}
-
-// Remaining estimates when the batch will have ended. It assumes that each reload takes the mean time of the finished ones,
-// and that maxActive reloads run at once; 0 means no limit. ok is false while no reload has finished.
-func (b *Batch) Remaining(now time.Time, maxActive int) (remaining time.Duration, ok bool) {
-	mean, ok := b.meanTime()
-	if !ok {
-		return 0, false
-	}
-	var work time.Duration // of all unfinished steps
-	untriggered := 0
-	chain := make([]time.Duration, len(b.Steps)) // how long the step and its predecessors still take
-	for i := range b.Steps {
-		s := &b.Steps[i]
-		if s.Finished() {
-			continue
-		}
-		own := mean
-		if s.State == Waiting {
-			untriggered++
-		} else {
-			own = max(0, mean-now.Sub(b.local(s.Reload().CreationTime, now)))
-		}
-		work += own
-		for _, p := range s.After {
-			chain[i] = max(chain[i], chain[p])
-		}
-		chain[i] += own
-		remaining = max(remaining, chain[i])
-	}
-	if maxActive > 0 {
-		remaining = max(remaining, work/time.Duration(maxActive))
-	}
-	if minutes := untriggered / reloads.SpecialPerMinute; minutes > 0 {
-		remaining = max(remaining, time.Duration(minutes)*time.Minute+mean)
-	}
-	return remaining, true
-}
-
-// meanTime returns the mean time that the steps which the batch ran took, from the creation of their last reload until
-// their result was known. ok is false if there are none.
-func (b *Batch) meanTime() (mean time.Duration, ok bool) {
-	var total time.Duration
-	finished := 0
-	for i := range b.Steps {
-		s := &b.Steps[i]
-		if r := s.Reload(); r != nil && s.Finished() && s.Runs > 0 {
-			total += s.Ended.Sub(b.local(r.CreationTime, s.Ready))
-			finished++
-		}
-	}
-	if finished == 0 {
-		return 0, false
-	}
-	return total / time.Duration(finished), true
-}
-
-// Layers returns the steps in layers: a step is in the first layer after all its predecessors.
-func Layers(after [][]int) [][]int {
-	layer := make([]int, len(after))
-	var layers [][]int
-	for i, predecessors := range after {
-		for _, p := range predecessors {
-			layer[i] = max(layer[i], layer[p]+1)
-		}
-		if layer[i] == len(layers) {
-			layers = append(layers, nil)
-		}
-		layers[layer[i]] = append(layers[layer[i]], i)
-	}
-	return layers
 }

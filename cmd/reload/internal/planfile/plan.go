@@ -33,8 +33,23 @@ type Step struct {
 	Line    int   // where the step begins in the file; 0 without a file
 }
 
-// List returns a plan that reloads the given apps. It drops duplicates.
-func List(ids []string) *Plan {
+// List returns a plan that reloads the given apps. It drops duplicates. It refuses what [Parse] refuses as an app ID.
+func List(ids []string) (*Plan, error) {
+	root, err := loadSchema()
+	if err != nil {
+		return nil, err
+	}
+	app := root.Items2020.Ref
+	for _, id := range ids {
+		if app.Validate(id) != nil {
+			return nil, fmt.Errorf("an argument must be %s, got %s", app.Title, quote(id))
+		}
+	}
+	return list(ids), nil
+}
+
+// list returns a plan that reloads the given apps. It drops duplicates.
+func list(ids []string) *Plan {
 	p := &Plan{}
 	seen := map[string]bool{}
 	for _, id := range ids {
@@ -82,7 +97,7 @@ func (d *document) list() *Plan {
 			lines[n.Value] = n.Line
 		}
 	}
-	p := List(ids)
+	p := list(ids)
 	for i := range p.Steps {
 		p.Steps[i].Line = lines[p.Steps[i].Name]
 	}

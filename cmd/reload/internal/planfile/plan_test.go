@@ -94,11 +94,14 @@ func TestGoodPlans(t *testing.T) {
 
 func TestList(t *testing.T) {
 	t.Parallel()
-	if diff := cmp.Diff(&Plan{Steps: []Step{app("b", 0), app("a", 0)}}, List([]string{"b", "a", "b"})); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	got, err := List([]string{"b", "a", "b"})
+	if diff := cmp.Diff(&Plan{Steps: []Step{app("b", 0), app("a", 0)}}, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if diff := cmp.Diff(&Plan{}, List(nil)); diff != "" {
-		t.Errorf("no IDs (-want +got):\n%s", diff)
+	for _, id := range []string{"", "a b", "a\u202eb"} {
+		if got, err := List([]string{"a", id}); err == nil {
+			t.Errorf("%q: %+v", id, got)
+		}
 	}
 }
 

@@ -46,11 +46,10 @@ func (m *Mode) Set(name string) error {
 
 // Options are the options of [New]. The zero value is that of an output that is not a terminal.
 type Options struct {
-	Mode      Mode
-	MaxActive int                         // how many reloads of the batch run at once; 0 means no limit
-	Size      func() (columns, lines int) // the size of the terminal; nil if the output is not a terminal
-	Dumb      bool                        // the terminal cannot move its cursor
-	Color     bool                        // the live view is in color
+	Mode  Mode
+	Size  func() (columns, lines int) // the size of the terminal; nil if the output is not a terminal
+	Dumb  bool                        // the terminal cannot move its cursor
+	Color bool                        // the live view is in color
 }
 
 // Size returns the function for [Options] that returns the size of the terminal f. It returns nil if f is not a terminal.
@@ -146,7 +145,8 @@ func (d *Display) update(view []string, columns int) {
 	d.printed = nil
 }
 
-// Change records the most recent state of a reload of a step, and shows it.
+// Change records the most recent state of a reload of a step, and shows it. A reload that has finished is shown only if
+// another run follows, because otherwise the result does.
 func (d *Display) Change(step int, r *reloads.Reload) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -160,9 +160,15 @@ func (d *Display) Change(step int, r *reloads.Reload) {
 		}
 	}
 	d.batch.Change(step, r)
-	if kind != "" {
-		d.show(d.event(kind, step, time.Now()))
+	switch {
+	case kind == "":
+		return
+	case d.batch.RunsAgain(step):
+		kind = EventRerun
+	case r.Ended():
+		return
 	}
+	d.show(d.event(kind, step, time.Now()))
 }
 
 // Finish records the result of a step, and shows it.
@@ -172,13 +178,6 @@ func (d *Display) Finish(result reloads.Result) {
 	now := time.Now()
 	d.batch.Finish(result, now)
 	d.show(d.event(EventFinished, int(result.Step), now))
-}
-
-// Do calls f, which may read and change the batch.
-func (d *Display) Do(f func()) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	f()
 }
 
 // Stop ends the display and erases the live view. It returns the first error of writing. After it, Change and Finish only

@@ -40,16 +40,26 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// newBatch returns a batch of six steps that begins now.
+// newBatch returns a batch of seven steps that begins now.
 func newBatch() *batch.Batch {
-	return batch.New("https://tenant.example.com", time.Now(), []batch.Step{
+	b := batch.New("https://tenant.example.com", time.Now(), []batch.Step{
 		{Name: "extract", App: "app-0"},
 		{Name: "sales", App: "app-1", After: []int{0}},
 		{Name: "stock of all warehouses in all regions, by day", App: "app-2", After: []int{0}},
-		{App: "app-3"},
+		{Name: "app-3", App: "app-3"},
 		{Name: "売上", App: "app-4"},
 		{Name: "report", App: "app-5", After: []int{1, 2}},
+		{Name: "budget", App: "app-6"},
 	})
+	b.MaxActive, b.Rerun = 1, 1
+	return b
+}
+
+// hold calls f while the display shows and records nothing.
+func (d *Display) hold(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f()
 }
 
 // record returns a record of the reload of a step that was created now, and is running or finished for the other statuses.
@@ -67,7 +77,7 @@ func record(step, run int, status reloads.Status, created time.Time) *reloads.Re
 // scene is what happens in a batch at one time.
 type scene func(d *Display, began time.Time)
 
-// scenes are a batch with a rerun, a failure, a refusal and a skipped step.
+// scenes are a batch with a rerun, a failure, an error, a skipped step, and one that had succeeded before.
 func scenes() []scene {
 	finish := func(d *Display, step, runs int, r *reloads.Reload) {
 		result := reloads.Result{Step: reloads.Step(step), Reload: r, Runs: runs}
@@ -79,12 +89,16 @@ func scenes() []scene {
 	return []scene{
 		func(*Display, time.Time) {},
 		func(d *Display, began time.Time) {
+			found := record(6, 1, reloads.StatusSucceeded, began)
+			d.Change(6, found)
+			finish(d, 6, 0, found)
 			d.Change(0, record(0, 1, reloads.StatusQueued, began))
 			d.Change(3, record(3, 1, reloads.StatusReloading, began))
 			d.Change(4, record(4, 1, reloads.StatusReloading, began.Add(time.Second)))
 		},
 		func(d *Display, began time.Time) {
 			r := record(4, 1, reloads.StatusFailed, began)
+			r.ErrorCode = "EngineConnectionError"
 			d.Change(4, r)
 			d.Change(4, r) // the same status again
 			d.Change(4, record(4, 2, reloads.StatusReloading, time.Now()))
@@ -95,6 +109,8 @@ func scenes() []scene {
 		func(d *Display, began time.Time) {
 			r := record(2, 1, reloads.StatusFailed, began)
 			r.ErrorCode, r.ErrorMessage = "EngineConnectionError", "the table\r\n\x1b[31mSTOCK\u009b0m\x9b1m does not exist"
+			r.Status = reloads.StatusCanceled
+			d.Change(2, r) // not shown, because the result follows
 			finish(d, 2, 1, r)
 			d.Finish(reloads.Result{Step: 5, Err: fmt.Errorf("%w: %w", reloads.ErrSkipped, &reloads.ReloadError{Reload: r})})
 			d.Finish(reloads.Result{Step: 3, Runs: 1, Err: errors.New("reloads: the tenant is gone")})
@@ -206,7 +222,7 @@ func TestErrorsOfWriting(t *testing.T) {
 				if err := d.Stop(); !errors.Is(err, errFull) || w.errors != 1 {
 					t.Errorf("%s: after %d bytes: %v, %d writes failed", mode, left, err, w.errors)
 				}
-				if got := b.Counts()[batch.Succeeded]; got != 3 {
+				if got := b.Counts()[batch.Succeeded]; got != 4 {
 					t.Errorf("%s: %d steps succeeded", mode, got)
 				}
 			})
@@ -237,7 +253,7 @@ func TestConcurrentUse(t *testing.T) {
 			using.Go(func() {
 				for range 100 {
 					d.Change(step, record(step, 1, reloads.StatusQueued, time.Now()))
-					d.Do(func() { b.Offset++ })
+					d.hold(func() { b.Offset++ })
 					time.Sleep(interval / 7)
 					d.Change(step, record(step, 1, reloads.StatusReloading, time.Now()))
 				}
@@ -258,11 +274,4 @@ func TestConcurrentUse(t *testing.T) {
 			t.Error(diff)
 		}
 	})
-}
-
-func TestSanitize(t *testing.T) {
-	t.Parallel()
-	if got, want := sanitize("\ta\r\n\x1b[31m b\u009b \x9b1m"), "a [31m b \uFFFD1m"; got != want {
-		t.Errorf("%q, want %q", got, want)
-	}
 }

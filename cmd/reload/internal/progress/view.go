@@ -10,6 +10,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 // SGR color codes.
@@ -27,7 +28,7 @@ const (
 
 // view returns the live view: a bar with the times, the counts, and the active steps, longest running first.
 func (d *Display) view(now time.Time, columns, lines int) []string {
-	view := append([]string{d.summary(now, columns-1)}, pack(counts(d.batch.Counts()), columns-1)...)
+	view := append([]string{d.summary(now, columns-1)}, pack(d.tally(), columns-1)...)
 	active := d.active(now)
 	space := max(lines-1-len(view), 0)
 	shown := len(active)
@@ -39,7 +40,7 @@ func (d *Display) view(now time.Time, columns, lines int) []string {
 		if a.step.State == batch.Running {
 			state = d.paint(cyan, state)
 		}
-		line := fmt.Sprintf("%8s  %s  %s", short(a.elapsed), state, name(a.step))
+		line := fmt.Sprintf("%8s  %s  %s", short(a.elapsed), state, show.Line(a.step.Name))
 		if run := len(a.step.Reloads); run > 1 {
 			line += fmt.Sprintf(" (run %d)", run)
 		}
@@ -76,7 +77,7 @@ func (d *Display) summary(now time.Time, width int) string {
 		}
 	}
 	line := fmt.Sprintf("%d/%d  %s", finished, total, short(now.Sub(d.batch.Began)))
-	if remaining, ok := d.batch.Remaining(now, d.options.MaxActive); ok && finished < total {
+	if remaining, ok := d.batch.Remaining(now); ok && finished < total {
 		line += "  " + estimate(remaining)
 	}
 	bar := min(maxBar, width-len(line)-2)

@@ -85,7 +85,7 @@ func TestTheLiveView(t *testing.T) {
 				e := newEmulator(columns, 24)
 				fmt.Fprintln(e, "$ reload run -f night.yaml")
 				b := newBatch()
-				d := New(e, b, Options{Size: e.size, MaxActive: 1})
+				d := New(e, b, Options{Size: e.size})
 				time.Sleep(interval / 2) // so that no update coincides with what follows
 				var screens strings.Builder
 				for i, scene := range scenes() {
@@ -214,8 +214,8 @@ func TestAPseudoTerminal(t *testing.T) {
 		scenes := scenes()
 		scenes[1](d, b.Began)
 		e.await(func(screen string) bool { return strings.Contains(screen, "2 running") })
-		// The display cannot write while Do runs, so that the emulator has the new size before the next write.
-		d.Do(func() {
+		// The display cannot write while hold runs, so that the emulator has the new size before the next write.
+		d.hold(func() {
 			e.await(func(string) bool { return e.received == w.sent })
 			setSize(c.to)
 			e.resize(int(c.to))
@@ -229,7 +229,7 @@ func TestAPseudoTerminal(t *testing.T) {
 		_ = slave.Close()
 		reading.Wait()
 		_ = master.Close()
-		if screen := e.screen(); strings.Count(screen, "FAILED stock") != 1 || strings.Count(screen, "REFUSED app-3: the tenant is gone\n") != 1 ||
+		if screen := e.screen(); strings.Count(screen, "CANCELED stock") != 1 || strings.Count(screen, "ERRORED app-3: the tenant is gone\n") != 1 ||
 			!strings.HasSuffix(screen, "\n") || strings.Contains(screen, "running") || strings.Contains(screen, "█") || strings.Contains(screen, "░") {
 			t.Errorf("from %d to %d columns, the screen is at the end:\n%s", c.from, c.to, screen)
 		}

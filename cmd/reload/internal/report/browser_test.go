@@ -129,7 +129,7 @@ func TestThePageInABrowser(t *testing.T) {
 	t.Parallel()
 	ctx := browser(t)
 	batches := map[string]*batch.Batch{
-		"night": night(), "interrupted": interruptedNight(), "in progress": inProgress(), "hostile": hostile(),
+		"night": night(), "resumed": resumedNight(), "held": heldNight(), "interrupted": interruptedNight(), "in progress": inProgress(), "hostile": hostile(),
 		"short": short(), "empty": empty(), "200 steps": many(200),
 	}
 	for name, b := range batches {
@@ -185,9 +185,9 @@ func checkTimeline(t *testing.T, b *batch.Batch, r rendered) {
 func checkBar(t *testing.T, b *batch.Batch, row renderedRow, got renderedBar, s batch.Span) {
 	t.Helper()
 	const tolerance = 1
-	width, total := row.Track.Right-row.Track.Left, end(b).Sub(b.Began)
-	left := row.Track.Left + width*float64(s.From.Sub(b.Began))/float64(total)
-	right := row.Track.Left + width*float64(s.To.Sub(b.Began))/float64(total)
+	width, total := row.Track.Right-row.Track.Left, end(b).Sub(b.Start)
+	left := row.Track.Left + width*float64(s.From.Sub(b.Start))/float64(total)
+	right := row.Track.Left + width*float64(s.To.Sub(b.Start))/float64(total)
 	if math.Abs(got.Box.Left-left) > tolerance || math.Abs(got.Box.Right-right) > tolerance {
 		t.Errorf("%s: the bar %q is from %.1f to %.1f, want %.1f to %.1f", row.Name, got.Title, got.Box.Left, got.Box.Right, left, right)
 	}
@@ -206,12 +206,12 @@ func checkAxis(t *testing.T, b *batch.Batch, r rendered) {
 		t.Errorf("%d ticks", len(r.Ticks))
 	}
 	for n, tick := range r.Ticks {
-		at, err := time.ParseDuration(strings.ReplaceAll(tick.Text, " ", ""))
+		at, err := time.ParseDuration(tick.Text)
 		if err != nil {
 			t.Fatal(err)
 		}
 		track := r.Rows[0].Track
-		want := track.Left + (track.Right-track.Left)*float64(at)/float64(end(b).Sub(b.Began))
+		want := track.Left + (track.Right-track.Left)*float64(at)/float64(end(b).Sub(b.Start))
 		if math.Abs(tick.Line.Left-want) > 1 || tick.Label.Left > want+1 || tick.Label.Right < want-1 || tick.Label.Right > r.Width {
 			t.Errorf("the line %q is at %.1f, its label from %.1f to %.1f, want %.1f", tick.Text, tick.Line.Left, tick.Label.Left, tick.Label.Right, want)
 		}

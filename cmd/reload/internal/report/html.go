@@ -15,6 +15,7 @@ import (
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 var (
@@ -33,6 +34,8 @@ type page struct {
 	Tenant      string
 	From, To    moment
 	Took        string
+	Resumed     string // when the batch began after the first reload; "" if it did not
+	Before      int    // how many steps had succeeded before
 	Headline    string
 	Interrupted bool
 	Counts      []count
@@ -92,8 +95,8 @@ func newPage(b *batch.Batch) page {
 	p := page{
 		Policy: fmt.Sprintf("default-src 'none'; style-src 'sha256-%s'; base-uri 'none'; form-action 'none'", base64.StdEncoding.EncodeToString(hash[:])),
 		CSS:    template.CSS(pageCSS),
-		Tenant: cleanLine(b.Tenant),
-		Took:   formatDuration(end(b).Sub(b.Began)), Interrupted: interrupted(b),
+		Tenant: show.Line(b.Tenant),
+		Took:   show.Duration(end(b).Sub(b.Start)), Resumed: durationIfAny(b.Began.Sub(b.Start)), Interrupted: interrupted(b),
 		Headline: headline(b), Counts: counts(b),
 		Path: pathLinks(b, path), PathLength: len(path), Slowest: newSlowest(b),
 		Timeline: newTimeline(b, path),
@@ -103,8 +106,11 @@ func newPage(b *batch.Batch) page {
 		row := newStepRow(b, i)
 		row.Critical = slices.Contains(path, i)
 		p.Steps = append(p.Steps, row)
+		if b.Steps[i].Before() {
+			p.Before++
+		}
 		switch b.Steps[i].State {
-		case batch.Failed, batch.Aborted, batch.Refused:
+		case batch.Failed, batch.Aborted, batch.Refused, batch.Errored:
 			p.Failed = append(p.Failed, row.stepLink)
 		}
 	}
@@ -131,11 +137,8 @@ func headline(b *batch.Batch) string {
 
 // counts returns the number of steps in each state that occurs.
 func counts(b *batch.Batch) (counts []count) {
-	all := b.Counts()
-	for _, state := range batch.States {
-		if all[state] > 0 {
-			counts = append(counts, count{classOf(state), string(state), all[state]})
-		}
+	for _, c := range b.Tally() {
+		counts = append(counts, count{classOf(c.State), c.State.Label(), c.N})
 	}
 	return counts
 }
@@ -158,7 +161,7 @@ func pathLinks(b *batch.Batch, path []int) (links []stepLink) {
 }
 
 func linkTo(b *batch.Batch, i int) stepLink {
-	return stepLink{i, cut(cmp.Or(cleanLine(b.Steps[i].Name), fmt.Sprintf("step %d", i+1)), maxName)}
+	return stepLink{i, cut(show.Line(b.Steps[i].Name), maxName)}
 }
 
 func newSlowest(b *batch.Batch) *slowest {
@@ -166,47 +169,42 @@ func newSlowest(b *batch.Batch) *slowest {
 	if i < 0 {
 		return nil
 	}
-	s := &slowest{stepLink: linkTo(b, i), Took: formatDuration(b.Took(i))}
-	times := phaseTimes(b, i)
-	phases := []batch.Phase{batch.InEngine, batch.InQueue, batch.Held}
+	s := &slowest{stepLink: linkTo(b, i), Took: show.Duration(b.Took(i))}
+	times := phaseTimes(b, i, b.Due(i))
+	phases := []batch.Phase{batch.InEngine, batch.InQueue, batch.Held, batch.Paused}
 	slices.SortStableFunc(phases, func(x, y batch.Phase) int { return cmp.Compare(times[y], times[x]) })
 	for _, phase := range phases {
 		if d := times[phase]; d > b.Took(i)/100 {
-			s.Parts = append(s.Parts, formatDuration(d)+" "+string(phase))
+			s.Parts = append(s.Parts, show.Duration(d)+" "+string(phase))
 		}
 	}
 	return s
 }
 
 func newStepRow(b *batch.Batch, i int) stepRow {
-	s, times := &b.Steps[i], phaseTimes(b, i)
+	s, times := &b.Steps[i], phaseTimes(b, i, b.Start)
 	row := stepRow{
-		stepLink: linkTo(b, i), App: cleanLine(s.App), Class: stepClass(s), Status: statusText(s), Runs: s.Runs,
-		Waited: durationIfAny(times[batch.Held]), Queued: durationIfAny(times[batch.InQueue]), Ran: durationIfAny(times[batch.InEngine]),
-		LastLines: cut(clean(strings.Join(s.Log, "\n")), maxDetail),
+		stepLink: linkTo(b, i), App: show.Line(s.App), Class: stepClass(s), Status: statusText(s), Runs: s.Runs,
+		Waited: durationIfAny(times[batch.Held] + times[batch.Paused]), Queued: durationIfAny(times[batch.InQueue]), Ran: durationIfAny(times[batch.InEngine]),
+		LastLines: cut(show.Text(strings.Join(s.Log, "\n")), maxDetail),
 	}
 	if r := s.Reload(); r != nil {
-		row.Reload = cleanLine(r.ID)
+		row.Reload = show.Line(r.ID)
 	}
-	text := strings.TrimSpace(clean(b.Problem(i)))
-	row.Problem = cut(cleanLine(text), maxProblem)
-	if row.Problem != cleanLine(text) || strings.Contains(text, "\n") {
+	text := strings.TrimSpace(show.Text(b.Problem(i)))
+	row.Problem = cut(show.Line(text), maxProblem)
+	if row.Problem != show.Line(text) || strings.Contains(text, "\n") {
 		row.Detail = cut(text, maxDetail)
 	}
 	return row
 }
 
-// statusText returns the state of a step or, if it says more, the status of its reload.
+// statusText returns what a step is or, if it has no result, still is.
 func statusText(s *batch.Step) string {
-	switch {
-	case s.State == batch.Succeeded && s.Runs == 0:
-		return "succeeded before"
-	case s.State == batch.Failed && s.Reload() != nil:
-		return strings.ToLower(strings.ReplaceAll(cleanLine(string(s.Reload().Status)), "_", " "))
-	case !s.Finished() && s.State != batch.Waiting:
-		return "still " + string(s.State)
+	if !s.Finished() && s.State != batch.Waiting {
+		return "still " + s.Label()
 	}
-	return string(s.State)
+	return s.Label()
 }
 
 // stepClass returns the CSS class of a step.
@@ -224,10 +222,10 @@ const (
 	maxDetail  = 4000
 )
 
-// moments returns when the batch began and ended. If it ended on the same day, the day is there once.
+// moments returns when the timeline starts and ends. If it ended on the same day, the day is there once.
 func moments(b *batch.Batch) (from, to moment) {
 	const date, clock = "2 January 2006, ", "15:04:05"
-	began, ended := b.Began, end(b).In(b.Began.Location())
+	began, ended := b.Start, end(b).In(b.Start.Location())
 	layout := clock + " MST"
 	if began.Format(date) != ended.Format(date) {
 		layout = date + layout

@@ -15,9 +15,11 @@ func TestTheStory(t *testing.T) {
 	t.Parallel()
 	tags := regexp.MustCompile(`<[^>]*>`)
 	for want, b := range map[string]*batch.Batch{
-		"The batch took 12m 3s. Critical path: extract erp → orders → sales. The slowest step on it is sales, 8m 1s, of which 6m 40s running, 1m 20s queued.": night(),
-		"The batch took 750ms. Critical path: only. The slowest step on it is only, 700ms, of which 400ms running,":                                           short(),
-		"The batch was interrupted after 2s. No reload has finished.":                                                                                         inProgress(),
+		"The batch took 12m3s. Critical path: extract erp → orders → sales. The slowest step on it is sales, 8m1s, of which 6m40s running, 1m20s queued.":                                                                  night(),
+		"The batch took 750ms. Critical path: only. The slowest step on it is only, 700ms, of which 400ms running,":                                                                                                        short(),
+		"The batch was interrupted after 2s. No reload has finished.":                                                                                                                                                      inProgress(),
+		"The batch took 6m32s. This run began 5m after the first reload; 3 steps had succeeded before. Critical path: extract → sales → margin. The slowest step on it is extract, 3m, of which 2m58s running, 2s queued.": resumedNight(),
+		"The batch took 4m52s. Critical path: first → second → third. The slowest step on it is second, 3m30s, of which 3m28s running.":                                                                                    heldNight(),
 		"The batch took 0s.": empty(),
 		"Critical path of 30 steps: link 0 → link 1 → link 2 → link 3 → … → link 26 → link 27 → link 28 → link 29.": chain(30),
 		"Did not succeed: running, queued, refused, canceled.":                                                      interruptedNight(),
@@ -45,7 +47,7 @@ func chain(n int) *batch.Batch {
 		at := float64(3 * i)
 		s.finish(i, reload(steps[i].Name, "SUCCEEDED", at, at+1, at+2))
 	}
-	s.Ended = at(float64(3 * n))
+	s.Close(at(float64(3*n)), 0)
 	return s.Batch
 }
 
@@ -81,7 +83,7 @@ func TestMoments(t *testing.T) {
 	t.Parallel()
 	zone := time.FixedZone("CET", 3600)
 	b := night()
-	b.Began, b.Ended = b.Began.In(zone), at(23*3600)
+	b.Start, b.Ended = b.Start.In(zone), at(23*3600)
 	from, to := moments(b)
 	want := [2]moment{
 		{"2026-11-24T03:00:00+01:00", "24 November 2026, 03:00:00"},

@@ -20,6 +20,7 @@ type jsonBatch struct {
 	Began        time.Time           `json:"began"`
 	Ended        time.Time           `json:"ended"`
 	Seconds      float64             `json:"seconds"`
+	Start        time.Time           `json:"start"`
 	Offset       float64             `json:"clockOffsetSeconds"`
 	Counts       map[batch.State]int `json:"counts"`
 	CriticalPath []string            `json:"criticalPath"`
@@ -32,12 +33,14 @@ type jsonStep struct {
 	App      string       `json:"app"`
 	After    []string     `json:"after"`
 	Status   batch.State  `json:"status"`
+	Before   bool         `json:"before"`
 	Critical bool         `json:"critical"`
 	Runs     int          `json:"runs"`
 	Ready    time.Time    `json:"ready,omitzero"`
 	Ended    time.Time    `json:"ended,omitzero"`
 	Blocked  float64      `json:"blockedSeconds"`
 	Held     float64      `json:"heldSeconds"`
+	Paused   float64      `json:"pausedSeconds"`
 	Queued   float64      `json:"queuedSeconds"`
 	Ran      float64      `json:"ranSeconds"`
 	Error    string       `json:"error,omitempty"`
@@ -60,7 +63,7 @@ type jsonReload struct {
 func JSON(w io.Writer, b *batch.Batch) error {
 	path := b.CriticalPath()
 	out := jsonBatch{
-		Version: formatVersion, Tenant: b.Tenant, Began: b.Began, Ended: end(b), Seconds: seconds(end(b).Sub(b.Began)),
+		Version: formatVersion, Tenant: b.Tenant, Began: b.Began, Ended: end(b), Seconds: seconds(end(b).Sub(b.Began)), Start: b.Start,
 		Offset: seconds(b.Offset), Counts: b.Counts(), CriticalPath: names(b, path), Steps: []jsonStep{},
 	}
 	if i := b.Slowest(); i >= 0 {
@@ -78,10 +81,11 @@ func JSON(w io.Writer, b *batch.Batch) error {
 }
 
 func newJSONStep(b *batch.Batch, i int) jsonStep {
-	s, times := &b.Steps[i], phaseTimes(b, i)
+	s, times := &b.Steps[i], phaseTimes(b, i, b.Start)
 	step := jsonStep{
-		Name: s.Name, App: s.App, After: names(b, s.After), Status: s.State, Runs: s.Runs, Ready: s.Ready, Ended: s.Ended,
-		Blocked: seconds(times[batch.Blocked]), Held: seconds(times[batch.Held]),
+		Name: s.Name, App: s.App, After: names(b, s.After), Status: s.State, Before: s.Before(), Runs: s.Runs, Ready: s.Ready,
+		Ended:   s.Ended,
+		Blocked: seconds(times[batch.Blocked]), Held: seconds(times[batch.Held]), Paused: seconds(times[batch.Paused]),
 		Queued: seconds(times[batch.InQueue]), Ran: seconds(times[batch.InEngine]),
 		Error: b.Problem(i), Log: append([]string{}, s.Log...), Reloads: []jsonReload{},
 	}

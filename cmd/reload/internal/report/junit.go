@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 type junitSuites struct {
@@ -66,7 +67,7 @@ func JUnit(w io.Writer, b *batch.Batch) error {
 		suite.Cases = append(suite.Cases, c)
 	}
 	suite.junitTotals = totals
-	suite.Name = cleanLine(b.Tenant)
+	suite.Name = show.Line(b.Tenant)
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
 	}
@@ -80,20 +81,20 @@ func JUnit(w io.Writer, b *batch.Batch) error {
 }
 
 func newJUnitCase(b *batch.Batch, i int) junitCase {
-	s, times := &b.Steps[i], phaseTimes(b, i)
+	s, times := &b.Steps[i], phaseTimes(b, i, b.Start)
 	c := junitCase{
-		Name: cleanLine(s.Name), ClassName: "reload", Time: junitTime(times[batch.InQueue] + times[batch.InEngine]),
+		Name: show.Line(s.Name), ClassName: "reload", Time: junitTime(times[batch.InQueue] + times[batch.InEngine]),
 		Output: junitOutput(s),
 	}
-	text := clean(b.Problem(i))
-	reason := &junitReason{Message: cleanLine(text), Type: string(s.State)}
+	text := show.Text(b.Problem(i))
+	reason := &junitReason{Message: show.Line(text), Type: string(s.State)}
 	switch r := s.Reload(); {
 	case s.State == batch.Succeeded:
 	case s.State == batch.Failed:
 		if r != nil {
-			reason.Type = cleanLine(string(r.Status))
+			reason.Type = show.Line(string(r.Status))
 		}
-		reason.Text = clean(strings.Join(append([]string{text}, s.Log...), "\n"))
+		reason.Text = show.Text(strings.Join(append([]string{text}, s.Log...), "\n"))
 		c.Failure = reason
 	case s.State == batch.Skipped, s.State == batch.NotStarted, r == nil && !s.Finished():
 		c.Skipped = reason
@@ -106,12 +107,15 @@ func newJUnitCase(b *batch.Batch, i int) junitCase {
 	return c
 }
 
-// junitOutput returns a line for the app, and one for each reload of a step.
+// junitOutput returns a line for the app, and one for each reload of a step, and whether it had succeeded before.
 func junitOutput(s *batch.Step) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "app %s\n", cleanLine(s.App))
+	fmt.Fprintf(&out, "app %s\n", show.Line(s.App))
 	for _, r := range s.Reloads {
-		fmt.Fprintf(&out, "reload %s %s\n", cleanLine(r.ID), cleanLine(string(r.Status)))
+		fmt.Fprintf(&out, "reload %s %s\n", show.Line(r.ID), show.Line(string(r.Status)))
+	}
+	if s.Before() {
+		out.WriteString("succeeded before\n")
 	}
 	return out.String()
 }

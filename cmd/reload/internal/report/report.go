@@ -13,7 +13,8 @@
 //	version             1
 //	tenant              URL of the tenant
 //	began, ended        when the batch began and ended, by the clock of the machine that ran it
-//	seconds             how long it took
+//	seconds             how long that took
+//	start               when the timeline starts: began or, if a reload was created before, when that was
 //	clockOffsetSeconds  what to add to a time of a reload to get a time of that machine
 //	counts              number of steps by status
 //	criticalPath        names of the steps that determined when the batch ended, in order of time
@@ -23,15 +24,18 @@
 // A step has the members:
 //
 //	name, app, after  as in the plan
-//	status            succeeded, failed, aborted, refused, skipped, "not started"; waiting, queued, running if it has no result
+//	status            succeeded, failed, aborted, refused, errored, skipped or "not started"; if it has no result, waiting,
+//	                  queued or running
+//	before            whether it had succeeded before, under the same key
 //	critical          whether it is on the critical path
 //	runs              number of reloads that the batch triggered or attached to
 //	ready             when its predecessors had succeeded
-//	ended             when its result was known
+//	ended             when its result was known or, if it had succeeded before, when its reload ended
 //	blockedSeconds    how long it waited for its predecessors
-//	heldSeconds       how long it waited for its app, a limit or its next run
+//	heldSeconds       how long it waited to be triggered: for its app, a limit, or the look-ups of once
+//	pausedSeconds     how long it waited for its next run
 //	queuedSeconds     how long its reloads were queued, and
-//	ranSeconds        how long they ran, during the batch
+//	ranSeconds        how long they ran, since start
 //	error             why it did not succeed
 //	log               last lines of the log of its failed reload
 //	reloads           its reloads in order, with the members id, status, creationTime, startTime, endTime, errorCode and
@@ -77,11 +81,14 @@ func interrupted(b *batch.Batch) bool {
 	return false
 }
 
-// phaseTimes returns how long step i was in each phase.
-func phaseTimes(b *batch.Batch, i int) map[batch.Phase]time.Duration {
+// phaseTimes returns how long step i was in each phase, since the given time.
+func phaseTimes(b *batch.Batch, i int, since time.Time) map[batch.Phase]time.Duration {
 	times := map[batch.Phase]time.Duration{}
 	for _, s := range b.Spans(i, end(b)) {
-		times[s.Phase] += s.To.Sub(s.From)
+		if s.From.Before(since) {
+			s.From = since
+		}
+		times[s.Phase] += max(0, s.To.Sub(s.From))
 	}
 	return times
 }

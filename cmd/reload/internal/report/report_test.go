@@ -34,7 +34,7 @@ func write(t *testing.T, format string, b *batch.Batch) string {
 
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	for name, b := range map[string]*batch.Batch{"night": night(), "interrupted": interruptedNight(), "empty": empty()} {
+	for name, b := range map[string]*batch.Batch{"night": night(), "interrupted": interruptedNight(), "resumed": resumedNight(), "empty": empty()} {
 		for format := range formats {
 			got := strings.Replace(write(t, format, b), pageCSS, "…", 1)
 			got = regexp.MustCompile(`sha256-.*?=`).ReplaceAllString(got, "sha256-…") // of the style sheet

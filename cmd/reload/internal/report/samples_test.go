@@ -2,7 +2,9 @@ package report
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,7 +78,7 @@ func night() *batch.Batch {
 	s.fail(10, 290, fmt.Errorf("%w: %w", reloads.ErrSkipped, broken.Err()))
 	s.fail(11, 290, fmt.Errorf("%w: %w", reloads.ErrSkipped, broken.Err()))
 	s.finish(8, reload("r8", ok, 242.4, 322, 722))
-	s.Ended = at(723)
+	s.Close(at(723), 0)
 	return s.Batch
 }
 
@@ -86,7 +88,7 @@ func interruptedNight() *batch.Batch {
 	before := reload("f0", reloads.StatusSucceeded, 0, 0, 0)
 	before.CreationTime, before.StartTime, before.EndTime = at(0).Add(-time.Hour), at(0).Add(-50*time.Minute), at(0).Add(-40*time.Minute)
 	s.Finish(reloads.Result{Reload: before}, at(3))
-	s.fail(3, 3.5, fmt.Errorf("trigger: %w", reloads.ErrReloadPending))
+	s.fail(3, 3.5, fmt.Errorf("trigger: %w", &reloads.Error{StatusCode: 404, Method: "POST", Path: "/api/v1/reloads"}))
 	aborted := func(i int, r *reloads.Reload) {
 		s.Change(i, r)
 		s.Finish(reloads.Result{Step: reloads.Step(i), Reload: r, Runs: 1, Err: fmt.Errorf("reloads: waiting for reload %s: %w", r.ID, context.Canceled)}, at(60))
@@ -95,7 +97,37 @@ func interruptedNight() *batch.Batch {
 	aborted(2, reload("f2", reloads.StatusQueued, 3.4, -1, -1))
 	s.finish(4, reload("f4", reloads.StatusCanceled, 3.3, 8, 30))
 	s.fail(5, 60, fmt.Errorf("%w: %w", reloads.ErrNotStarted, context.Canceled))
-	s.Ended = at(60.5)
+	s.Close(at(60.5), 0)
+	return s.Batch
+}
+
+// resumedNight continues a night that was killed while a reload was running, five minutes after its beginning.
+func resumedNight() *batch.Batch {
+	s := newSample(step("extract"), step("rates"), step("sales", 0, 1), step("stock", 0), step("margin", 2, 3), step("board", 4))
+	before := func(seconds float64) time.Time { return began.Add(time.Duration(-seconds * float64(time.Second))) }
+	earlier := func(i int, created, started, ended float64) *reloads.Reload {
+		r := reload(fmt.Sprint("e", i), reloads.StatusSucceeded, 0, 0, 0)
+		r.CreationTime, r.StartTime, r.EndTime = before(300-created), before(300-started), before(300-ended)
+		return r
+	}
+	s.Finish(reloads.Result{Reload: earlier(0, 0, 2, 180)}, at(0.3))
+	s.Finish(reloads.Result{Step: 1, Reload: earlier(1, 0.2, 1, 30)}, at(0.4))
+	s.Finish(reloads.Result{Step: 3, Reload: earlier(3, 181, 185, 230)}, at(0.5))
+	s.Finish(reloads.Result{Step: 2, Reload: earlier(2, 181, 190, 340), Runs: 1}, at(41))
+	s.finish(4, reload("m0", reloads.StatusFailed, 41.5, 43, 60), reload("m1", reloads.StatusSucceeded, 69, 70, 90))
+	s.fail(5, 92, errors.New("dial tcp 203.0.113.5:443: connect: connection refused"))
+	s.Close(at(92), 0)
+	return s.Batch
+}
+
+// heldNight has a limit of one active reload.
+func heldNight() *batch.Batch {
+	s := newSample(step("first"), step("second"), step("third"))
+	s.MaxActive = 1
+	s.finish(0, reload("h0", reloads.StatusSucceeded, 0.2, 1, 60))
+	s.finish(1, reload("h1", reloads.StatusSucceeded, 61.2, 62, 270))
+	s.finish(2, reload("h2", reloads.StatusSucceeded, 271.2, 272, 290))
+	s.Close(at(291.5), 0)
 	return s.Batch
 }
 
@@ -117,7 +149,7 @@ func hostile() *batch.Batch {
 	s.Steps[0].Log = []string{text, strings.Repeat("W", 10_000)}
 	s.finish(0, broken)
 	s.fail(1, 4, reloads.ErrSkipped)
-	s.Ended = at(5)
+	s.Close(at(5), 0)
 	return s.Batch
 }
 
@@ -125,14 +157,14 @@ func hostile() *batch.Batch {
 func short() *batch.Batch {
 	s := newSample(step("only"))
 	s.Finish(reloads.Result{Reload: reload("s0", reloads.StatusSucceeded, 0.1, 0.2, 0.6), Runs: 1}, at(0.7))
-	s.Ended = at(0.75)
+	s.Close(at(0.75), 0)
 	return s.Batch
 }
 
 // empty is a batch without steps.
 func empty() *batch.Batch {
 	s := newSample()
-	s.Ended = began
+	s.Close(began, 0)
 	return s.Batch
 }
 
@@ -164,10 +196,6 @@ func many(n int) *batch.Batch {
 		lane[i%8]++
 		s.finish(i, r)
 	}
-	for _, end := range lane {
-		if at(end).After(s.Ended) {
-			s.Ended = at(end)
-		}
-	}
+	s.Close(at(slices.Max(lane)), 0)
 	return s.Batch
 }

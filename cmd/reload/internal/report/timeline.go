@@ -8,6 +8,7 @@ import (
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 // timeline is the chart of the page. All positions are in percent of its width.
@@ -23,8 +24,8 @@ type legend struct{ Class, Label string }
 // legends are all classes of bars.
 var legends = []legend{
 	{"run ok", "running, succeeded"}, {"run bad", "running, failed"}, {"run stopped", "running, canceled or over a limit"},
-	{"run open", "running, not finished"}, {"queue", "queued"}, {"held", "waiting for its app or a limit"},
-	{"blocked", "waiting for its predecessors"},
+	{"run open", "running, not finished"}, {"queue", "queued"}, {"held", string(batch.Held)},
+	{"paused", string(batch.Paused)}, {"blocked", string(batch.Blocked)},
 }
 
 type timelineRow struct {
@@ -45,7 +46,7 @@ type bar struct {
 type tick struct{ X, Anchor, Label string }
 
 func newTimeline(b *batch.Batch, path []int) timeline {
-	scale := scale{b.Began, max(end(b).Sub(b.Began), time.Millisecond)}
+	scale := scale{b.Start, max(end(b).Sub(b.Start), time.Millisecond)}
 	t := timeline{Ticks: scale.ticks()}
 	used := map[string]bool{}
 	for _, i := range rowOrder(b) {
@@ -54,7 +55,7 @@ func newTimeline(b *batch.Batch, path []int) timeline {
 			stepLink: linkTo(b, i), Critical: slices.Contains(path, i), Class: stepClass(s), Status: statusText(s),
 			Runs: len(s.Reloads),
 		}
-		if s.Runs > 0 {
+		if len(s.Reloads) > 0 {
 			row.Took = durationIfAny(b.Took(i))
 		}
 		for _, span := range b.Spans(i, end(b)) {
@@ -107,11 +108,11 @@ func (s scale) bar(span batch.Span, runs int) bar {
 		title = fmt.Sprintf("run %d of %d, %s", span.Run, runs, title)
 	}
 	if span.Phase == batch.InEngine {
-		title += ", " + cleanLine(string(span.Status))
+		title += ", " + show.Line(string(span.Status))
 	}
 	return bar{
 		Class: barClass(span), X: s.percent(span.From.Sub(s.from)), Width: s.percent(length),
-		Title: fmt.Sprintf("%s: %s, from %s", title, formatDuration(length), span.From.In(s.from.Location()).Format("15:04:05")),
+		Title: fmt.Sprintf("%s: %s, from %s", title, show.Duration(length), span.From.In(s.from.Location()).Format("15:04:05")),
 	}
 }
 
@@ -122,6 +123,8 @@ func barClass(s batch.Span) string {
 		return "blocked"
 	case batch.Held:
 		return "held"
+	case batch.Paused:
+		return "paused"
 	case batch.InQueue:
 		return "queue"
 	}
@@ -154,7 +157,7 @@ func (s scale) ticks() (ticks []tick) {
 		step = tickSteps[i]
 	}
 	for at := time.Duration(0); at <= s.total; at += step {
-		t := tick{X: s.percent(at), Anchor: "middle", Label: formatDuration(at)}
+		t := tick{X: s.percent(at), Anchor: "middle", Label: show.Duration(at)}
 		if at == 0 {
 			t.Anchor, t.Label = "start", "0"
 		} else if float64(at) > 0.95*float64(s.total) {

@@ -30,12 +30,12 @@ func TestTheTitlesOfBars(t *testing.T) {
 		got = append(got, bar.Title)
 	}
 	want := []string{
-		"waiting for its app or a limit: 900ms, from 02:00:00",
+		"waiting to be triggered: 900ms, from 02:00:00",
 		"run 1 of 2, queued: 1.6s, from 02:00:00",
 		"run 1 of 2, running, FAILED: 59s, from 02:00:02",
-		"waiting for its app or a limit: 11s, from 02:01:01",
+		"waiting for its next run: 11s, from 02:01:01",
 		"run 2 of 2, queued: 8s, from 02:01:12",
-		"run 2 of 2, running, SUCCEEDED: 1m 18s, from 02:01:20",
+		"run 2 of 2, running, SUCCEEDED: 1m18s, from 02:01:20",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

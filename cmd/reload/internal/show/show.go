@@ -1,0 +1,50 @@
+// Package show prepares what people read: texts of the service, and durations.
+package show
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Text replaces what could control a terminal or hide a part of the text, by U+FFFD: control characters, those that change
+// the direction of text, and bytes that are not UTF-8. Tabs and newlines remain.
+func Text(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}
+
+// Line is like [Text], but returns one line, with single spaces.
+func Line(s string) string { return Text(strings.Join(strings.Fields(s), " ")) }
+
+// Duration formats a duration with two units at most.
+func Duration(d time.Duration) string {
+	switch {
+	case d <= 0:
+		return "0s"
+	case d < time.Second:
+		return max(d.Round(time.Millisecond), time.Millisecond).String()
+	case d < 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d.Round(time.Second) < time.Hour:
+		return twoUnits(d.Round(time.Second), time.Minute, "m", time.Second, "s")
+	}
+	return twoUnits(d.Round(time.Minute), time.Hour, "h", time.Minute, "m")
+}
+
+// twoUnits formats d in a large and a small unit, without one that is 0.
+func twoUnits(d, large time.Duration, largeName string, small time.Duration, smallName string) string {
+	var text string
+	if n := d / large; n > 0 {
+		text = fmt.Sprintf("%d%s", n, largeName)
+	}
+	if n := d % large / small; n > 0 {
+		text += fmt.Sprintf("%d%s", n, smallName)
+	}
+	return text
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
+)
+
+func TestExitStatusesOfRun(t *testing.T) {
+	t.Parallel()
+	tenant := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
+	tenant.AddApp("good", reloadstest.App{})
+	tenant.AddApp("bad", reloadstest.App{Outcome: reloads.StatusFailed})
+	tenant.AddApp("yearly", reloadstest.App{RunFor: time.Hour})
+	url, env := serve(t, tenant)
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	for _, c := range []struct {
+		args   []string
+		status int
+		says   string
+	}{
+		{[]string{"good"}, statusOK, "SUCCEEDED"},
+		{[]string{"good", "bad"}, statusFailed, "FAILED"},
+		{[]string{"good", "unknown"}, statusRefused, "RELOADS-004"},
+		{[]string{"unknown", "bad"}, statusRefused, "REFUSED"},
+		{[]string{"yearly", "--step-timeout", "300ms"}, statusFailed, "CANCEL"},
+		{[]string{"good", "--server", closed.URL, "--retry", "0"}, statusUnreachable, "connection refused"},
+	} {
+		args := append([]string{"run", "--server", url}, c.args...)
+		if r := run(t, env, args...); r.status != c.status || !strings.Contains(r.stdout, c.says) {
+			t.Errorf("%q: %+v, want status %d and %q", c.args, r, c.status, c.says)
+		}
+	}
+	if r := run(t, env, "run", "yearly", "good", "--timeout", "1s", "--cancel-on-abort", "--after-pending"); r.status != statusTimedOut || !strings.Contains(r.stderr, "timed out") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// The rate limit lets 50 reloads start within the timeout. The others are not started, because it would be exceeded.
+func TestATimeoutThatTheRateLimitExceeds(t *testing.T) {
+	t.Parallel()
+	var apps strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&apps, "app-%d\n", i)
+	}
+	r := run(t, nil, "run", "--fake", "-f", writeFile(t, "apps.txt", apps.String()), "--timeout", "50s")
+	if r.status != statusTimedOut || !strings.Contains(r.stderr, "reload: timed out: 10 of 60 steps did not succeed") || !strings.Contains(r.stdout, "50 succeeded, 10 not started") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestSignalsOfRun(t *testing.T) {
+	t.Parallel()
+	for signal, want := range map[syscall.Signal]int{syscall.SIGINT: statusInterrupted, syscall.SIGTERM: statusTerminated} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			tenant := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
+			tenant.AddApp("one", reloadstest.App{RunFor: time.Hour})
+			tenant.AddApp("two", reloadstest.App{RunFor: time.Hour})
+			_, env := serve(t, tenant)
+			file := filepath.Join(t.TempDir(), "night.json")
+			cmd := command(t, env, "run", "one", "two", "--cancel-on-abort", "--progress", "json", "--json", file)
+			var stdout, stderr bytes.Buffer
+			cmd.Stdout = &stdout
+			events, err := cmd.StderrPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			for lines, active := bufio.NewScanner(events), map[string]bool{}; len(active) < 2 && lines.Scan(); {
+				for _, app := range []string{"one", "two"} {
+					if strings.Contains(lines.Text(), `"app":"`+app+`"`) {
+						active[app] = true
+					}
+				}
+			}
+			if err := cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = bufio.NewReader(events).WriteTo(&stderr)
+			r := newResult(t, cmd.Wait(), &stdout, &stderr)
+			if r.status != want || !strings.Contains(r.stdout, "the reload was canceled") {
+				t.Errorf("status %d, want %d: %+v", r.status, want, r)
+			}
+			if content, err := os.ReadFile(file); err != nil || !json.Valid(content) {
+				t.Errorf("the report: %v: %s", err, content)
+			}
+		})
+	}
+}
+
+func TestHintsOfRun(t *testing.T) {
+	t.Parallel()
+	tenant := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
+	tenant.AddApp("bad", reloadstest.App{Outcome: reloads.StatusFailed})
+	for _, app := range []string{"yearly", "monthly", "pending", "cancel", "resumed"} {
+		tenant.AddApp(app, reloadstest.App{QueueFor: time.Hour})
+	}
+	tenant.Trigger("pending", reloads.Reload{})
+	_, env := serve(t, tenant)
+	_, expired := serve(t, reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.Expired)))
+	broken := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
+	broken.Inject(reloadstest.Fault{Operation: reloadstest.Trigger, Times: -1, Status: http.StatusNotImplemented})
+	_, down := serve(t, broken)
+	for name, c := range map[string]struct {
+		env    []string
+		args   []string
+		status int
+		hint   string
+	}{
+		"failed":          {env, []string{"bad"}, statusFailed, `to see the full log, run: reload log \w+`},
+		"failed, resumed": {env, []string{"bad", "--once", "k"}, statusFailed, `to see the full log, run: reload log \w+; to continue, run the command again with --once 'k'; what has succeeded is not reloaded again`},
+		"pending":         {env, []string{"pending"}, statusRefused, `for apps with a pending reload, use --attach or --after-pending`},
+		"unknown":         {env, []string{"bad", "nothing"}, statusRefused, `check the ID of the app; .*`},
+		"key":             {expired, []string{"bad"}, statusRefused, `check the API key .*`},
+		"service":         {down, []string{"bad"}, statusRefused, `the service or a gateway in front of it failed; try again later`},
+		"one goes on":     {env, []string{"pending", "--attach", "--timeout", "2s"}, statusTimedOut, `1 reload goes on; to wait, run: reload wait \w+`},
+		"two go on":       {env, []string{"yearly", "monthly", "--timeout", "2s"}, statusTimedOut, `2 reloads go on; to wait, run: reload wait \w+ \w+`},
+		"canceled":        {env, []string{"cancel", "--cancel-on-abort", "--timeout", "2s"}, statusTimedOut, ``},
+		"goes on, resumed": {env, []string{"resumed", "--once", "k", "--timeout", "4s"}, statusTimedOut,
+			`1 reload goes on; to continue, run the command again with --once 'k'; what has succeeded is not reloaded again`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := run(t, c.env, append([]string{"run", "--progress", "none"}, c.args...)...)
+			_, hint, _ := strings.Cut(r.stderr, "\nhint: ")
+			if r.status != c.status || !regexp.MustCompile(`^`+c.hint+`\n?$`).MatchString(hint) {
+				t.Errorf("%+v, want a hint with %q", r, c.hint)
+			}
+			if strings.Contains(r.stdout, "ABORTED") {
+				t.Errorf("the table does not say how the reload is: %s", r.stdout)
+			}
+		})
+	}
+}
