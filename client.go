@@ -31,6 +31,7 @@ type Client struct {
 	buffers        sync.Pool // of *bytes.Buffer, for the bodies of responses
 	records        recordClock
 	seen           seenReloads
+	hints          hints
 }
 
 const version = "0.1.0"

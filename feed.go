@@ -77,7 +77,7 @@ func (f *feed) run(ctx context.Context) {
 		f.setState(err == nil)
 		if err == nil {
 			failures = 0
-			_ = sleep(ctx, time.Until(began.Add(interval)))
+			f.rest(ctx, began, interval)
 			continue
 		}
 		if !errors.Is(err, errTooLong) && ctx.Err() == nil {
@@ -90,6 +90,16 @@ func (f *feed) run(ctx context.Context) {
 		_ = sleep(ctx, min(f.interval<<min(failures, 10), maxFeedRetry))
 		failures++
 	}
+}
+
+// rest waits for the interval after the beginning of a pass. The main feed waits less if many reloads are hinted.
+func (f *feed) rest(ctx context.Context, began time.Time, interval time.Duration) {
+	var crowd <-chan struct{}
+	if f.main {
+		crowd = f.tracker.crowd
+	}
+	waitForChange(ctx, time.Until(began.Add(interval)), crowd)
+	_ = sleep(ctx, time.Until(began.Add(f.tracker.client.polling.hintSpacing())))
 }
 
 // pauseLists lets no feed list while the service refuses lists. After a 429, single polls wait, too, so that they have as

@@ -59,6 +59,7 @@ func (b *batch) run(ctx context.Context, yield func(Result) bool, start func(con
 // work runs the goroutines of the batch. It closes the channel when all of them have ended.
 func (b *batch) work(ctx context.Context, cancel context.CancelCauseFunc, start func(context.Context)) <-chan struct{} {
 	b.done = func() { cancel(errStopped) }
+	stop := b.client.hints.listen(b.hint)
 	var running, abandoned sync.WaitGroup
 	running.Go(func() {
 		start(ctx)
@@ -85,6 +86,7 @@ func (b *batch) work(ctx context.Context, cancel context.CancelCauseFunc, start 
 	go func() {
 		running.Wait()
 		abandoned.Wait()
+		stop()
 		close(finished)
 	}()
 	return finished
@@ -128,6 +130,9 @@ const cancelTime = time.Minute
 // track tracks a reload for a step.
 func (b *batch) track(st *step, o origin, r *Reload) {
 	tr := b.add(st, o, r)
+	if b.client.hints.cameEarly(tr.id) {
+		b.hint(tr.id)
+	}
 	from := time.Now()
 	if o == triggered {
 		from = st.sent // the reload may have been found later

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	singlePollSpacing = time.Second // between single polls while the feed works
+	singlePollSpacing = time.Second // minimum time between single polls while the feed works
 	maxUrgent         = 100         // reloads that are selected at once, because comparing all takes time
 )
 
@@ -38,24 +38,29 @@ func (t *tracker) pollAll(ctx context.Context) {
 			defer func() { <-slots }()
 			t.pollOne(ctx, tr)
 		})
-		_ = sleep(ctx, wait) // so that polls are spread evenly
+		_ = sleep(ctx, pollCost) // so that polls are spread evenly
 	}
 }
 
-// next returns the reload to poll now: of those that are due, the least recently polled one. wait is the time until the
-// next call of next. If none is due, it returns nil and the time until one may be due. changed is nil if nothing is left
-// to track.
+// next returns the reload to poll now: one that is hinted or, of those that are due, the least recently polled one. If
+// there is none, it returns nil and the time until there may be one. changed is nil if nothing is left to track.
 func (t *tracker) next(now time.Time) (next *trackedReload, wait time.Duration, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.tracked) == 0 && t.closed {
 		return nil, 0, nil
 	}
+	if next, wait = t.nextHinted(now); next != nil {
+		return next, 0, t.changed
+	}
+	if until := t.pollFrom.Sub(now); until > 0 {
+		return nil, min(wait, until), t.changed
+	}
 	if len(t.urgent) == 0 && !now.Before(t.scanFrom) {
 		t.selectUrgent(now)
 	}
 	for next == nil && len(t.urgent) > 0 {
-		if tr := t.urgent[0]; t.tracked[tr.id] == tr {
+		if tr := t.urgent[0]; t.tracked[tr.id] == tr && !tr.polling {
 			next = tr
 			tr.polling = true
 		}
@@ -63,13 +68,52 @@ func (t *tracker) next(now time.Time) (next *trackedReload, wait time.Duration, 
 	}
 	switch {
 	case next == nil:
-		wait = t.scanFrom.Sub(now)
+		return nil, min(wait, t.scanFrom.Sub(now)), t.changed
 	case t.feedWorks:
-		wait = singlePollSpacing
-	default:
-		wait = pollCost // the feed gets every second request, if it needs that many
+		t.pollFrom = now.Add(max(singlePollSpacing, t.client.polling.MinInterval))
 	}
-	return next, wait, t.changed
+	return next, 0, t.changed // the feed gets every second request, if it needs that many
+}
+
+// hint marks a reload to be polled now. It reports whether the reload is tracked.
+func (t *tracker) hint(id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	tr := t.tracked[id]
+	if tr == nil || tr.hinted {
+		return tr != nil
+	}
+	tr.hinted = true
+	t.hinted = append(t.hinted, tr)
+	t.wake()
+	if len(t.hinted) > concurrentPolls { // a list shows the ends of all of them
+		select {
+		case t.crowd <- struct{}{}:
+		default:
+		}
+	}
+	return true
+}
+
+// nextHinted returns a hinted reload to poll now. If there is none, it returns nil and the time until there may be one. The
+// caller holds t.mu.
+func (t *tracker) nextHinted(now time.Time) (next *trackedReload, wait time.Duration) {
+	wait = time.Hour
+	t.hinted = slices.DeleteFunc(t.hinted, func(tr *trackedReload) bool {
+		from := tr.polled.Add(t.client.polling.hintSpacing()).Sub(now)
+		switch {
+		case t.tracked[tr.id] != tr:
+			return true
+		case next != nil || tr.polling:
+			return false
+		case from > 0:
+			wait = min(wait, from)
+			return false
+		}
+		next, tr.polling, tr.hinted = tr, true, false
+		return true
+	})
+	return next, wait
 }
 
 // selectUrgent selects the next reloads to poll. The caller holds t.mu.
@@ -128,5 +172,8 @@ func (t *tracker) setPolled(tr *trackedReload) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	tr.polling, tr.polled = false, time.Now()
+	if tr.hinted {
+		t.wake()
+	}
 	tr.due = tr.polled.Add(t.client.polling.interval(tr.polled.Sub(tr.created)))
 }

@@ -31,7 +31,10 @@ type tracker struct {
 	closed    bool                      // no more reloads are added
 	abandon   func(*trackedReload)      // finishes a reload after ctx has ended; nil until then
 	changed   chan struct{}             // closed and replaced when something has changed
+	hinted    []*trackedReload          // to poll now, because of hints
+	crowd     chan struct{}             // has a value if the feed should list now, because many are hinted; capacity 1
 	urgent    []*trackedReload          // the next to poll, most urgent first; some may have finished
+	pollFrom  time.Time                 // no reload is polled before, except those that are hinted
 	scanFrom  time.Time                 // no reload is due before
 	covered   time.Time                 // the feed should have found what ended earlier, by the server clock
 	missed    time.Time                 // when a single poll found an end that the feed should have found; zero if none did
@@ -50,6 +53,7 @@ type trackedReload struct {
 	unseen   streak  // polls that failed since a response contained it
 	origin   origin
 	polling  bool // a poll is in flight
+	hinted   bool // it is in tracker.hinted
 	due      time.Time
 	polled   time.Time
 	created  time.Time
@@ -89,7 +93,7 @@ const (
 func newTracker(c *Client) tracker {
 	return tracker{
 		client: c, budget: NewLimiter(budgetPerMinute, time.Minute), events: newEventQueue[event](),
-		tracked: map[string]*trackedReload{}, changed: make(chan struct{}),
+		tracked: map[string]*trackedReload{}, changed: make(chan struct{}), crowd: make(chan struct{}, 1),
 	}
 }
 

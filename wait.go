@@ -26,72 +26,74 @@ import (
 //   - Before the first successful poll: the token source failed, the host does not exist, or it does not speak TLS or has no
 //     valid certificate.
 func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Reload, error] {
-	return c.watch(ctx, id, nil)
-}
-
-// Wait blocks until a reload has finished. It returns the reload, with a nil error if it SUCCEEDED and a
-// [*ReloadError] if it did not. With any other error, those of [Client.Watch], it returns the most recent state, nil
-// if there is none.
-func (c *Client) Wait(ctx context.Context, id string) (*Reload, error) {
-	return waitFor(c.watch(ctx, id, nil), nil, func(*Reload) {})
-}
-
-// waitFor ranges over the states of a reload and reports each to onChange. last is the most recent state so far.
-func waitFor(states iter.Seq2[*Reload, error], last *Reload, onChange func(*Reload)) (*Reload, error) {
-	for r, err := range states {
-		if err != nil {
-			return last, err
-		}
-		last = r
-		onChange(r)
-	}
-	return last, last.Err()
-}
-
-// watch polls a reload. known is its current state if that was just received, or nil.
-func (c *Client) watch(ctx context.Context, id string, known *Reload) iter.Seq2[*Reload, error] {
 	return func(yield func(*Reload, error) bool) {
 		if ctx == nil {
 			yield(nil, errNilContext)
 			return
 		}
 		began := time.Now()
-		last, age := known, time.Duration(0) // the age of the reload when the watch began, by the server clock
-		if known != nil && (!yield(known, nil) || known.Ended()) {
-			return
-		}
+		var last *Reload
+		var age time.Duration // of the reload when the watch began, by the server clock
 		health := pollHealth{firstSeen: c.seen.get(id).at}
-		out := outage{worked: known != nil}
-		var failed error // the error of the most recent poll
-		for first := known == nil; ; first = false {
-			if !first && sleep(ctx, c.polling.interval(age+time.Since(began))) != nil {
-				yield(nil, waitError(ctx, id, last, failed))
-				return
-			}
-			r, date, err := c.poll(ctx, id, false)
-			if failed = err; err != nil {
-				if _, err = c.pollError(ctx, id, last, err, &health, &out); err != nil {
+		var out outage
+		hinted, stop := c.hints.listenTo(id)
+		defer stop()
+		for {
+			polled := time.Now()
+			r, date, failed := c.poll(ctx, id, false)
+			if failed != nil {
+				if _, err := c.pollError(ctx, id, last, failed, &health, &out); err != nil {
 					yield(nil, err)
 					return
 				}
-				continue
+			} else {
+				health.succeeded()
+				out.succeeded()
+				if last == nil {
+					age = between(r.CreationTime, date.now()) - time.Since(began)
+				}
+				changed := last == nil || r.Status != last.Status || r.Ended()
+				last = r
+				if r.Ended() {
+					c.seen.end(id)
+				}
+				if changed && !yield(r, nil) || r.Ended() {
+					return
+				}
 			}
-			health.succeeded()
-			out.succeeded()
-			if last == nil {
-				age = between(r.CreationTime, date.now()) - time.Since(began)
-			}
-			changed := last == nil || r.Status != last.Status || r.Ended()
-			last = r
-			if r.Ended() {
-				c.seen.end(id)
-			}
-			if changed && !yield(r, nil) || r.Ended() {
+			waitForChange(ctx, c.polling.interval(age+time.Since(began)), hinted)
+			if sleep(ctx, time.Until(polled.Add(c.polling.hintSpacing()))) != nil {
+				yield(nil, waitError(ctx, id, last, failed))
 				return
 			}
 		}
 	}
 }
+
+// Wait blocks until a reload has finished. It returns the reload, with a nil error if it SUCCEEDED and a
+// [*ReloadError] if it did not. With any other error, those of [Client.Watch], it returns the most recent state, nil
+// if there is none.
+func (c *Client) Wait(ctx context.Context, id string) (last *Reload, err error) {
+	for r, err := range c.Watch(ctx, id) {
+		if err != nil {
+			return last, err
+		}
+		last = r
+	}
+	return last, last.Err()
+}
+
+// Poll makes the waits for a reload poll it now: [Client.Wait], [Client.Watch] and batches. It is for hints that the reload
+// has finished, such as the events of package webhook. It returns at once and sends nothing itself. A hint is never the
+// truth: one that is wrong, late or repeated costs a poll, within the rate limit, and only if something waits for the
+// reload. Many hints cost at most one poll of a reload per second (or MinInterval, if that is shorter). After a hint during a
+// poll, there is another poll. A hint for a reload for which nothing waits counts for a wait that begins within a minute,
+// if it is among the latest 64 of these. Any id is allowed.
+//
+// With hints, polls are only the safety net, for hints that are lost. They can be rare:
+//
+//	reloads.WithPolling(reloads.PollPolicy{MinInterval: time.Minute, MaxInterval: 5 * time.Minute})
+func (c *Client) Poll(id string) { c.hints.add(id) }
 
 // pollError returns the error of a wait that a failed poll ends, or nil if the wait continues. all means that every other
 // wait with the same outage ends, too.
@@ -116,6 +118,9 @@ func (p PollPolicy) interval(age time.Duration) time.Duration {
 	d -= rand.N(max(0, d/10) + 1)
 	return max(d, p.MinInterval)
 }
+
+// hintSpacing returns the shortest time between polls of a reload because of hints.
+func (p PollPolicy) hintSpacing() time.Duration { return min(p.MinInterval, maxHintSpacing) }
 
 // poll gets a reload. The record of another reload is an error, because it must not end the wait for this one.
 func (c *Client) poll(ctx context.Context, id string, once bool) (*Reload, serverDate, error) {
