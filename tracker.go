@@ -111,7 +111,7 @@ func (t *tracker) add(st *step, o origin, r *Reload) *trackedReload {
 		return known
 	}
 	created := now // by the client's clock, which is sufficient for the interval of polls
-	if age := between(r.CreationTime, now); age < maxPending {
+	if age := between(r.CreationTime, now); o != triggered && age < maxPending {
 		created = now.Add(-age)
 	}
 	tr := &trackedReload{id: r.ID, first: st, steps: []*step{st}, origin: o, reload: r, created: created, polled: now}
