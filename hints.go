@@ -22,8 +22,7 @@ type earlyHint struct {
 const (
 	maxEarlyHints = 64
 	earlyHintTime = time.Minute // for which an early hint counts
-
-	maxHintSpacing = time.Second // between polls of a reload because of hints, so that many hints do no harm
+	maxSpacing    = time.Second // between polls of a reload because of hints, so that many hints do no harm
 )
 
 // add passes a hint to all listeners.
@@ -70,7 +69,7 @@ func (h *hints) cameEarly(id string) bool {
 // listenTo returns a channel that has a value after each hint for the reload, and a function that ends that.
 func (h *hints) listenTo(id string) (hinted <-chan struct{}, stop func()) {
 	c := make(chan struct{}, 1)
-	f := func(hint string) bool {
+	return c, h.listen(func(hint string) bool {
 		if hint != id {
 			return false
 		}
@@ -79,10 +78,5 @@ func (h *hints) listenTo(id string) (hinted <-chan struct{}, stop func()) {
 		default:
 		}
 		return true
-	}
-	stop = h.listen(f)
-	if h.cameEarly(id) {
-		f(id)
-	}
-	return c, stop
+	})
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 )
 
-// responseDate is the Date header of the responses.
 // The decoders of responses, for the tests of the codec.
 var (
 	DecodePage      = decodePage
@@ -16,6 +15,14 @@ var (
 	CursorOf        = cursor
 )
 
+// Listeners returns how many waits and batches of a client receive hints.
+func Listeners(c *Client) int {
+	c.hints.mu.Lock()
+	defer c.hints.mu.Unlock()
+	return len(c.hints.listeners)
+}
+
+// responseDate is the Date header of the responses.
 var responseDate = time.Date(2026, 11, 4, 3, 0, 0, 0, time.UTC)
 
 func TestParseRetryAfter(t *testing.T) {

@@ -120,7 +120,7 @@ func (p PollPolicy) interval(age time.Duration) time.Duration {
 }
 
 // hintSpacing returns the shortest time between polls of a reload because of hints.
-func (p PollPolicy) hintSpacing() time.Duration { return min(p.MinInterval, maxHintSpacing) }
+func (p PollPolicy) hintSpacing() time.Duration { return min(p.MinInterval, maxSpacing) }
 
 // poll gets a reload. The record of another reload is an error, because it must not end the wait for this one.
 func (c *Client) poll(ctx context.Context, id string, once bool) (*Reload, serverDate, error) {

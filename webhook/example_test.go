@@ -13,11 +13,15 @@ import (
 	"github.com/reloads-go/reloads/webhook"
 )
 
-// A server that receives events. ReadTimeout ends a delivery that does not arrive.
+// A server that receives events, so that the waits of a client notice the end of a reload at once. ReadTimeout ends a
+// delivery that does not arrive.
 func ExampleNew() {
-	handler, err := webhook.New(os.Getenv("WEBHOOK_SECRET"), func(e webhook.Event) {
-		log.Println(e.Data.AppID, e.Data.Status)
-	})
+	client, err := reloads.NewClient(os.Getenv("QLIK_TENANT_URL"), reloads.APIKey(os.Getenv("QLIK_API_KEY")),
+		reloads.WithPolling(reloads.PollPolicy{MinInterval: time.Minute, MaxInterval: 5 * time.Minute})) // in case events are lost
+	if err != nil {
+		log.Fatal(err)
+	}
+	handler, err := webhook.New(os.Getenv("WEBHOOK_SECRET"), func(e webhook.Event) { client.Poll(e.Data.ID) })
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	maxFiles         = 31
-	maxTestFiles     = 28
-	maxLines         = 6300 // of all files that are not tests
+	maxFiles         = 32
+	maxTestFiles     = 29
+	maxLines         = 6450 // of all files that are not tests
 	maxFileLines     = 300
 	maxFunctionLines = 45
 )

@@ -1,0 +1,271 @@
+package reloads_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
+	"github.com/reloads-go/reloads/webhook"
+)
+
+// rarely polls as seldom as a client with events does.
+var rarely = reloads.WithPolling(reloads.PollPolicy{MinInterval: time.Minute, MaxInterval: 5 * time.Minute})
+
+// gets returns how many reloads the tenant was asked for since a time.
+func gets(tenant *reloadstest.Tenant, since time.Time) (n int) {
+	for _, r := range tenant.Requests() {
+		if r.Operation == reloadstest.Get && !r.Time.Before(since) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestPollEndsWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{RunFor: 10 * time.Second})
+		client := tenant.NewClient(rarely)
+		r, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []time.Duration{4 * time.Second, 10 * time.Second} { // the first one is wrong
+			time.AfterFunc(at, func() { client.Poll(r.ID) })
+		}
+		began := time.Now()
+		if _, err := client.Wait(t.Context(), r.ID); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took != 10*time.Second {
+			t.Errorf("the wait took %v", took)
+		}
+		if n := gets(tenant, began); n != 3 { // at the beginning, and for each hint
+			t.Errorf("%d polls, want 3", n)
+		}
+	})
+}
+
+func TestPollEndsStepsOfBatch(t *testing.T) {
+	for _, apps := range []int{1, 3, 60} {
+		synctest.Test(t, func(t *testing.T) {
+			tenant := reloadstest.NewTenant()
+			client := tenant.NewClient(rarely)
+			var reqs []reloads.Request
+			for i := range apps {
+				reqs = append(reqs, reloads.Request{AppID: fmt.Sprint(i)})
+				tenant.AddApp(fmt.Sprint(i), reloadstest.App{RunFor: 10*time.Second + time.Duration(i)*time.Second})
+			}
+			deliverTo(t, client, tenant, nil)
+			for result := range client.RunAll(t.Context(), reqs) {
+				if late := time.Since(result.Reload.EndTime); result.Err != nil || late > 100*time.Millisecond {
+					t.Errorf("%d apps: app %s: %v late, %v", apps, result.Request.AppID, late, result.Err)
+				}
+			}
+		})
+	}
+}
+
+// deliverTo makes the tenant deliver events to Client.Poll.
+func deliverTo(t *testing.T, client *reloads.Client, tenant *reloadstest.Tenant, fault func(reloads.Reload) reloadstest.EventFault) {
+	t.Helper()
+	const secret = "test-secret-0123456789-0123456789"
+	handler, err := webhook.New(secret, func(e webhook.Event) { client.Poll(e.Data.ID) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	tenant.AddWebhook(reloadstest.Webhook{Secret: secret, Handler: handler, Fault: fault})
+}
+
+// A storm of hints costs a poll per second, and only of reloads that something waits for.
+func TestManyHintsCostFewPolls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{RunFor: time.Hour})
+		client := tenant.NewClient(rarely)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		var id string
+		storm := func() {
+			time.Sleep(2 * time.Minute)
+			began := time.Now()
+			for range 1000 {
+				client.Poll(id)
+				client.Poll("forged")
+				client.Poll("")
+				time.Sleep(10 * time.Millisecond)
+			}
+			if n := gets(tenant, began); n < 9 || n > 11 {
+				t.Errorf("%d polls in 10 s", n)
+			}
+		}
+		changed := func(_ reloads.Request, r *reloads.Reload) {
+			if id == "" {
+				id = r.ID
+				go storm()
+			}
+		}
+		if _, err := client.Run(ctx, reloads.Request{AppID: "app"}, reloads.OnChange(changed)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		go storm()
+		if _, err := client.Wait(ctx, id); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		before := len(tenant.Requests())
+		client.Poll(id) // nothing waits for it
+		synctest.Wait()
+		if n := len(tenant.Requests()) - before; n != 0 {
+			t.Errorf("%d requests without a wait", n)
+		}
+		if n := reloads.Listeners(client); n != 0 {
+			t.Errorf("%d listeners are left", n)
+		}
+	})
+}
+
+// slowTransport takes a second for each response, after the tenant has handled the request.
+type slowTransport struct{ base http.RoundTripper }
+
+func (s slowTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := s.base.RoundTrip(r)
+	time.Sleep(time.Second)
+	return resp, err
+}
+
+// A hint that comes during a poll is not lost, nor one that comes before the response to the trigger.
+func TestHintDuringRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{RunFor: 10500 * time.Millisecond})
+		client := tenant.NewClient(rarely, reloads.WithHTTPClient(&http.Client{Transport: slowTransport{tenant}}))
+		r, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Until(r.CreationTime.Add(10*time.Second)), func() { client.Poll(r.ID) }) // starts a poll
+		time.AfterFunc(time.Until(r.CreationTime.Add(10600*time.Millisecond)), func() { client.Poll(r.ID) })
+		if r, err = client.Wait(t.Context(), r.ID); err != nil || time.Since(r.EndTime) > 2*time.Second {
+			t.Errorf("%v late, %v", time.Since(r.EndTime), err)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{RunFor: 10500 * time.Millisecond})
+		client := tenant.NewClient(rarely, reloads.WithHTTPClient(&http.Client{Transport: slowTransport{tenant}}))
+		var created time.Time
+		changed := func(_ reloads.Request, r *reloads.Reload) {
+			if created.IsZero() {
+				created = r.CreationTime
+				time.AfterFunc(time.Until(created.Add(10*time.Second)), func() { client.Poll(r.ID) }) // starts a poll
+				time.AfterFunc(time.Until(created.Add(10600*time.Millisecond)), func() { client.Poll(r.ID) })
+			}
+		}
+		r, err := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.OnChange(changed))
+		var polls []time.Duration
+		for _, r := range tenant.Requests() {
+			if r.Operation == reloadstest.Get {
+				polls = append(polls, r.Time.Sub(created).Round(100*time.Millisecond))
+			}
+		}
+		// The second poll waits for the end of the first one, and then for a second.
+		if diff := cmp.Diff([]time.Duration{10 * time.Second, 12 * time.Second}, polls); diff != "" || err != nil || r.Status != reloads.StatusSucceeded {
+			t.Errorf("%v, %v, polls (-want +got):\n%s", r, err, diff)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{RunFor: 300 * time.Millisecond})
+		client := tenant.NewClient(rarely, reloads.WithHTTPClient(&http.Client{Transport: slowTransport{tenant}}))
+		deliverTo(t, client, tenant, nil)
+		r, err := client.Run(t.Context(), reloads.Request{AppID: "app"})
+		if late := time.Since(r.EndTime); err != nil || late > 3*time.Second {
+			t.Errorf("%v late, %v", late, err)
+		}
+	})
+}
+
+// Hints that come before their wait count for a minute, the latest 64 of them.
+func TestEarlyHints(t *testing.T) {
+	for age, want := range map[time.Duration]int{0: 64, 50 * time.Second: 64, 61 * time.Second: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			tenant := reloadstest.NewTenant()
+			client := tenant.NewClient(rarely)
+			var active []*reloads.Reload
+			for i := range 70 {
+				app := fmt.Sprint(i)
+				tenant.AddApp(app, reloadstest.App{RunFor: time.Hour})
+				r, _ := tenant.Trigger(app, reloads.Reload{})
+				client.Poll(r.ID)
+				active = append(active, &r)
+			}
+			time.Sleep(age)
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			for range client.WaitAll(ctx, active) {
+			}
+			if n := gets(tenant, began); n != want {
+				t.Errorf("hints %v before their wait: %d polls, want %d", age, n, want)
+			}
+		})
+	}
+}
+
+// With events and rare polls, ends are noticed at once, with few requests. Lost events lose nothing.
+func TestEventsOfAThousandReloads(t *testing.T) {
+	skipInShortMode(t)
+	for name, c := range map[string]struct {
+		fault    func(reloads.Reload) reloadstest.EventFault
+		within   time.Duration
+		late     time.Duration // 95 % of the ends
+		requests float64       // per reload
+	}{
+		"events":          {nil, 30 * time.Minute, time.Second, 1.2},
+		"within a second": {nil, time.Second, 10 * time.Second, 1.2},
+		"late and doubled": {func(reloads.Reload) reloadstest.EventFault {
+			return reloadstest.EventFault{Delay: 5 * time.Second, Repeats: 1}
+		}, 30 * time.Minute, 6 * time.Second, 2.2},
+		"all lost": {func(reloads.Reload) reloadstest.EventFault { return reloadstest.EventFault{Lost: true} }, 30 * time.Minute, time.Minute, 1.2},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tenant := reloadstest.NewTenant()
+			client := tenant.NewClient(rarely)
+			deliverTo(t, client, tenant, c.fault)
+			const n = 1000
+			var active []*reloads.Reload
+			for i := range n {
+				app := fmt.Sprint(i)
+				tenant.AddApp(app, reloadstest.App{RunFor: time.Minute + c.within*time.Duration(i)/n})
+				r, _ := tenant.Trigger(app, reloads.Reload{})
+				active = append(active, &r)
+			}
+			began := time.Now()
+			var late []time.Duration
+			for result := range client.WaitAll(t.Context(), active) {
+				if result.Err != nil {
+					t.Fatal(result.Err)
+				}
+				late = append(late, time.Since(result.Reload.EndTime))
+			}
+			slices.Sort(late)
+			requests := 0
+			for _, r := range tenant.Requests() {
+				if r.Operation != reloadstest.SignIn && !r.Time.Before(began) {
+					requests++
+				}
+			}
+			p95 := late[len(late)*95/100]
+			t.Logf("%s: 95 %% within %v, all within %v, %.2f requests each", name, p95, late[len(late)-1], float64(requests)/n)
+			if len(late) != n || p95 > c.late || float64(requests)/n > c.requests {
+				t.Errorf("%s: %d results, 95 %% within %v, %.2f requests each", name, len(late), p95, float64(requests)/n)
+			}
+		})
+	}
+}
