@@ -111,7 +111,7 @@ func (e Event) note() string {
 }
 
 // writeLine writes a line at once.
-func (d *Display) writeLine(line string) { _, d.err = fmt.Fprintln(d.w, line) }
+func (d *Display) writeLine(line string) { _, d.err = fmt.Fprintln(d.out, line) }
 
 // plain returns the line of an event in mode [Plain].
 func (d *Display) plain(e Event) string {

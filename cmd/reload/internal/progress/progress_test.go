@@ -18,6 +18,7 @@ import (
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
+	"github.com/reloads-go/reloads/cmd/reload/internal/handoff"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -238,6 +239,30 @@ func TestErrorsOfWriting(t *testing.T) {
 			if err := play(t, full, Options{Mode: mode, Size: size}); err == nil || !strings.Contains(err.Error(), "no space left") {
 				t.Errorf("%s: %v", mode, err)
 			}
+		})
+	}
+}
+
+// A reader that stops reading delays neither the batch nor, for long, the end.
+func TestAReaderThatHasStopped(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []Mode{Live, Plain, JSON, failures} {
+		synctest.Test(t, func(t *testing.T) {
+			r, w := io.Pipe()
+			b := newBatch()
+			d := New(w, b, Options{Mode: mode, Size: func() (columns, lines int) { return 80, 24 }})
+			for _, scene := range scenes() {
+				scene(d, b.Began)
+				time.Sleep(time.Second)
+			}
+			stopped := time.Now()
+			if err := d.Stop(); !errors.Is(err, handoff.ErrStuck) || time.Since(stopped) != handoff.Patience || time.Since(b.Began) >= 10*time.Second {
+				t.Errorf("%s: %v after %v", mode, err, time.Since(b.Began))
+			}
+			if got := b.Counts()[batch.Succeeded]; got != 4 {
+				t.Errorf("%s: %d steps succeeded", mode, got)
+			}
+			_ = r.Close()
 		})
 	}
 }
