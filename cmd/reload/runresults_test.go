@@ -65,7 +65,7 @@ func TestATimeoutThatTheRateLimitExceeds(t *testing.T) {
 
 func TestSignalsOfRun(t *testing.T) {
 	t.Parallel()
-	for signal, want := range map[syscall.Signal]int{syscall.SIGINT: statusInterrupted, syscall.SIGTERM: statusTerminated} {
+	for signal, want := range map[syscall.Signal]int{syscall.SIGINT: statusInterrupted, syscall.SIGTERM: statusTerminated, syscall.SIGHUP: statusTerminated} {
 		t.Run(signal.String(), func(t *testing.T) {
 			t.Parallel()
 			tenant := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
@@ -115,6 +115,9 @@ func TestHintsOfRun(t *testing.T) {
 	tenant.Trigger("pending", reloads.Reload{})
 	_, env := serve(t, tenant)
 	_, expired := serve(t, reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.Expired)))
+	forgets := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User), reloadstest.WithOmittedFields("resourceId"))
+	forgets.AddApp("sales", reloadstest.App{})
+	_, forgetful := serve(t, forgets)
 	broken := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
 	broken.Inject(reloadstest.Fault{Operation: reloadstest.Trigger, Times: -1, Status: http.StatusNotImplemented})
 	_, down := serve(t, broken)
@@ -126,6 +129,8 @@ func TestHintsOfRun(t *testing.T) {
 	}{
 		"failed":          {env, []string{"bad"}, statusFailed, `to see the full log, run: reload log \w+`},
 		"failed, resumed": {env, []string{"bad", "--once", "k"}, statusFailed, `to see the full log, run: reload log \w+; to continue, run the command again with --once 'k'; what has succeeded is not reloaded again`},
+		"failed, quoted":  {env, []string{"bad", "--once", "Bob's"}, statusFailed, `to see .*; to continue, run the command again with --once 'Bob'\\''s'; .*`},
+		"key not kept":    {forgetful, []string{"sales", "--once", "k"}, statusRefused, ``},
 		"pending":         {env, []string{"pending"}, statusRefused, `for apps with a pending reload, use --attach or --after-pending`},
 		"unknown":         {env, []string{"bad", "nothing"}, statusRefused, `check the ID of the app; .*`},
 		"key":             {expired, []string{"bad"}, statusRefused, `check the API key .*`},
