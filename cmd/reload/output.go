@@ -115,7 +115,7 @@ func (o *output) writeRaw() error {
 func (o *output) writeJSON(v any) error {
 	line, err := json.Marshal(v)
 	if err == nil {
-		_, err = fmt.Fprintf(o.stdout, "%s\n", line)
+		_, err = fmt.Fprintf(o.stdout, "%s\n", show.JSON(line))
 	}
 	return err
 }

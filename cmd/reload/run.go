@@ -105,7 +105,7 @@ func (r *runner) runPlan(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.reports.create(r.stdout); err != nil {
+	if err := r.reports.create(r.stdout, r.inputs()); err != nil {
 		return &usageError{err}
 	}
 	signaled, stop := withSignals(cmd.Context())
@@ -124,6 +124,17 @@ func (r *runner) runPlan(cmd *cobra.Command, args []string) error {
 		inUTC(b)
 	}
 	return errors.Join(outcome, failed, r.writeResults(b))
+}
+
+// inputs returns the files that the run reads, by their flags.
+func (r *runner) inputs() map[string]string {
+	files := map[string]string{}
+	for flag, path := range map[string]string{"--file": r.file, "--api-key-file": r.keyFile} {
+		if path != "" && path != "-" {
+			files[flag] = path
+		}
+	}
+	return files
 }
 
 // track runs the plan and shows its progress. Its error is that of writing the progress.
