@@ -37,13 +37,15 @@ func execute() int {
 	signal.Ignore(syscall.SIGPIPE) // a run must not end because nobody reads its progress
 	a := &app{}
 	a.output.open(os.Stdout, os.Stderr)
+	stderr := handoff.NewWriter(os.Stderr) // the command ends even if nobody reads it
+	defer stderr.Close()
+	a.log.to(stderr)
+	a.logTo = &a.log
 	root := newRoot(a)
 	if len(os.Args) > 1 && os.Args[1] == cobra.ShellCompRequestCmd {
 		unquoteFlags(root)
 	}
 	cmd, err := root.ExecuteC()
-	stderr := handoff.NewWriter(os.Stderr) // the command ends even if nobody reads it
-	defer stderr.Close()
 	if err != nil && !a.started && !errors.As(err, new(*writeError)) {
 		err = commandLineError(cmd, err)
 	}
@@ -175,6 +177,7 @@ func (a *app) begin() error {
 		return usagef("--timeout and --retry must not be negative")
 	}
 	a.stderrTerminal = a.stderrTerminal && !a.verbose // a status line would be lost among the log
+	a.silent = a.silent || a.quiet
 	return nil
 }
 

@@ -24,6 +24,7 @@ type output struct {
 	written                        *resultWriter
 	stdout, stderr                 io.Writer // stdout is written
 	stdoutTerminal, stderrTerminal bool
+	log                            sink // of the client: standard error, below the lines of a display
 	color                          bool // use colors on a terminal
 	width                          int  // of the terminal on standard output; 0 means no limit
 

@@ -100,6 +100,7 @@ func (r *runner) runPlan(cmd *cobra.Command, args []string) error {
 	if r.dryRun {
 		return writeOrder(r.stdout, r.plan)
 	}
+	r.silent = r.silent || r.progress == progress.JSON || r.progress == progress.None
 	var clock clock
 	client, tenant, err := r.connect(os.Getenv, func() *reloadstest.Tenant { return newFakeTenantOf(r.plan) }, clock.observe)
 	if err != nil {
@@ -140,6 +141,7 @@ func (r *runner) inputs() map[string]string {
 // track runs the plan and shows its progress. Its error is that of writing the progress.
 func (r *runner) track(ctx context.Context, client *reloads.Client, b *batch.Batch, clock *clock) error {
 	display := progress.New(r.stderr, b, r.display())
+	before := r.log.to(display)
 	plan, options := compile(r.plan)
 	find := newFinder(r.plan, b)
 	options = append(options, reloads.OnChange(func(req reloads.Request, reload *reloads.Reload) {
@@ -157,6 +159,7 @@ func (r *runner) track(ctx context.Context, client *reloads.Client, b *batch.Bat
 			display.Finish(result)
 		}
 	}
+	r.log.to(before)
 	if err := display.Stop(); err != nil {
 		return &writeError{"the progress", err}
 	}

@@ -160,9 +160,11 @@ func (r *runner) hint(cmd *cobra.Command, b *batch.Batch, err *stepsError) strin
 		hints = append(hints, hint)
 	}
 	active := activeReloads(b)
-	switch n := len(active); n {
-	case 0:
-	case 1:
+	switch n := len(active); {
+	case n == 0:
+	case r.plan.CancelOnAbort:
+		hints = append(hints, count(n, "reload")+" could not be canceled: "+strings.Join(active, " "))
+	case n == 1:
 		hints = append(hints, "1 reload goes on")
 	default:
 		hints = append(hints, fmt.Sprintf("%d reloads go on", n))

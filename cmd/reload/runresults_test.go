@@ -118,6 +118,11 @@ func TestHintsOfRun(t *testing.T) {
 	forgets := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User), reloadstest.WithOmittedFields("resourceId"))
 	forgets.AddApp("sales", reloadstest.App{})
 	_, forgetful := serve(t, forgets)
+	keeps := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
+	keeps.AddApp("one", reloadstest.App{QueueFor: time.Hour})
+	keeps.AddApp("two", reloadstest.App{QueueFor: time.Hour})
+	keeps.Inject(reloadstest.Fault{Operation: reloadstest.Cancel, Times: -1, Status: http.StatusNotImplemented})
+	_, stubborn := serve(t, keeps)
 	broken := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
 	broken.Inject(reloadstest.Fault{Operation: reloadstest.Trigger, Times: -1, Status: http.StatusNotImplemented})
 	_, down := serve(t, broken)
@@ -137,6 +142,7 @@ func TestHintsOfRun(t *testing.T) {
 		"service":         {down, []string{"bad"}, statusRefused, `the service or a gateway in front of it failed; try again later`},
 		"one goes on":     {env, []string{"pending", "--attach", "--timeout", "2s"}, statusTimedOut, `1 reload goes on; to wait, run: reload wait \w+`},
 		"two go on":       {env, []string{"yearly", "monthly", "--timeout", "2s"}, statusTimedOut, `2 reloads go on; to wait, run: reload wait \w+ \w+`},
+		"not canceled":    {stubborn, []string{"one", "two", "--cancel-on-abort", "--timeout", "2s"}, statusTimedOut, `2 reloads could not be canceled: (\w+) (\w+); to wait, run: reload wait \w+ \w+`},
 		"canceled":        {env, []string{"cancel", "--cancel-on-abort", "--timeout", "2s"}, statusTimedOut, ``},
 		"goes on, resumed": {env, []string{"resumed", "--once", "k", "--timeout", "4s"}, statusTimedOut,
 			`1 reload goes on; to continue, run the command again with --once 'k'; what has succeeded is not reloaded again`},

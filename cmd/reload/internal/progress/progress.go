@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -190,6 +191,20 @@ func (d *Display) Finish(result reloads.Result) {
 	now := time.Now()
 	d.batch.Finish(result, now)
 	d.show(d.event(EventFinished, int(result.Step), now))
+}
+
+// Write writes whole lines, above the live view if there is one.
+func (d *Display) Write(lines []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.err != nil:
+		return 0, d.err
+	case d.mode == Live:
+		d.printed = append(d.printed, strings.TrimSuffix(string(lines), "\n"))
+		return len(lines), nil
+	}
+	return d.out.Write(lines)
 }
 
 // Stop ends the display and erases the live view. It waits until everything is written, but not long: see [handoff.Writer].
