@@ -194,6 +194,13 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 	return w.Writer.Write(p)
 }
 
+// drain blocks until everything is written.
+func (d *Display) drain() {
+	for d.out.Busy() {
+		runtime.Gosched()
+	}
+}
+
 // On a real pseudo terminal, the view follows the window, and leaves nothing but the failures.
 func TestAPseudoTerminal(t *testing.T) {
 	t.Parallel()
@@ -219,9 +226,7 @@ func TestAPseudoTerminal(t *testing.T) {
 		e.await(func(screen string) bool { return strings.Contains(screen, "2 running") })
 		// The display cannot write while hold runs, so that the emulator has the new size before the next write.
 		d.hold(func() {
-			for d.out.Busy() {
-				runtime.Gosched()
-			}
+			d.drain()
 			e.await(func(string) bool { return e.received == int(w.sent.Load()) })
 			setSize(c.to)
 			e.resize(int(c.to))
