@@ -28,7 +28,7 @@ func (a *app) newest(filter reloads.Filter) []reloads.Reload {
 		return nil // standard input belongs to the shell
 	}
 	s := a.settings
-	s.retry, s.verbose = 0, false
+	s.retry, s.verbose, s.silent = 0, false, true
 	client, _, err := s.connect(os.Getenv, newFakeTenant, a.output.record)
 	if err != nil {
 		return nil

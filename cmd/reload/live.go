@@ -29,12 +29,14 @@ func (o *output) newLive(w io.Writer, terminal bool) *live {
 		w, terminal = io.Discard, false
 	}
 	l := &live{out: o, w: bufio.NewWriter(w), terminal: terminal, began: time.Now()}
+	before := o.log.to(l)
 	stopped := make(chan struct{})
 	var ticking sync.WaitGroup
 	if terminal {
 		ticking.Go(func() { l.tick(stopped) })
 	}
 	l.stopOnce = sync.OnceFunc(func() {
+		o.log.to(before)
 		close(stopped)
 		ticking.Wait()
 		l.erase()
@@ -69,6 +71,12 @@ func (l *live) write(do func()) error {
 		fmt.Fprintf(l.w, "%s …", l.line())
 	}
 	return l.w.Flush()
+}
+
+// Write writes whole lines to standard error, above the status line.
+func (l *live) Write(lines []byte) (n int, err error) {
+	_ = l.write(func() { n, err = l.out.stderr.Write(lines) })
+	return n, err
 }
 
 // erase erases the status line. The caller must hold the lock, unless no other goroutine uses l.

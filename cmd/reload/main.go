@@ -26,6 +26,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/cmd/reload/internal/handoff"
 	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
@@ -36,6 +37,10 @@ func execute() int {
 	signal.Ignore(syscall.SIGPIPE) // a run must not end because nobody reads its progress
 	a := &app{}
 	a.output.open(os.Stdout, os.Stderr)
+	stderr := handoff.NewWriter(os.Stderr) // the command ends even if nobody reads it
+	defer stderr.Close()
+	a.log.to(stderr)
+	a.logTo = &a.log
 	root := newRoot(a)
 	if len(os.Args) > 1 && os.Args[1] == cobra.ShellCompRequestCmd {
 		unquoteFlags(root)
@@ -45,13 +50,13 @@ func execute() int {
 		err = commandLineError(cmd, err)
 	}
 	if err != nil && !errors.As(err, new(*reportedError)) {
-		printError(err)
+		printError(stderr, err)
 	}
 	if hint := nextStep(cmd, err); hint != "" {
-		fmt.Fprintln(os.Stderr, "hint:", show.Line(hint))
+		fmt.Fprintln(stderr, "hint:", show.Line(hint))
 	}
 	if lost := a.written.failure(); lost != nil && !errors.Is(err, lost) {
-		printError(lost)
+		printError(stderr, lost)
 		if err == nil {
 			err = lost
 		}
@@ -150,32 +155,38 @@ func (a *app) run(do func(ctx context.Context, client *reloads.Client, args []st
 		if a.json && a.quiet || a.json && a.raw || a.quiet && a.raw {
 			return usagef("only one of --json, --quiet and --raw is allowed")
 		}
-		ctx, stop, err := a.begin(cmd)
-		if err != nil {
+		if err := a.begin(); err != nil {
 			return err
 		}
-		defer stop()
 		client, _, err := a.connect(os.Getenv, newFakeTenant, a.output.record)
 		if err != nil {
 			return err
 		}
+		ctx, stop := withSignals(cmd.Context())
+		defer stop()
+		ctx, cancel := a.limit(ctx)
+		defer cancel()
 		return explain(ctx, do(ctx, client, args))
 	}
 }
 
-// begin checks the global flags. It returns a context that ends at --timeout or at a signal.
-func (a *app) begin(cmd *cobra.Command) (ctx context.Context, stop func(), err error) {
+// begin checks the global flags of a command line that is valid otherwise.
+func (a *app) begin() error {
 	a.started = true
 	if a.timeout < 0 || a.retry < 0 {
-		return nil, nil, usagef("--timeout and --retry must not be negative")
+		return usagef("--timeout and --retry must not be negative")
 	}
 	a.stderrTerminal = a.stderrTerminal && !a.verbose // a status line would be lost among the log
-	ctx, stopSignals := withSignals(cmd.Context())
+	a.silent = a.silent || a.quiet
+	return nil
+}
+
+// limit returns a context that ends at --timeout.
+func (a *app) limit(ctx context.Context) (context.Context, context.CancelFunc) {
 	if a.timeout == 0 {
-		return ctx, stopSignals, nil
+		return context.WithCancel(ctx)
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	return ctx, func() { cancel(); stopSignals() }, nil
+	return context.WithTimeout(ctx, a.timeout)
 }
 
 // rawFlag adds the flag --raw of qlik-cli to a command.

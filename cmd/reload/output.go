@@ -24,6 +24,7 @@ type output struct {
 	written                        *resultWriter
 	stdout, stderr                 io.Writer // stdout is written
 	stdoutTerminal, stderrTerminal bool
+	log                            sink // of the client: standard error, below the lines of a display
 	color                          bool // use colors on a terminal
 	width                          int  // of the terminal on standard output; 0 means no limit
 
@@ -115,7 +116,7 @@ func (o *output) writeRaw() error {
 func (o *output) writeJSON(v any) error {
 	line, err := json.Marshal(v)
 	if err == nil {
-		_, err = fmt.Fprintf(o.stdout, "%s\n", line)
+		_, err = fmt.Fprintf(o.stdout, "%s\n", show.JSON(line))
 	}
 	return err
 }

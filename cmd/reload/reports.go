@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
 	"github.com/reloads-go/reloads/cmd/reload/internal/report"
@@ -27,10 +28,14 @@ type openReport struct {
 	stdout io.Writer // standard output; or nil
 }
 
-// create finds out whether all reports can be written, so that a wrong name is found before the batch begins.
-func (r *reports) create(stdout io.Writer) error {
+// create finds out whether all reports can be written, so that a wrong name is found before the batch begins. No report may
+// replace another one, or one of the inputs, which are files by their flags.
+func (r *reports) create(stdout io.Writer, inputs map[string]string) error {
 	var last []openReport
 	flagOf := map[string]string{}
+	for flag, path := range inputs {
+		flagOf[place(path)] = flag
+	}
 	for _, report := range []struct {
 		flag, path string
 		write      func(io.Writer, *batch.Batch) error
@@ -38,22 +43,36 @@ func (r *reports) create(stdout io.Writer) error {
 		if report.path == "" {
 			continue
 		}
-		o, where := openReport{write: report.write, path: report.path}, filepath.Clean(report.path)
+		o, name, where := openReport{write: report.write, path: report.path}, report.path, ""
 		if isStdout(report.path) {
-			where, o.stdout, r.stdout = "standard output", stdout, true
+			name, o.stdout, r.stdout = "standard output", stdout, true
 			last = append(last, o)
 		} else if err := o.create(); err != nil {
 			return err
 		} else {
 			r.open = append(r.open, o)
+			where = place(report.path)
 		}
 		if other, taken := flagOf[where]; taken {
-			return fmt.Errorf("%s and %s cannot both be written to %s", other, report.flag, where)
+			return fmt.Errorf("%s and %s cannot both be %s", other, report.flag, name)
 		}
 		flagOf[where] = report.flag
 	}
 	r.open = append(r.open, last...)
 	return nil
+}
+
+// place returns the absolute path of a file, without links. The file itself need not exist.
+func place(path string) string {
+	if file, err := filepath.EvalSymlinks(path); err == nil {
+		path = file
+	} else if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		path = filepath.Join(dir, filepath.Base(path))
+	}
+	if absolute, err := filepath.Abs(path); err == nil {
+		path = absolute
+	}
+	return path
 }
 
 // isStdout reports whether a path is that of standard output, such as - or /dev/stdout.
@@ -69,12 +88,12 @@ func isStdout(path string) bool {
 	return err == nil && os.SameFile(file, stdout)
 }
 
-// create opens the file of a report if it cannot be replaced: a device, a FIFO or a link. Otherwise, it creates a
-// temporary file beside it and removes it again, so that nothing is left if the batch is killed.
+// create opens the file of a report if it cannot be replaced: a device, a FIFO or a link. It does not wait for a reader of a
+// FIFO. Otherwise, it creates a temporary file beside it and removes it again, so that nothing is left if the batch is killed.
 func (o *openReport) create() error {
 	info, err := os.Lstat(o.path)
 	if err == nil && !info.Mode().IsRegular() {
-		o.file, err = os.OpenFile(o.path, os.O_WRONLY|os.O_CREATE, 0o666)
+		o.file, err = os.OpenFile(o.path, os.O_WRONLY|os.O_CREATE|syscall.O_NONBLOCK, 0o666)
 		return err
 	}
 	f, err := createBeside(o.path)

@@ -5,13 +5,16 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/reloadstest"
 )
 
 func TestOutputsOfRunThatFail(t *testing.T) {
@@ -103,6 +106,116 @@ func TestAReportToStandardOutput(t *testing.T) {
 	}
 	if text, err := os.ReadFile(file); err != nil || !json.Valid(text) {
 		t.Errorf("%v: %s", err, text)
+	}
+}
+
+// A report replaces neither what the run reads nor another report, under whatever name.
+func TestReportsThatWouldReplaceEachOther(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	for name, text := range map[string]string{"plan.yaml": "steps: [{app: sales}]\n", "key": secret + "x"} {
+		if err := os.WriteFile(path(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, target := range map[string]string{"link": "plan.yaml", "dir": ".", "later": "night.xml"} {
+		if err := os.Symlink(target, path(link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"--report", "plan.yaml"}, "--file and --report cannot both be plan.yaml"},
+		{[]string{"--junit", "./dir/plan.yaml"}, "--file and --junit cannot both be ./dir/plan.yaml"},
+		{[]string{"--json", "link"}, "--file and --json cannot both be link"},
+		{[]string{"--json", "key"}, "--api-key-file and --json cannot both be key"},
+		{[]string{"--junit", "a", "--json", path("a")}, "--junit and --json cannot both be " + path("a")},
+		{[]string{"--junit", "a", "--json", "dir/a"}, "--junit and --json cannot both be dir/a"},
+		{[]string{"--report", "later", "--junit", "night.xml"}, "--report and --junit cannot both be night.xml"},
+		{[]string{"--report", "night.xml", "--junit", "later"}, "--report and --junit cannot both be later"},
+	} {
+		cmd := command(t, nil, append([]string{"run", "-f", "plan.yaml", "--server", "https://tenant.example.com", "--api-key-file", "key"}, c.args...)...)
+		cmd.Dir = dir
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		if r := newResult(t, cmd.Run(), &bytes.Buffer{}, &stderr); r.status != statusUsage || !strings.Contains(r.stderr, c.says) {
+			t.Errorf("%q: %+v, want %q", c.args, r, c.says)
+		}
+	}
+	if text, err := os.ReadFile(path("plan.yaml")); err != nil || string(text) != "steps: [{app: sales}]\n" {
+		t.Errorf("%v: %s", err, text)
+	}
+}
+
+// A FIFO is written if somebody reads it. Otherwise, the run does not wait.
+func TestAReportToAFIFO(t *testing.T) {
+	t.Parallel()
+	fifo := filepath.Join(t.TempDir(), "night.json")
+	if out, err := exec.Command("mkfifo", fifo).CombinedOutput(); err != nil {
+		t.Skipf("%v: %s", err, out)
+	}
+	args := []string{"run", "--fake", "sales", "--json", fifo}
+	if r := run(t, nil, args...); r.status != statusUsage || !strings.Contains(r.stderr, fifo) {
+		t.Errorf("%+v", r)
+	}
+	reader, err := os.OpenFile(fifo, os.O_RDWR, 0) // a reader that is there before
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if r := run(t, nil, args...); r.status != statusOK {
+		t.Errorf("%+v", r)
+	}
+	var report struct{ Version int }
+	if err := json.NewDecoder(reader).Decode(&report); err != nil || report.Version != 1 {
+		t.Errorf("%v, %+v", err, report)
+	}
+}
+
+// floodingTenant is a tenant with an app whose reloads fail with a long message that could control a terminal.
+func floodingTenant(t *testing.T) (env []string) {
+	tenant := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
+	tenant.AddApp("bad", reloadstest.App{Outcome: reloads.StatusFailed, ErrorMessage: "\u009b31m\u202e" + strings.Repeat("x", 100_000)})
+	_, env = serve(t, tenant)
+	return env
+}
+
+// On a terminal and in the progress, a long problem is cut.
+func TestALongProblem(t *testing.T) {
+	t.Parallel()
+	env := floodingTenant(t)
+	for _, mode := range []string{"auto", "plain"} {
+		if r := run(t, env, "run", "bad", "--progress", mode); len(r.stderr) > 1000 || !strings.Contains(r.stderr, "xxx…\n") || len(r.stdout) < 100_000 {
+			t.Errorf("%s: %d bytes on stdout, and on stderr: %.2000s", mode, len(r.stdout), r.stderr)
+		}
+	}
+	cmd := command(t, env, "run", "bad")
+	terminal, err := pty.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	screen, _ := io.ReadAll(terminal) // on Linux, the end is an EIO error
+	if _ = cmd.Wait(); len(screen) > 20_000 || !bytes.Contains(screen, []byte("xxx…")) {
+		t.Errorf("%d bytes: %.5000s", len(screen), screen)
+	}
+}
+
+// JSON contains a long problem whole, and escapes what could control a terminal.
+func TestAProblemInJSON(t *testing.T) {
+	t.Parallel()
+	r := run(t, floodingTenant(t), "run", "bad", "--json", "-", "--progress", "json")
+	var report struct{ Steps []struct{ Error string } }
+	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil || !strings.HasPrefix(report.Steps[0].Error, "\u009b31m\u202exxx") || len(report.Steps[0].Error) < 100_000 {
+		t.Errorf("%v: %.1000s", err, r.stdout)
+	}
+	for _, text := range []string{r.stdout, r.stderr} {
+		if strings.ContainsAny(text, "\u009b\u202e") || len(text) < 100_000 {
+			t.Errorf("%.3000s", text)
+		}
 	}
 }
 

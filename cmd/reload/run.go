@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +14,7 @@ import (
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
 	"github.com/reloads-go/reloads/cmd/reload/internal/planfile"
 	"github.com/reloads-go/reloads/cmd/reload/internal/progress"
+	"github.com/reloads-go/reloads/oauth"
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
@@ -65,8 +63,7 @@ the exit status 1.`,
 		Example: `  reload run -f plan.yaml --dry-run
   reload run -f plan.yaml --report night.html --junit night.xml
   reload run --fake sales stock will-fail`,
-		PreRunE:           r.prepare,
-		RunE:              r.runPlan,
+		RunE:              r.runPlan, // which prepares, so that conflicting flags are refused before
 		ValidArgsFunction: a.completeAppArgs,
 	}
 	r.addFlags(cmd.Flags())
@@ -92,138 +89,91 @@ func (r *runner) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&r.reports.json, "json", "", "write the results as JSON to this `file`; - means standard output")
 }
 
-// prepare reads the plan. It refuses everything that is wrong before anything is sent.
-func (r *runner) prepare(cmd *cobra.Command, args []string) error {
-	r.started = true
-	plan, err := r.readPlan(args)
-	if err != nil {
-		return &usageError{err}
-	}
-	r.plan = plan
-	r.applyFlags(cmd.Flags())
-	switch {
-	case plan.MaxActive < 0 || plan.Rerun < 0 || plan.StepTimeout < 0:
-		return usagef("--max-active, --rerun and --step-timeout must not be negative")
-	case r.override.Attach && r.override.AfterPending:
-		return usagef("only one of --attach and --after-pending is allowed")
-	}
-	plan.Once, err = planfile.Key(plan.Once, time.Now())
-	if err != nil {
-		return usagef("--once: %w", err)
-	}
-	return nil
-}
-
-// readPlan returns the plan in the file or of the arguments.
-func (r *runner) readPlan(args []string) (*planfile.Plan, error) {
-	switch {
-	case r.file == "" && len(args) == 0:
-		return nil, errors.New("no apps: use -f FILE or app IDs as arguments")
-	case r.file == "":
-		if i := slices.IndexFunc(args, isFile); i >= 0 {
-			return nil, fmt.Errorf("%q is a file, not an app ID; use -f %[1]s", args[i])
-		}
-		return planfile.List(args)
-	case len(args) > 0:
-		return nil, errors.New("-f and app IDs as arguments cannot be combined")
-	case r.file == "-" && r.keyFile == "-":
-		return nil, errors.New("-f and --api-key-file cannot both read standard input")
-	}
-	name, in := r.file, io.Reader(os.Stdin)
-	if name == "-" {
-		name = "standard input"
-	} else {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
-	}
-	text, err := io.ReadAll(io.LimitReader(in, planfile.MaxSize+1))
-	if err != nil {
-		return nil, err
-	}
-	return planfile.Parse(name, text)
-}
-
-// isFile reports whether an argument is the name of a plan or a list, rather than an app ID.
-func isFile(arg string) bool {
-	if slices.Contains([]string{".yaml", ".yml", ".json", ".txt"}, filepath.Ext(arg)) {
-		return true
-	}
-	info, err := os.Stat(arg)
-	return err == nil && info.Mode().IsRegular()
-}
-
-// applyFlags overrides the keys of the plan with the flags that are set.
-func (r *runner) applyFlags(flags *pflag.FlagSet) {
-	p, o := r.plan, r.override
-	for name, apply := range map[string]func(){
-		"max-active":      func() { p.MaxActive = o.MaxActive },
-		"rerun":           func() { p.Rerun = o.Rerun },
-		"once":            func() { p.Once = o.Once },
-		"attach":          func() { p.Attach, p.AfterPending = o.Attach, p.AfterPending && !o.Attach },
-		"after-pending":   func() { p.AfterPending, p.Attach = o.AfterPending, p.Attach && !o.AfterPending },
-		"cancel-on-abort": func() { p.CancelOnAbort = o.CancelOnAbort },
-		"step-timeout":    func() { p.StepTimeout = o.StepTimeout },
-		"timeout":         func() { p.Timeout = r.timeout },
-	} {
-		if flags.Changed(name) {
-			apply()
-		}
-	}
-	r.timeout = p.Timeout
-}
-
 // runPlan runs the plan and writes its results.
-func (r *runner) runPlan(cmd *cobra.Command, _ []string) error {
-	ctx, stop, err := r.begin(cmd)
-	if err != nil {
+func (r *runner) runPlan(cmd *cobra.Command, args []string) error {
+	if err := r.begin(); err != nil {
 		return err
 	}
-	defer stop()
+	if err := r.prepare(cmd, args); err != nil {
+		return err
+	}
 	if r.dryRun {
 		return writeOrder(r.stdout, r.plan)
 	}
+	r.silent = r.silent || r.progress == progress.JSON || r.progress == progress.None
 	var clock clock
 	client, tenant, err := r.connect(os.Getenv, func() *reloadstest.Tenant { return newFakeTenantOf(r.plan) }, clock.observe)
 	if err != nil {
 		return err
 	}
-	if err := r.reports.create(r.stdout); err != nil {
+	if err := r.reports.create(r.stdout, r.inputs()); err != nil {
 		return &usageError{err}
 	}
+	signaled, stop := withSignals(cmd.Context())
+	defer stop()
+	ctx, cancel := r.limit(signaled)
+	defer cancel()
 	b := batch.New(tenant, time.Now(), steps(r.plan))
 	b.MaxActive, b.Rerun = r.plan.MaxActive, r.plan.Rerun
-	failed := r.track(ctx, client, b)
+	failed := r.track(ctx, client, b, &clock)
 	b.Close(time.Now(), clock.offset())
+	outcome := r.outcome(ctx, cmd, b) // a timeout or a signal from now on does not change it
 	if len(r.reports.open) > 0 {
-		addLogs(ctx, client, b)
+		addLogs(signaled, client, b)
 	}
 	if r.utc {
 		inUTC(b)
 	}
-	return errors.Join(r.outcome(ctx, cmd, b), failed, r.writeResults(b))
+	return errors.Join(outcome, failed, r.writeResults(b))
+}
+
+// inputs returns the files that the run reads, by their flags.
+func (r *runner) inputs() map[string]string {
+	files := map[string]string{}
+	for flag, path := range map[string]string{"--file": r.file, "--api-key-file": r.keyFile} {
+		if path != "" && path != "-" {
+			files[flag] = path
+		}
+	}
+	return files
 }
 
 // track runs the plan and shows its progress. Its error is that of writing the progress.
-func (r *runner) track(ctx context.Context, client *reloads.Client, b *batch.Batch) error {
+func (r *runner) track(ctx context.Context, client *reloads.Client, b *batch.Batch, clock *clock) error {
 	display := progress.New(r.stderr, b, r.display())
+	before := r.log.to(display)
 	plan, options := compile(r.plan)
 	find := newFinder(r.plan, b)
 	options = append(options, reloads.OnChange(func(req reloads.Request, reload *reloads.Reload) {
+		display.SetOffset(clock.offset())
 		if i := find.step(req); i >= 0 {
 			display.Change(i, reload)
 		}
 	}))
-	for result := range client.RunPlan(ctx, plan, options...) {
-		display.Finish(result)
+	if err := checkTenant(ctx, client, b.Steps[0].App); err != nil {
+		for i := range b.Steps {
+			display.Finish(reloads.Result{Step: reloads.Step(i), Err: fmt.Errorf("%w: %w", reloads.ErrNotStarted, err)})
+		}
+	} else {
+		for result := range client.RunPlan(ctx, plan, options...) {
+			display.Finish(result)
+		}
 	}
+	r.log.to(before)
 	if err := display.Stop(); err != nil {
 		return &writeError{"the progress", err}
 	}
 	return nil
+}
+
+// checkTenant sends one request for reading, so that a run with a wrong key or URL ends at once. Without it, each trigger
+// would fail on its own, after its retries and at the pace of the rate limit. Another refusal means nothing for the triggers.
+func checkTenant(ctx context.Context, client *reloads.Client, appID string) error {
+	_, err := client.List(ctx, reloads.ListOptions{AppID: appID, PageSize: 1})
+	if errors.Is(err, reloads.ErrUnauthorized) || errors.As(err, new(*oauth.Error)) || exitStatus(err) == statusUnreachable {
+		return err
+	}
+	return nil // if ctx has ended, nothing is triggered either
 }
 
 // display returns how the progress is shown.

@@ -169,8 +169,8 @@ func TestRunRefusesAWrongPlan(t *testing.T) {
 		{[]string{"a", "--once", "{{night}}"}, "{{night}}"},
 		{[]string{"a", "--progress", "loud"}, "loud"},
 		{[]string{"a", "--report", "does/not/exist.html"}, "does/not/exist.html"},
-		{[]string{"a", "--report", "-", "--json", "-"}, "--report and --json cannot both be written to standard output"},
-		{[]string{"a", "--report", same, "--junit", same}, "--report and --junit cannot both be written to " + same},
+		{[]string{"a", "--report", "-", "--json", "-"}, "--report and --json cannot both be standard output"},
+		{[]string{"a", "--report", same, "--junit", same}, "--report and --junit cannot both be " + same},
 		{[]string{"a", "--report", "testdata"}, "testdata"},
 		{[]string{"-f", twice}, "\nreload: " + twice + ":3:5: "},
 	} {

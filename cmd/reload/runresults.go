@@ -134,6 +134,9 @@ func (r *runner) outcome(ctx context.Context, cmd *cobra.Command, b *batch.Batch
 		err.status = exitStatus(err.cause)
 	}
 	err.error = fmt.Errorf("%d of %s did not succeed", failed, count(len(b.Steps), "step"))
+	if ctx.Err() == nil && errors.Is(err.cause, reloads.ErrNotStarted) && err.status != statusTimedOut {
+		err.error = err.cause // of checkTenant, for all steps
+	}
 	if hint := r.hint(cmd, b, err); hint != "" {
 		return withHint(err, "%s", hint)
 	}
@@ -157,16 +160,18 @@ func (r *runner) hint(cmd *cobra.Command, b *batch.Batch, err *stepsError) strin
 		hints = append(hints, hint)
 	}
 	active := activeReloads(b)
-	switch n := len(active); n {
-	case 0:
-	case 1:
+	switch n := len(active); {
+	case n == 0:
+	case r.plan.CancelOnAbort:
+		hints = append(hints, count(n, "reload")+" could not be canceled: "+strings.Join(active, " "))
+	case n == 1:
 		hints = append(hints, "1 reload goes on")
 	default:
 		hints = append(hints, fmt.Sprintf("%d reloads go on", n))
 	}
 	switch {
-	case r.plan.Once != "":
-		hints = append(hints, fmt.Sprintf("to continue, run the command again with --once '%s'; what has succeeded is not reloaded again", r.plan.Once))
+	case r.plan.Once != "" && err.status != statusRefused: // what was refused is refused again
+		hints = append(hints, fmt.Sprintf("to continue, run the command again with --once %s; what has succeeded is not reloaded again", shellQuote(r.plan.Once)))
 	case len(active) > 0:
 		hints = append(hints, "to wait, run: reload wait "+strings.Join(active[:min(len(active), maxHinted)], " "))
 	case errors.Is(err, reloads.ErrReloadPending):
@@ -174,6 +179,9 @@ func (r *runner) hint(cmd *cobra.Command, b *batch.Batch, err *stepsError) strin
 	}
 	return strings.Join(hints, "; ")
 }
+
+// shellQuote quotes a text for a shell.
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // maxHinted is how many reloads a hint names.
 const maxHinted = 5

@@ -65,7 +65,7 @@ func TestATimeoutThatTheRateLimitExceeds(t *testing.T) {
 
 func TestSignalsOfRun(t *testing.T) {
 	t.Parallel()
-	for signal, want := range map[syscall.Signal]int{syscall.SIGINT: statusInterrupted, syscall.SIGTERM: statusTerminated} {
+	for signal, want := range map[syscall.Signal]int{syscall.SIGINT: statusInterrupted, syscall.SIGTERM: statusTerminated, syscall.SIGHUP: statusTerminated} {
 		t.Run(signal.String(), func(t *testing.T) {
 			t.Parallel()
 			tenant := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
@@ -105,19 +105,30 @@ func TestSignalsOfRun(t *testing.T) {
 	}
 }
 
-func TestHintsOfRun(t *testing.T) {
-	t.Parallel()
-	tenant := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
+// serveApps serves a tenant that fails for an operation. The reloads of bad fail, those of sales succeed, and those of its other
+// apps are queued for an hour.
+func serveApps(t *testing.T, fails reloadstest.Operation, opts ...reloadstest.Option) (env []string) {
+	t.Helper()
+	tenant := reloadstest.NewTenant(append(opts, reloadstest.WithToken(testKey, reloadstest.User))...)
 	tenant.AddApp("bad", reloadstest.App{Outcome: reloads.StatusFailed})
+	tenant.AddApp("sales", reloadstest.App{})
 	for _, app := range []string{"yearly", "monthly", "pending", "cancel", "resumed"} {
 		tenant.AddApp(app, reloadstest.App{QueueFor: time.Hour})
 	}
 	tenant.Trigger("pending", reloads.Reload{})
-	_, env := serve(t, tenant)
+	if fails != "" {
+		tenant.Inject(reloadstest.Fault{Operation: fails, Times: -1, Status: http.StatusNotImplemented})
+	}
+	_, env = serve(t, tenant)
+	return env
+}
+
+func TestHintsOfRun(t *testing.T) {
+	t.Parallel()
+	env := serveApps(t, "")
 	_, expired := serve(t, reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.Expired)))
-	broken := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
-	broken.Inject(reloadstest.Fault{Operation: reloadstest.Trigger, Times: -1, Status: http.StatusNotImplemented})
-	_, down := serve(t, broken)
+	forgetful := serveApps(t, "", reloadstest.WithOmittedFields("resourceId"))
+	stubborn, down := serveApps(t, reloadstest.Cancel), serveApps(t, reloadstest.Trigger)
 	for name, c := range map[string]struct {
 		env    []string
 		args   []string
@@ -126,12 +137,15 @@ func TestHintsOfRun(t *testing.T) {
 	}{
 		"failed":          {env, []string{"bad"}, statusFailed, `to see the full log, run: reload log \w+`},
 		"failed, resumed": {env, []string{"bad", "--once", "k"}, statusFailed, `to see the full log, run: reload log \w+; to continue, run the command again with --once 'k'; what has succeeded is not reloaded again`},
+		"failed, quoted":  {env, []string{"bad", "--once", "Bob's"}, statusFailed, `to see .*; to continue, run the command again with --once 'Bob'\\''s'; .*`},
+		"key not kept":    {forgetful, []string{"sales", "--once", "k"}, statusRefused, ``},
 		"pending":         {env, []string{"pending"}, statusRefused, `for apps with a pending reload, use --attach or --after-pending`},
 		"unknown":         {env, []string{"bad", "nothing"}, statusRefused, `check the ID of the app; .*`},
 		"key":             {expired, []string{"bad"}, statusRefused, `check the API key .*`},
 		"service":         {down, []string{"bad"}, statusRefused, `the service or a gateway in front of it failed; try again later`},
 		"one goes on":     {env, []string{"pending", "--attach", "--timeout", "2s"}, statusTimedOut, `1 reload goes on; to wait, run: reload wait \w+`},
 		"two go on":       {env, []string{"yearly", "monthly", "--timeout", "2s"}, statusTimedOut, `2 reloads go on; to wait, run: reload wait \w+ \w+`},
+		"not canceled":    {stubborn, []string{"yearly", "monthly", "--cancel-on-abort", "--timeout", "2s"}, statusTimedOut, `2 reloads could not be canceled: (\w+) (\w+); to wait, run: reload wait \w+ \w+`},
 		"canceled":        {env, []string{"cancel", "--cancel-on-abort", "--timeout", "2s"}, statusTimedOut, ``},
 		"goes on, resumed": {env, []string{"resumed", "--once", "k", "--timeout", "4s"}, statusTimedOut,
 			`1 reload goes on; to continue, run the command again with --once 'k'; what has succeeded is not reloaded again`},

@@ -134,19 +134,16 @@ func (c *clock) offset() time.Duration {
 }
 
 const (
-	logTime  = 20 * time.Second // for the logs of all failed reloads
+	logTime  = 10 * time.Second // for the logs of all failed reloads
 	logCalls = 8                // at once
 	logLines = 10
 	logLine  = 500 // bytes
 )
 
 // addLogs adds the last lines of the log of each failed reload. A log that cannot be read is replaced by the last lines
-// of the record, or by the reason.
+// of the record, or by the reason. After a signal, all are, because the command should end soon.
 func addLogs(ctx context.Context, client *reloads.Client, b *batch.Batch) {
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return // an interrupted program should end soon
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logTime)
+	ctx, cancel := context.WithTimeout(ctx, logTime)
 	defer cancel()
 	var reading sync.WaitGroup
 	slots := make(chan struct{}, logCalls)

@@ -25,6 +25,9 @@ type settings struct {
 	timeout                  time.Duration
 	retry                    int
 	verbose                  bool
+
+	logTo  io.Writer // of the client
+	silent bool      // log nothing, unless verbose is set
 }
 
 // credentials are either an API key or an OAuth2 client. They must not be printed.
@@ -39,9 +42,12 @@ func (s *settings) connect(getenv func(string) string, newFake func() *reloadste
 		reloads.WithUserAgent("reload/" + version()),
 		reloads.WithRetry(reloads.RetryPolicy{MaxRetries: s.retry}),
 	}
-	if s.verbose {
-		handler := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})
+	switch {
+	case s.verbose:
+		handler := slog.NewTextHandler(s.logTo, &slog.HandlerOptions{Level: slog.LevelDebug})
 		opts = append(opts, reloads.WithLogger(slog.New(handler)))
+	case !s.silent:
+		opts = append(opts, reloads.WithLogger(slog.New(&notices{w: s.logTo, shown: map[string]bool{}})))
 	}
 	if s.fake {
 		tenant := newFake()

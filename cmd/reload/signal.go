@@ -19,18 +19,21 @@ func (e *signalError) Unwrap() error { return e.error }
 
 // signalStatus returns the exit status for a signal.
 func signalStatus(s os.Signal) int {
-	if s == syscall.SIGTERM {
-		return statusTerminated
+	if s == os.Interrupt {
+		return statusInterrupted
 	}
-	return statusInterrupted
+	return statusTerminated
 }
 
-// withSignals returns a context that ends at the first SIGINT or SIGTERM. A second one ends the process. The caller must
-// call stop.
+// withSignals returns a context that ends at the first SIGINT, SIGTERM or SIGHUP. A second one ends the process. A
+// SIGHUP that is ignored, as under nohup, remains so. The caller must call stop.
 func withSignals(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	stopped := make(chan struct{})
 	var handling sync.WaitGroup
 	handling.Go(func() {

@@ -20,6 +20,7 @@ var signals = map[string]struct {
 }{
 	"SIGINT":  {os.Interrupt, statusInterrupted, "reload: interrupted: "},
 	"SIGTERM": {syscall.SIGTERM, statusTerminated, "reload: terminated: "},
+	"SIGHUP":  {syscall.SIGHUP, statusTerminated, "reload: terminated: "},
 }
 
 // yearlyTenant is a tenant with an app whose reloads are queued for an hour.
@@ -101,6 +102,25 @@ func TestASecondSignal(t *testing.T) {
 				t.Errorf("%+v", r)
 			}
 		})
+	}
+}
+
+// Under nohup, the end of the session does not end the command.
+func TestAnIgnoredSignal(t *testing.T) {
+	t.Parallel()
+	requests := make(chan struct{}, 100)
+	_, env := serve(t, hanging(t, requests))
+	p := &process{t: t, cmd: command(t, env)}
+	p.cmd.Path, p.cmd.Args = "/bin/sh", []string{"sh", "-c", `trap "" HUP; exec "$0" wait ID`, binary}
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-requests
+	p.signal(syscall.SIGHUP)
+	p.signal(os.Interrupt)
+	if r := newResult(t, p.cmd.Wait(), &p.stdout, &p.stderr); r.status != statusInterrupted {
+		t.Errorf("%+v", r)
 	}
 }
 

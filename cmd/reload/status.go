@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"regexp"
 	"strings"
 
@@ -35,7 +35,7 @@ Exit status:
     4  the tenant is unreachable
   124  timeout
   130  interrupted (SIGINT)
-  143  terminated (SIGTERM)
+  143  terminated (SIGTERM, SIGHUP)
 `
 
 // exitStatus returns the exit status for an error. If several apply, the first one in this order counts.
@@ -72,8 +72,8 @@ func exitStatus(err error) int {
 	return statusRefused // such as a response that contradicts another one
 }
 
-// printError writes an error to standard error. Each of several errors has a line of its own.
-func printError(err error) {
+// printError writes an error to standard error, w. Each of several errors has a line of its own.
+func printError(w io.Writer, err error) {
 	text := nestedPrefix.ReplaceAllString(err.Error(), "$1")
 	switch exitStatus(err) {
 	case statusTimedOut:
@@ -84,7 +84,7 @@ func printError(err error) {
 		text = "terminated: " + text
 	}
 	for line := range strings.Lines(text) {
-		fmt.Fprintln(os.Stderr, "reload:", show.Line(line))
+		fmt.Fprintln(w, "reload:", show.Line(line))
 	}
 }
 

@@ -95,8 +95,15 @@ func formatCount(n *int64) string {
 	return strconv.FormatInt(*n, 10)
 }
 
-// writeTable writes rows with aligned columns.
+// writeTable writes rows with aligned columns. On a terminal, it cuts long texts.
 func (o *output) writeTable(columns []column, rows []row) error {
+	if o.stdoutTerminal {
+		for _, r := range rows {
+			for i := range r {
+				r[i].text = show.Cut(show.Line(r[i].text), show.MaxProblem)
+			}
+		}
+	}
 	_, err := fmt.Fprintln(o.stdout, formatTable(columns, o.paintRows(rows), o.width))
 	return err
 }

@@ -68,7 +68,7 @@ func (a *app) waitAll(ctx context.Context, client *reloads.Client, rs []*reloads
 			continue
 		}
 		err := explain(ctx, result.Err)
-		live.write(func() { printError(err) })
+		live.write(func() { printError(a.stderr, err) })
 		if exitStatus(err) > exitStatus(worst) {
 			worst = &reportedError{err}
 		}

@@ -62,13 +62,16 @@ func list(ids []string) *Plan {
 }
 
 // Key returns the key for [reloads.Once] at the given time: once with each {{date}} replaced by the date in the location of
-// now. It returns an error if once contains another {{.
+// now. It refuses what [Parse] refuses as once.
 func Key(once string, now time.Time) (string, error) {
-	key := strings.ReplaceAll(once, "{{date}}", now.Format(time.DateOnly))
-	if strings.Contains(key, "{{") {
-		return "", fmt.Errorf("once may contain {{date}}, but no other {{…}}, got %s", quote(once))
+	root, err := loadSchema()
+	if err != nil {
+		return "", err
 	}
-	return key, nil
+	if s := root.Properties["once"]; s.Validate(once) != nil {
+		return "", fmt.Errorf("once must be %s, got %s", s.Title, quote(once))
+	}
+	return strings.ReplaceAll(once, "{{date}}", now.Format(time.DateOnly)), nil
 }
 
 // Parse parses a plan. Its errors begin with the name of the file, the line and the column. They never contain the value of

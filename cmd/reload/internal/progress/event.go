@@ -81,7 +81,7 @@ func (e Event) failure(title string) string {
 		line += " (" + note + ")"
 	}
 	if e.Error != "" {
-		line += ": " + e.Error
+		line += ": " + show.Cut(e.Error, show.MaxProblem)
 	}
 	return line
 }
@@ -111,7 +111,7 @@ func (e Event) note() string {
 }
 
 // writeLine writes a line at once.
-func (d *Display) writeLine(line string) { _, d.err = fmt.Fprintln(d.w, line) }
+func (d *Display) writeLine(line string) { _, d.err = fmt.Fprintln(d.out, line) }
 
 // plain returns the line of an event in mode [Plain].
 func (d *Display) plain(e Event) string {
@@ -121,7 +121,7 @@ func (d *Display) plain(e Event) string {
 	}
 	parts := []string{e.Time.Format(time.RFC3339), text.Pad(e.Step, names, ' '), text.Pad(e.title(), len(reloads.StatusSucceeded), ' ')}
 	parts = append(parts, strings.Join(d.tally(), ", "))
-	for _, part := range []string{e.note(), e.Error} {
+	for _, part := range []string{e.note(), show.Cut(e.Error, show.MaxProblem)} {
 		if part != "" {
 			parts = append(parts, part)
 		}

@@ -2,9 +2,11 @@
 package progress
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
+	"github.com/reloads-go/reloads/cmd/reload/internal/handoff"
 )
 
 // Mode is how the progress is shown. It is the value of a flag.
@@ -91,8 +94,8 @@ func (o Options) mode() Mode {
 type Display struct {
 	options Options
 	mode    Mode
-	w       io.Writer
-	screen  screen // in mode Live
+	out     *handoff.Writer // so that the batch does not wait for the reader
+	screen  screen          // in mode Live
 	stop    func()
 
 	mu      sync.Mutex
@@ -107,7 +110,8 @@ const interval = 200 * time.Millisecond
 
 // New starts a display of b, which writes to w. The caller must stop it.
 func New(w io.Writer, b *batch.Batch, o Options) *Display {
-	d := &Display{options: o, mode: o.mode(), w: w, batch: b, screen: screen{w: w}}
+	out := handoff.NewWriter(w)
+	d := &Display{options: o, mode: o.mode(), out: out, batch: b, screen: screen{w: out}}
 	ended := make(chan struct{})
 	var ticking sync.WaitGroup
 	if d.mode == Live {
@@ -127,7 +131,9 @@ func (d *Display) tick(ended <-chan struct{}) {
 	for {
 		d.mu.Lock()
 		columns, lines := d.options.Size()
-		d.update(d.view(time.Now(), columns, lines), columns)
+		if !d.out.Busy() { // otherwise, the reader is slow
+			d.update(d.view(time.Now(), columns, lines), columns)
+		}
 		d.mu.Unlock()
 		select {
 		case <-ticker.C:
@@ -143,6 +149,13 @@ func (d *Display) update(view []string, columns int) {
 		d.err = d.screen.update(d.printed, view, columns)
 	}
 	d.printed = nil
+}
+
+// SetOffset records how far the clock of the service is behind.
+func (d *Display) SetOffset(offset time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.batch.Offset = offset
 }
 
 // Change records the most recent state of a reload of a step, and shows it. A reload that has finished is shown only if
@@ -180,8 +193,22 @@ func (d *Display) Finish(result reloads.Result) {
 	d.show(d.event(EventFinished, int(result.Step), now))
 }
 
-// Stop ends the display and erases the live view. It returns the first error of writing. After it, Change and Finish only
-// record.
+// Write writes whole lines, above the live view if there is one.
+func (d *Display) Write(lines []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.err != nil:
+		return 0, d.err
+	case d.mode == Live:
+		d.printed = append(d.printed, strings.TrimSuffix(string(lines), "\n"))
+		return len(lines), nil
+	}
+	return d.out.Write(lines)
+}
+
+// Stop ends the display and erases the live view. It waits until everything is written, but not long: see [handoff.Writer].
+// It returns the first error of writing. After it, the other methods only record.
 func (d *Display) Stop() error {
 	d.stop()
 	d.mu.Lock()
@@ -191,5 +218,5 @@ func (d *Display) Stop() error {
 		d.update(nil, columns)
 	}
 	d.stopped = true
-	return d.err
+	return cmp.Or(d.err, d.out.Close())
 }

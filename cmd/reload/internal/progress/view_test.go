@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,6 +140,7 @@ func TestTheHeightOfTheView(t *testing.T) {
 		b := batch.New("", time.Now(), steps)
 		b.Offset = -30 * time.Minute // the clock of the service is fast
 		d := New(io.Discard, b, Options{Mode: None})
+		defer d.Stop()
 		for i := range 13 {
 			d.Change(i, record(i, 1, reloads.StatusReloading, time.Now().Add(-time.Hour*time.Duration(i%7))))
 		}
@@ -183,12 +186,19 @@ func TestCutting(t *testing.T) {
 // countingWriter counts what a terminal shows of the bytes written to it.
 type countingWriter struct {
 	io.Writer
-	sent int
+	sent atomic.Int64
 }
 
 func (w *countingWriter) Write(p []byte) (int, error) {
-	w.sent += len(p) + bytes.Count(p, []byte("\n")) // the terminal makes \r\n of it
+	w.sent.Add(int64(len(p) + bytes.Count(p, []byte("\n")))) // the terminal makes \r\n of it
 	return w.Writer.Write(p)
+}
+
+// drain blocks until everything is written.
+func (d *Display) drain() {
+	for d.out.Busy() {
+		runtime.Gosched()
+	}
 }
 
 // On a real pseudo terminal, the view follows the window, and leaves nothing but the failures.
@@ -216,7 +226,8 @@ func TestAPseudoTerminal(t *testing.T) {
 		e.await(func(screen string) bool { return strings.Contains(screen, "2 running") })
 		// The display cannot write while hold runs, so that the emulator has the new size before the next write.
 		d.hold(func() {
-			e.await(func(string) bool { return e.received == w.sent })
+			d.drain()
+			e.await(func(string) bool { return e.received == int(w.sent.Load()) })
 			setSize(c.to)
 			e.resize(int(c.to))
 		})

@@ -161,7 +161,7 @@ func pathLinks(b *batch.Batch, path []int) (links []stepLink) {
 }
 
 func linkTo(b *batch.Batch, i int) stepLink {
-	return stepLink{i, cut(show.Line(b.Steps[i].Name), maxName)}
+	return stepLink{i, show.Cut(show.Line(b.Steps[i].Name), maxName)}
 }
 
 func newSlowest(b *batch.Batch) *slowest {
@@ -186,15 +186,15 @@ func newStepRow(b *batch.Batch, i int) stepRow {
 	row := stepRow{
 		stepLink: linkTo(b, i), App: show.Line(s.App), Class: stepClass(s), Status: statusText(s), Runs: s.Runs,
 		Waited: durationIfAny(times[batch.Held] + times[batch.Paused]), Queued: durationIfAny(times[batch.InQueue]), Ran: durationIfAny(times[batch.InEngine]),
-		LastLines: cut(show.Text(strings.Join(s.Log, "\n")), maxDetail),
+		LastLines: show.Cut(show.Text(strings.Join(s.Log, "\n")), maxDetail),
 	}
 	if r := s.Reload(); r != nil {
 		row.Reload = show.Line(r.ID)
 	}
 	text := strings.TrimSpace(show.Text(b.Problem(i)))
-	row.Problem = cut(show.Line(text), maxProblem)
+	row.Problem = show.Cut(show.Line(text), maxProblem)
 	if row.Problem != show.Line(text) || strings.Contains(text, "\n") {
-		row.Detail = cut(text, maxDetail)
+		row.Detail = show.Cut(text, maxDetail)
 	}
 	return row
 }

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"math"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 )
 
 // formatVersion is the version of the JSON format.
@@ -74,10 +76,15 @@ func JSON(w io.Writer, b *batch.Batch) error {
 		step.Critical = slices.Contains(path, i)
 		out.Steps = append(out.Steps, step)
 	}
-	e := json.NewEncoder(w)
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(out)
+	if err := e.Encode(out); err != nil {
+		return err
+	}
+	_, err := w.Write(show.JSON(text.Bytes()))
+	return err
 }
 
 func newJSONStep(b *batch.Batch, i int) jsonStep {

@@ -2,6 +2,7 @@
 package show
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"time"
@@ -12,15 +13,42 @@ import (
 // the direction of text, and bytes that are not UTF-8. Tabs and newlines remain.
 func Text(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
+		if r != '\n' && r != '\t' && hidden(r) {
 			return unicode.ReplacementChar
 		}
 		return r
 	}, s)
 }
 
+// hidden reports whether a character could control a terminal or hide a part of a text.
+func hidden(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
+
+// JSON escapes what [Text] replaces, in the strings of a JSON text. Package json escapes only a part of it.
+func JSON(text []byte) []byte {
+	var b bytes.Buffer
+	for _, r := range string(text) {
+		if r != '\n' && hidden(r) { // a newline is between two tokens
+			fmt.Fprintf(&b, "\\u%04x", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.Bytes()
+}
+
 // Line is like [Text], but returns one line, with single spaces.
 func Line(s string) string { return Text(strings.Join(strings.Fields(s), " ")) }
+
+// MaxProblem is how many characters of a problem people see at once. A service may send a long one.
+const MaxProblem = 500
+
+// Cut returns the beginning of a text of more than most characters.
+func Cut(s string, most int) string {
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most]) + "…"
+	}
+	return s
+}
 
 // Duration formats a duration with two units at most.
 func Duration(d time.Duration) string {

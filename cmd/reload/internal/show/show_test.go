@@ -1,6 +1,7 @@
 package show
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 )
@@ -31,6 +32,32 @@ func TestLine(t *testing.T) {
 		if got := Line(s); got != want {
 			t.Errorf("%q: %q, want %q", s, got, want)
 		}
+	}
+}
+
+func TestCut(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]string{"äöü": "äöü", "äöüß": "äöü…"} {
+		if got := Cut(s, 3); got != want {
+			t.Errorf("%q: %q, want %q", s, got, want)
+		}
+	}
+}
+
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	text := "\x1b[31m\u009b1m\x7f \u202etxt.exe\u2066 Umsätze 売上 😀 <&>\n"
+	encoded, err := json.MarshalIndent([]string{text}, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := JSON(encoded)
+	if string(got) != "[\n  \"\\u001b[31m\\u009b1m\\u007f \\u202etxt.exe\\u2066 Umsätze 売上 😀 \\u003c\\u0026\\u003e\\n\"\n]" {
+		t.Errorf("%s", got)
+	}
+	var back []string
+	if err := json.Unmarshal(got, &back); err != nil || back[0] != text {
+		t.Errorf("%q, %v", back, err)
 	}
 }
 
