@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -83,6 +85,34 @@ func TestSigningInByOAuth2(t *testing.T) {
 	}
 	if r := run(t, append(env, "QLIK_CLIENT_SECRET="+secret+"that-is-wrong"), "ls"); r.status != statusRefused || !strings.Contains(r.stderr, "invalid_client") {
 		t.Errorf("with a wrong secret: %+v", r)
+	}
+}
+
+// Each command is a process of its own, but the commands of a user share a token.
+func TestCommandsShareAToken(t *testing.T) {
+	t.Parallel()
+	tenant := reloadstest.NewTenant()
+	tenant.AddOAuthClient(reloadstest.OAuthClient{ID: "client", Secret: secret + "of-a-client", MaxTokens: 1})
+	_, env := serve(t, tenant)
+	home := t.TempDir()
+	env = append(env[:1], "QLIK_CLIENT_ID=client", "QLIK_CLIENT_SECRET="+secret+"of-a-client", "HOME="+home)
+	var running sync.WaitGroup
+	for range 5 {
+		running.Go(func() {
+			if r := run(t, env, "ls"); r.status != statusOK {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+	running.Wait()
+	files, err := filepath.Glob(filepath.Join(home, ".cache", "reload", "tokens", "*"))
+	if len(files) == 0 || err != nil {
+		t.Errorf("no token is stored: %v", err)
+	}
+	for _, file := range files {
+		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", file, info.Mode(), err)
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/oauth"
+	"github.com/reloads-go/reloads/oauth/filestore"
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
@@ -63,7 +64,10 @@ func (s *settings) connect(getenv func(string) string, newFake func() *reloadste
 	transport := reaching(http.DefaultTransport)
 	var tokens reloads.TokenSource = reloads.APIKey(c.key)
 	if c.key == "" {
-		tokens, err = oauth.NewTokenSource(oauth.Config{TenantURL: server, ClientID: c.clientID, ClientSecret: c.clientSecret, HTTPClient: &http.Client{Transport: transport}})
+		tokens, err = oauth.NewTokenSource(oauth.Config{
+			TenantURL: server, ClientID: c.clientID, ClientSecret: c.clientSecret,
+			HTTPClient: &http.Client{Transport: transport}, Store: tokenStore(),
+		})
 		if err != nil {
 			return nil, "", usagef("OAuth2 client: %w", err)
 		}
@@ -71,6 +75,20 @@ func (s *settings) connect(getenv func(string) string, newFake func() *reloadste
 	opts = append(opts, reloads.WithHTTPClient(&http.Client{Transport: record(transport)}))
 	client, err = reloads.NewClient(server, tokens, opts...)
 	return client, server, err
+}
+
+// tokenStore returns the store that shares an OAuth token between the commands of a user, because the service refuses too
+// many tokens. Without a directory for it, each command requests its own.
+func tokenStore() oauth.Store {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil
+	}
+	store, err := filestore.New(filepath.Join(cache, "reload", "tokens"))
+	if err != nil {
+		return nil
+	}
+	return store
 }
 
 // resolve returns the URL of the tenant and the credentials. It must not send credentials to a tenant that they are not
