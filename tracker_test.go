@@ -499,22 +499,23 @@ func TestRefusedListEndsOtherPasses(t *testing.T) {
 		t.Run(refused, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				var until time.Time
-				after := 0
+				var until atomic.Pointer[time.Time]
+				var after atomic.Int32
 				wire := outcome(func(r *http.Request) (*http.Response, error) {
 					switch {
 					case !isList(r):
 						return respond(http.StatusOK, recordText(strings.TrimPrefix(r.URL.Path, "/api/v1/reloads/"), "app", reloads.StatusReloading, time.Now()))(r)
-					case until.IsZero() && r.URL.Query().Get("sort") == refused:
+					case until.Load() == nil && r.URL.Query().Get("sort") == refused:
 						time.Sleep(100 * time.Millisecond)
-						until = time.Now().Add(50 * time.Second)
+						end := time.Now().Add(50 * time.Second)
+						until.Store(&end)
 						return respond(http.StatusServiceUnavailable, "", "Retry-After", "50")(r)
-					case until.IsZero():
+					case until.Load() == nil:
 						time.Sleep(time.Second) // the other feed is refused meanwhile
-					case time.Now().Before(until):
-						t.Errorf("a list %v before lists are allowed again", time.Until(until))
+					case time.Now().Before(*until.Load()):
+						t.Errorf("a list %v before lists are allowed again", time.Until(*until.Load()))
 					default:
-						after++
+						after.Add(1)
 					}
 					return endless(r)
 				})
@@ -523,7 +524,7 @@ func TestRefusedListEndsOtherPasses(t *testing.T) {
 				client := scriptedClient(t, wire)
 				for range client.WaitAll(ctx, scriptedReloads("r", 100), reloads.OnChange(func(reloads.Request, *reloads.Reload) {})) {
 				}
-				if after == 0 {
+				if after.Load() == 0 {
 					t.Error("no list was sent afterwards")
 				}
 			})
