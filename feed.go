@@ -15,6 +15,7 @@ type feed struct {
 	time     func(*Reload) time.Time // the time that the list is sorted by
 	interval time.Duration           // between the starts of two passes
 	main     bool                    // it is the feed of finished reloads, which replaces most single polls
+	crowd    <-chan struct{}         // has a value if many reloads are hinted, so that the next pass begins earlier; may be nil
 
 	latest  time.Time     // when the most recent pass began, by the server clock; zero if there was none
 	reach   time.Time     // creation of the oldest reload added since the most recent pass; zero if none was
@@ -41,7 +42,7 @@ var errTooLong = errors.New("reading the list takes more requests than polling e
 func (t *tracker) finishedFeed() *feed {
 	finished := StatusIs(StatusSucceeded, StatusFailed, StatusCanceled, StatusExceededLimit)
 	return &feed{
-		tracker: t, interval: t.client.polling.MinInterval, main: true, overlap: minOverlap, warned: map[string]bool{},
+		tracker: t, interval: t.client.polling.MinInterval, main: true, crowd: t.crowd, overlap: minOverlap, warned: map[string]bool{},
 		time:    func(r *Reload) time.Time { return r.EndTime },
 		options: ListOptions{Filter: finished, Sort: SortLastEndedFirst, Log: true},
 	}
@@ -77,7 +78,8 @@ func (f *feed) run(ctx context.Context) {
 		f.setState(err == nil)
 		if err == nil {
 			failures = 0
-			f.rest(ctx, began, interval)
+			waitForChange(ctx, time.Until(began.Add(interval)), f.crowd)
+			_ = sleep(ctx, time.Until(began.Add(f.tracker.client.polling.hintSpacing())))
 			continue
 		}
 		if !errors.Is(err, errTooLong) && ctx.Err() == nil {
@@ -92,16 +94,6 @@ func (f *feed) run(ctx context.Context) {
 	}
 }
 
-// rest waits for the interval after the beginning of a pass. The main feed waits less if many reloads are hinted.
-func (f *feed) rest(ctx context.Context, began time.Time, interval time.Duration) {
-	var crowd <-chan struct{}
-	if f.main {
-		crowd = f.tracker.crowd
-	}
-	waitForChange(ctx, time.Until(began.Add(interval)), crowd)
-	_ = sleep(ctx, time.Until(began.Add(f.tracker.client.polling.hintSpacing())))
-}
-
 // pauseLists lets no feed list while the service refuses lists. After a 429, single polls wait, too, so that they have as
 // much time for themselves afterwards.
 func (t *tracker) pauseLists(err error) {
@@ -114,6 +106,17 @@ func (t *tracker) pauseLists(err error) {
 	if from := time.Now().Add(pause); from.After(t.listsFrom) {
 		t.listsFrom = from
 	}
+}
+
+// waitToList waits until a feed may send a list. Another feed may have been refused since the pass began.
+func (t *tracker) waitToList(ctx context.Context) error {
+	err := t.budget.Wait(ctx)
+	for wait := time.Duration(1); wait > 0 && err == nil; err = sleep(ctx, wait) {
+		t.mu.Lock()
+		wait = time.Until(t.listsFrom)
+		t.mu.Unlock()
+	}
+	return err
 }
 
 // beginPass prepares a pass and returns how many reloads are tracked, and the time until the feed may list. changed is
@@ -161,7 +164,7 @@ func (f *feed) pass(ctx context.Context, n int) error {
 	w := f.walk(size)
 	f.recent = 0
 	for pages := range n {
-		if err := t.budget.Wait(ctx); err != nil {
+		if err := t.waitToList(ctx); err != nil {
 			return err
 		}
 		page, date, invalid, err := t.client.listValid(ctx, w.query, true)

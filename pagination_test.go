@@ -175,6 +175,26 @@ func TestListWithInvalidRecord(t *testing.T) {
 	}
 }
 
+// The memory that a page of invalid records needs is proportional to its size. Each error shows the beginning of the page.
+func TestMemoryOfInvalidRecords(t *testing.T) {
+	skipUnderRace(t)
+	record := `{"id":"x","endTime":"yesterday","log":"` + strings.Repeat("x", 50_000) + `"}`
+	body := `{"data":[` + record + strings.Repeat(","+record, 99) + `]}`
+	client := scriptedClient(t, respond(200, body), unmetered)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := client.List(t.Context(), reloads.ListOptions{Log: true})
+	runtime.ReadMemStats(&after)
+	if e := asError(t, err); !strings.HasPrefix(body, e.Body) || len(e.Body) != 512 {
+		t.Errorf("the error shows %q", e.Body)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 20*uint64(len(body)) {
+		t.Errorf("List allocated %d KiB for a page of %d KiB", n>>10, len(body)>>10)
+	} else {
+		t.Logf("List allocated %d KiB for a page of %d KiB", n>>10, len(body)>>10)
+	}
+}
+
 // The iteration ends with its context.
 func TestContextEndsIteration(t *testing.T) {
 	t.Parallel()

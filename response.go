@@ -56,6 +56,7 @@ type attempt struct {
 	status   int
 	header   http.Header
 	body     *bytes.Buffer
+	shown    string        // the beginning of the body, for errors; empty before the first one
 	stream   io.ReadCloser // the body of a log, which the caller reads; otherwise nil
 	err      error         // nil: the status is a 2xx and the body is complete
 	response *Error        // the *Error in err; nil if there was no response
@@ -180,9 +181,12 @@ func (a *attempt) newError() *Error {
 
 const shownBody = 512 // bytes of a body that is not the API's JSON
 
-// snippet returns the beginning of the body as text.
+// snippet returns the beginning of the body as text. It reads the whole body, so it does that only once.
 func (a *attempt) snippet() string {
-	return shorten(strings.ToValidUTF8(a.redact(a.body.String()), "\uFFFD"), shownBody)
+	if a.shown == "" {
+		a.shown = strings.Clone(shorten(strings.ToValidUTF8(a.redact(a.body.String()), "\uFFFD"), shownBody))
+	}
+	return a.shown
 }
 
 // redact removes the token from a text that the server wrote. A token shorter than minSecret is not removed: it is not

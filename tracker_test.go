@@ -492,6 +492,46 @@ func TestBatchWithPollsWithoutResponse(t *testing.T) {
 	})
 }
 
+// While the service refuses lists, no feed lists, not even the next page of a pass that another feed has begun.
+func TestRefusedListEndsOtherPasses(t *testing.T) {
+	t.Parallel()
+	for _, refused := range []string{"-endTime", "-startTime"} {
+		t.Run(refused, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var until atomic.Pointer[time.Time]
+				var after atomic.Int32
+				wire := outcome(func(r *http.Request) (*http.Response, error) {
+					switch {
+					case !isList(r):
+						return respond(http.StatusOK, recordText(strings.TrimPrefix(r.URL.Path, "/api/v1/reloads/"), "app", reloads.StatusReloading, time.Now()))(r)
+					case until.Load() == nil && r.URL.Query().Get("sort") == refused:
+						time.Sleep(100 * time.Millisecond)
+						end := time.Now().Add(50 * time.Second)
+						until.Store(&end)
+						return respond(http.StatusServiceUnavailable, "", "Retry-After", "50")(r)
+					case until.Load() == nil:
+						time.Sleep(time.Second) // the other feed is refused meanwhile
+					case time.Now().Before(*until.Load()):
+						t.Errorf("a list %v before lists are allowed again", time.Until(*until.Load()))
+					default:
+						after.Add(1)
+					}
+					return endless(r)
+				})
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+				defer cancel()
+				client := scriptedClient(t, wire)
+				for range client.WaitAll(ctx, scriptedReloads("r", 100), reloads.OnChange(func(reloads.Request, *reloads.Reload) {})) {
+				}
+				if after.Load() == 0 {
+					t.Error("no list was sent afterwards")
+				}
+			})
+		})
+	}
+}
+
 // A list that is allowed but contains nothing does not slow the single polls much more than a forbidden one.
 func TestBatchWithEmptyListPollsSingly(t *testing.T) {
 	t.Parallel()

@@ -1,11 +1,13 @@
 package reloads
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -20,43 +22,35 @@ import (
 // if the connection no longer delivers anything. All further attempts would use that connection.
 type transport struct {
 	base    http.RoundTripper // nil: the default transport at the time of the request, as in http.Client
-	timeout time.Duration     // of an attempt, including its body unless that is a log; 0 means none
+	timeout time.Duration     // of an attempt, including its body unless that is a log
 	suspect atomic.Bool       // an attempt that took too long may have had a dead connection
 }
 
 // withTransport returns a copy of hc that sends with the wrapped transport.
 func withTransport(hc *http.Client, timeout time.Duration) *http.Client {
 	own := *hc
-	if own.Timeout > 0 && (timeout == 0 || own.Timeout < timeout) {
-		timeout = own.Timeout
-	}
+	timeout = min(cmp.Or(timeout, noLimit), cmp.Or(max(own.Timeout, 0), noLimit))
 	own.Timeout = 0 // the transport limits the attempt, without a goroutine for each request
 	own.Transport = &transport{base: own.Transport, timeout: timeout}
 	return &own
 }
 
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	base := t.base
-	if base == nil {
-		base = http.DefaultTransport
-	}
 	// A timer instead of a deadline, because for a log the limit ends when the header has arrived.
 	ctx, cancel := context.WithCancelCause(r.Context())
-	var timer *time.Timer
-	if timeout := t.limit(ctx); timeout > 0 {
-		timer = time.AfterFunc(timeout, func() { cancel(attemptTimeout(timeout)) })
-	}
-	body := &attemptBody{transport: t, ctx: ctx, cancel: cancel, timer: timer}
+	timeout := t.limit(ctx)
+	timer := time.AfterFunc(timeout, func() { cancel(attemptTimeout(timeout)) })
+	body := &attemptBody{transport: t, ctx: ctx, cancel: cancel, timer: timer, began: time.Now()}
 	r = r.WithContext(ctx)
 	r.Close = r.Close || t.suspect.CompareAndSwap(true, false) // closes the connection after this attempt
 	var conn connTrace
 	if r.Method == http.MethodPost {
 		r = conn.trace(r)
 	}
-	resp, err := base.RoundTrip(r)
+	resp, err := cmp.Or(t.base, http.DefaultTransport).RoundTrip(r)
 	if err != nil || resp == nil {
 		defer body.end()
-		switch err = t.attemptError(ctx, err); {
+		switch err = body.attemptError(err); {
 		case err != nil && conn.unsent(err):
 			err = &unsentError{err}
 		case err != nil && conn.connected.Load():
@@ -79,39 +73,36 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &own, nil
 }
 
-// limit returns how long an attempt may take. 0 means no limit.
+const noLimit time.Duration = math.MaxInt64
+
+// limit returns how long an attempt may take.
 func (t *transport) limit(ctx context.Context) time.Duration {
-	if limit, ok := ctx.Value(attemptLimit{}).(time.Duration); ok && (t.timeout == 0 || limit < t.timeout) {
-		return limit
+	if limit, ok := ctx.Value(attemptLimit{}).(time.Duration); ok {
+		return min(limit, t.timeout)
 	}
 	return t.timeout
 }
 
 // attemptBody is the body of a response. It ends the attempt when it is closed.
 type attemptBody struct {
-	io.ReadCloser
-	transport *transport
-	ctx       context.Context
-	cancel    context.CancelCauseFunc
-	timer     *time.Timer // nil: no limit
-	closed    atomic.Bool
+	io.ReadCloser // nil before the response
+	transport     *transport
+	began         time.Time
+	ctx           context.Context
+	cancel        context.CancelCauseFunc
+	timer         *time.Timer // of the limit
+	closed        atomic.Bool
 }
 
 func (b *attemptBody) end() {
-	b.stopTimer()
+	b.timer.Stop()
 	b.cancel(nil)
-}
-
-func (b *attemptBody) stopTimer() {
-	if b.timer != nil {
-		b.timer.Stop()
-	}
 }
 
 // withoutTimeout returns the body without the time limit of its attempt.
 func withoutTimeout(body io.ReadCloser) io.ReadCloser {
 	if b, ok := body.(*attemptBody); ok {
-		b.stopTimer()
+		b.timer.Stop()
 	}
 	return body
 }
@@ -121,8 +112,8 @@ func (b *attemptBody) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
-		err = b.transport.attemptError(b.ctx, err)
+	if err != io.EOF {
+		err = b.attemptError(err)
 	}
 	return n, err
 }
@@ -133,23 +124,28 @@ func (b *attemptBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
+// silence is how long an attempt waits for a response until its end makes the connection suspect, even if it was canceled.
+const silence = 5 * time.Second
+
 // attemptError returns the error of an attempt, whatever the base transport returned: the timeout if that ended the
 // attempt, and otherwise an error that matches that of ctx. net/http may return the cause of ctx, which can be any error.
-func (t *transport) attemptError(ctx context.Context, err error) error {
-	ended := ctx.Err()
-	if err == nil || ended == nil {
-		return err
-	}
+// If the error suggests that the connection is dead, attemptError makes it suspect.
+func (b *attemptBody) attemptError(err error) error {
+	ended := b.ctx.Err()
 	var timeout attemptTimeout
-	timedOut := errors.As(context.Cause(ctx), &timeout)
-	if timedOut || errors.Is(ended, context.DeadlineExceeded) { // if the caller canceled, the connection may be fine
-		t.suspect.Store(true)
-	}
 	switch {
-	case timedOut:
-		return timeout
+	case err == nil:
+		return nil
+	case ended == nil:
+	case errors.As(context.Cause(b.ctx), &timeout):
+		err = timeout
 	case !errors.Is(err, ended):
-		return fmt.Errorf("%w: %w", ended, err)
+		err = fmt.Errorf("%w: %w", ended, err)
+	}
+	var limit net.Error // the timeout may also be one of the base transport
+	unanswered := ended != nil && b.ReadCloser == nil && time.Since(b.began) >= silence
+	if unanswered || errors.As(err, &limit) && limit.Timeout() {
+		b.transport.suspect.Store(true)
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -272,6 +273,46 @@ func TestDeadConnectionIsNotReused(t *testing.T) {
 	})
 }
 
+// An attempt makes its connection suspect if it ended by a timeout, whoever set it, or had no response for long.
+func TestSuspectConnection(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		outcome outcome
+		cancel  time.Duration // after which the caller cancels
+		suspect bool
+	}{
+		"timeout of the transport": {fails(fmt.Errorf("no header: %w", os.ErrDeadlineExceeded)), time.Hour, true},
+		"timeout of a middleware":  {fails(context.DeadlineExceeded), time.Hour, true},
+		"cancel of a middleware":   {fails(context.Canceled), time.Hour, false},
+		"reset":                    {fails(errReset), time.Hour, false},
+		"canceled early":           {hangs, 4 * time.Second, false},
+		"canceled late":            {hangs, 6 * time.Second, true},
+		"canceled late in the body": {func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(blockedBody{r.Context()}), ContentLength: -1, Request: r}, nil
+		}, 6 * time.Second, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var closed bool
+				client := scriptedClient(t, scripted(c.outcome, func(r *http.Request) (*http.Response, error) {
+					closed = r.Close
+					return respond(200, queued)(r)
+				}), noRetries)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer time.AfterFunc(c.cancel, cancel).Stop()
+				if _, err := client.Get(ctx, reloadID); err == nil {
+					t.Fatal("the first call succeeded")
+				}
+				if _, err := client.Get(t.Context(), reloadID); err != nil || closed != c.suspect {
+					t.Errorf("the next attempt closes its connection: %v, want %v (%v)", closed, c.suspect, err)
+				}
+				cancel()
+			})
+		})
+	}
+}
+
 // If the server closed the connection between two calls, the next call uses another one.
 func TestConnectionClosedByServer(t *testing.T) {
 	t.Parallel()
@@ -307,6 +348,7 @@ func TestServerWithoutTLS(t *testing.T) {
 // countingListener counts the connections that it accepts. It can freeze them: they stay open, but nothing arrives any more.
 type countingListener struct {
 	net.Listener
+	transport        *http.Transport // of the client
 	accepted, frozen atomic.Int32
 }
 
@@ -355,9 +397,9 @@ func countConnections(t *testing.T, http2 bool, handler http.HandlerFunc, source
 		}
 		handler(w, r)
 	})))
-	listener := &countingListener{Listener: server.Listener}
-	server.Listener = listener
 	transport := &http.Transport{}
+	listener := &countingListener{Listener: server.Listener, transport: transport}
+	server.Listener = listener
 	if server.EnableHTTP2 = http2; http2 {
 		server.StartTLS()
 		transport.ForceAttemptHTTP2, transport.TLSClientConfig = true, server.Client().Transport.(*http.Transport).TLSClientConfig
@@ -511,13 +553,15 @@ func TestDeadConnectionIsLeft(t *testing.T) {
 	const short = 250 * time.Millisecond
 	for name, c := range map[string]struct {
 		timeout time.Duration // of an attempt
+		header  time.Duration // timeout of the caller's transport
 		limit   func(context.Context) (context.Context, context.CancelFunc)
 	}{
-		"attempt timeout": {short, context.WithCancel},
-		"deadline": {0, func(ctx context.Context) (context.Context, context.CancelFunc) {
+		"attempt timeout":          {short, 0, context.WithCancel},
+		"timeout of the transport": {0, short, context.WithCancel},
+		"deadline": {0, 0, func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, short)
 		}},
-		"deadline with a cause": {0, func(ctx context.Context) (context.Context, context.CancelFunc) {
+		"deadline with a cause": {0, 0, func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeoutCause(ctx, short, errors.New("the batch took too long"))
 		}},
 	} {
@@ -525,6 +569,7 @@ func TestDeadConnectionIsLeft(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, HTTP/2 %v", name, http2), func(t *testing.T) {
 				t.Parallel()
 				client, listener := countConnections(t, http2, respondOK, reloads.APIKey(testToken), noRetries, reloads.WithAttemptTimeout(c.timeout))
+				listener.transport.ResponseHeaderTimeout = c.header
 				get := func() error {
 					ctx, cancel := c.limit(t.Context())
 					defer cancel()

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -30,10 +32,31 @@ const defaultTimeout = 30 * time.Second
 
 func newTokenRequester(cfg Config, endpoint string) *tokenRequester {
 	hc := *cmp.Or(cfg.HTTPClient, http.DefaultClient)
+	hc.Transport = &transport{base: hc.Transport}
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	timeout := cmp.Or(max(hc.Timeout, 0), defaultTimeout)
 	hc.Timeout = 0 // the context limits the request, so that the error is ours
 	return &tokenRequester{cfg: cfg, endpoint: endpoint, http: &hc, timeout: timeout, redact: newRedactor(cfg.ClientSecret)}
+}
+
+// transport abandons dead connections, as package reloads does. net/http keeps an HTTP/2 connection after a request that timed
+// out, even if the connection no longer delivers anything. All further requests would use that connection.
+type transport struct {
+	base    http.RoundTripper // nil: the default transport at the time of the request, as in http.Client
+	suspect atomic.Bool       // a request that timed out may have had a dead connection
+}
+
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t.suspect.CompareAndSwap(true, false) {
+		r = r.WithContext(r.Context()) // a copy
+		r.Close = true                 // after this request, which also uses that connection
+	}
+	resp, err := cmp.Or(t.base, http.DefaultTransport).RoundTrip(r)
+	var limit net.Error
+	if r.Context().Err() != nil || errors.As(err, &limit) && limit.Timeout() {
+		t.suspect.Store(true)
+	}
+	return resp, err
 }
 
 // token sends one request for a token, without retries. It takes at most r.timeout.

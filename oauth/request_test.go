@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -154,5 +155,38 @@ func TestARequestWithoutAResponse(t *testing.T) {
 				t.Errorf("%s, user %q: got %v", name, user, err)
 			}
 		}
+	}
+}
+
+// After a token request that timed out, the next one closes its connection, because it may use the same dead one.
+func TestADeadConnectionIsNotReused(t *testing.T) {
+	for _, user := range flows {
+		synctest.Test(t, func(t *testing.T) {
+			var closes []bool
+			cfg := configOf(transportFunc(func(r *http.Request) (*http.Response, error) {
+				closes = append(closes, r.Close)
+				switch len(closes) {
+				case 1, 2:
+					<-r.Context().Done()
+					return nil, r.Context().Err()
+				case 3:
+					return nil, fmt.Errorf("no header: %w", os.ErrDeadlineExceeded) // a timeout of the caller's transport
+				case 4:
+					return nil, syscall.ECONNRESET
+				}
+				return response(r, 200, "application/json", `{"access_token":"test-token"}`), nil
+			}))
+			cfg.UserID = user
+			s := source(t, cfg)
+			for range 4 {
+				if token, err := s.Token(t.Context()); err == nil {
+					t.Fatalf("got the token %q", token)
+				}
+			}
+			mustToken(t, s)
+			if diff := cmp.Diff([]bool{false, true, true, true, false}, closes); diff != "" {
+				t.Errorf("user %q: the connection is closed after the request (-want +got):\n%s", user, diff)
+			}
+		})
 	}
 }
