@@ -1,6 +1,7 @@
 package reloads
 
 import (
+	"strings"
 	"sync"
 	"time"
 )
@@ -8,43 +9,43 @@ import (
 // hints passes the hints of [Client.Poll] to the waits of a client.
 type hints struct {
 	mu        sync.Mutex
-	listeners map[*func(id string) bool]struct{} // each reports whether it waits for the reload
-	early     [maxEarlyHints]earlyHint           // for which there was no wait yet; the oldest one is replaced
-	next      int                                // its position
+	listeners map[*func(id string)]struct{}
+	recent    [maxRecentHints]recentHint // for waits that have not begun; the oldest one is replaced
+	next      int                        // its position
 }
 
-// earlyHint is a hint that may have come before the response to the trigger.
-type earlyHint struct {
+type recentHint struct {
 	id string
 	at time.Time
 }
 
 const (
-	maxEarlyHints = 64
-	earlyHintTime = time.Minute // for which an early hint counts
-	maxSpacing    = time.Second // between polls of a reload because of hints, so that many hints do no harm
+	maxRecentHints = 256
+	maxHintLength  = 256         // bytes; no reload has a longer ID
+	recentHintTime = time.Minute // for which a hint counts for a wait that has not begun
+	maxSpacing     = time.Second // between polls of a reload because of hints, so that many hints do no harm
 )
 
 // add passes a hint to all listeners.
 func (h *hints) add(id string) {
+	if len(id) > maxHintLength {
+		return
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	expected := false
 	for listener := range h.listeners {
-		expected = (*listener)(id) || expected
+		(*listener)(id)
 	}
-	if !expected {
-		h.early[h.next] = earlyHint{id, time.Now()}
-		h.next = (h.next + 1) % maxEarlyHints
-	}
+	h.recent[h.next] = recentHint{id, time.Now()}
+	h.next = (h.next + 1) % maxRecentHints
 }
 
 // listen calls f with each hint until stop is called. f must not block.
-func (h *hints) listen(f func(id string) bool) (stop func()) {
+func (h *hints) listen(f func(id string)) (stop func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.listeners == nil {
-		h.listeners = map[*func(string) bool]struct{}{}
+		h.listeners = map[*func(string)]struct{}{}
 	}
 	h.listeners[&f] = struct{}{}
 	return func() {
@@ -54,12 +55,12 @@ func (h *hints) listen(f func(id string) bool) (stop func()) {
 	}
 }
 
-// cameEarly reports whether there was an early hint for the reload.
-func (h *hints) cameEarly(id string) bool {
+// cameRecently reports whether there was a hint for the reload, which may have come before its wait began.
+func (h *hints) cameRecently(id string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, hint := range h.early {
-		if hint.id == id && time.Since(hint.at) < earlyHintTime {
+	for _, hint := range h.recent {
+		if strings.EqualFold(hint.id, id) && time.Since(hint.at) < recentHintTime {
 			return true
 		}
 	}
@@ -69,14 +70,12 @@ func (h *hints) cameEarly(id string) bool {
 // listenTo returns a channel that has a value after each hint for the reload, and a function that ends that.
 func (h *hints) listenTo(id string) (hinted <-chan struct{}, stop func()) {
 	c := make(chan struct{}, 1)
-	return c, h.listen(func(hint string) bool {
-		if hint != id {
-			return false
+	return c, h.listen(func(hint string) {
+		if strings.EqualFold(hint, id) {
+			select {
+			case c <- struct{}{}:
+			default:
+			}
 		}
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-		return true
 	})
 }

@@ -191,14 +191,14 @@ func TestHintDuringRequest(t *testing.T) {
 	})
 }
 
-// Hints that come before their wait count for a minute, the latest 64 of them.
+// Hints that come before their wait count for a minute, the latest 256 of them.
 func TestEarlyHints(t *testing.T) {
-	for age, want := range map[time.Duration]int{0: 64, 50 * time.Second: 64, 61 * time.Second: 0} {
+	for age, want := range map[time.Duration]int{0: 256, 50 * time.Second: 256, 61 * time.Second: 0} {
 		synctest.Test(t, func(t *testing.T) {
 			tenant := reloadstest.NewTenant()
 			client := tenant.NewClient(rarely)
 			var active []*reloads.Reload
-			for i := range 70 {
+			for i := range 260 {
 				app := fmt.Sprint(i)
 				tenant.AddApp(app, reloadstest.App{RunFor: time.Hour})
 				r, _ := tenant.Trigger(app, reloads.Reload{})
@@ -216,6 +216,101 @@ func TestEarlyHints(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A poll because of a hint is retried, because the event is not repeated.
+func TestHintedPollFails(t *testing.T) {
+	for name, fault := range map[string]reloadstest.Fault{
+		"503": {Status: http.StatusServiceUnavailable}, "429": {Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"2"}}},
+		"lost": {LoseAfter: true},
+	} {
+		for _, apps := range []int{1, 10} {
+			synctest.Test(t, func(t *testing.T) {
+				tenant := reloadstest.NewTenant(reloadstest.WithToken(testToken, reloadstest.User))
+				client := tenant.NewClient(rarely)
+				deliverTo(t, client, tenant, nil)
+				var reqs []reloads.Request
+				for i := range apps {
+					app := fmt.Sprint(i)
+					tenant.AddApp(app, reloadstest.App{RunFor: 20*time.Minute + time.Duration(i)*time.Second})
+					reqs = append(reqs, reloads.Request{AppID: app})
+				}
+				time.AfterFunc(20*time.Minute-time.Millisecond, func() {
+					fault.Operation, fault.Times = reloadstest.Get, 3
+					tenant.Inject(fault)
+				})
+				for result := range client.RunAll(t.Context(), reqs) {
+					if late := time.Since(result.Reload.EndTime); result.Err != nil || late > 20*time.Second {
+						t.Errorf("%s, %d apps: %v late, %v", name, apps, late, result.Err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// Another wait for the reload does not take the hint away from one that is about to begin.
+func TestHintForTwoWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{RunFor: 10 * time.Second})
+		client := tenant.NewClient(rarely)
+		r, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, _ = client.Wait(t.Context(), r.ID) }()
+		time.Sleep(10 * time.Second)
+		client.Poll(r.ID)
+		synctest.Wait()
+		began := time.Now()
+		for result := range client.WaitAll(t.Context(), []*reloads.Reload{r}) { // its state is the one before the hint
+			if took := time.Since(began); result.Err != nil || took > 2*time.Second {
+				t.Errorf("%v, %v", took, result.Err)
+			}
+		}
+	})
+}
+
+// Hints for some reloads do not starve the others, also if each is polled singly.
+func TestHintsDoNotStarve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant := reloadstest.NewTenant(reloadstest.WithToken(testToken, reloadstest.User))
+		client := tenant.NewClient(rarely)
+		var reqs []reloads.Request
+		for i := range 41 {
+			app := fmt.Sprint(i)
+			tenant.AddApp(app, reloadstest.App{RunFor: time.Hour})
+			reqs = append(reqs, reloads.Request{AppID: app})
+		}
+		tenant.AddApp("0", reloadstest.App{RunFor: 5 * time.Minute})
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+		defer cancel()
+		var hinted []string
+		changed := func(req reloads.Request, r *reloads.Reload) {
+			if req.AppID != "0" && r.Status == reloads.StatusQueued {
+				hinted = append(hinted, r.ID)
+			}
+			if len(hinted) == 40 {
+				ids := hinted
+				hinted = nil
+				go func() {
+					for ctx.Err() == nil {
+						for _, id := range ids {
+							client.Poll(id)
+						}
+						time.Sleep(500 * time.Millisecond)
+					}
+				}()
+			}
+		}
+		for result := range client.RunAll(ctx, reqs, reloads.OnChange(changed)) {
+			if result.Request.AppID == "0" {
+				if late := time.Since(result.Reload.EndTime); result.Err != nil || late > 2*time.Minute {
+					t.Errorf("%v late, %v", late, result.Err)
+				}
+			}
+		}
+	})
 }
 
 // With events and rare polls, ends are noticed at once, with few requests. Lost events lose nothing.

@@ -130,7 +130,7 @@ const cancelTime = time.Minute
 // track tracks a reload for a step.
 func (b *batch) track(st *step, o origin, r *Reload) {
 	tr := b.add(st, o, r)
-	if b.client.hints.cameEarly(tr.id) {
+	if b.client.hints.cameRecently(tr.id) {
 		b.hint(tr.id)
 	}
 	from := time.Now()

@@ -10,6 +10,7 @@ import (
 const (
 	singlePollSpacing = time.Second // minimum time between single polls while the feed works
 	maxUrgent         = 100         // reloads that are selected at once, because comparing all takes time
+	maxHintTries      = 5           // retries of a poll because of a hint, with intervals that double
 )
 
 // pollAll polls single reloads until every reload has finished or ctx has ended.
@@ -42,19 +43,35 @@ func (t *tracker) pollAll(ctx context.Context) {
 	}
 }
 
-// next returns the reload to poll now: one that is hinted or, of those that are due, the least recently polled one. If
-// there is none, it returns nil and the time until there may be one. changed is nil if nothing is left to track.
+// next returns the reload to poll now: one that is hinted or, of those that are due, the least recently polled one. Hinted
+// ones come first, but only every second time, so that they do not starve the others. If there is none, it returns nil
+// and the time until there may be one. changed is nil if nothing is left to track.
 func (t *tracker) next(now time.Time) (next *trackedReload, wait time.Duration, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.tracked) == 0 && t.closed {
 		return nil, 0, nil
 	}
-	if next, wait = t.nextHinted(now); next != nil {
-		return next, 0, t.changed
+	candidates := []func(time.Time) (*trackedReload, time.Duration){t.nextHinted, t.nextDue}
+	if t.afterHint {
+		slices.Reverse(candidates)
 	}
-	if until := t.pollFrom.Sub(now); until > 0 {
-		return nil, min(wait, until), t.changed
+	wait = time.Hour
+	for _, candidate := range candidates {
+		tr, w := candidate(now)
+		if tr != nil {
+			tr.polling, t.afterHint = true, tr.asked
+			return tr, 0, t.changed
+		}
+		wait = min(wait, w)
+	}
+	return nil, wait, t.changed
+}
+
+// nextDue returns the next reload that is due, or the time until there may be one. The caller holds t.mu.
+func (t *tracker) nextDue(now time.Time) (next *trackedReload, wait time.Duration) {
+	if wait = t.pollFrom.Sub(now); wait > 0 {
+		return nil, wait
 	}
 	if len(t.urgent) == 0 && !now.Before(t.scanFrom) {
 		t.selectUrgent(now)
@@ -62,26 +79,30 @@ func (t *tracker) next(now time.Time) (next *trackedReload, wait time.Duration, 
 	for next == nil && len(t.urgent) > 0 {
 		if tr := t.urgent[0]; t.tracked[tr.id] == tr && !tr.polling {
 			next = tr
-			tr.polling = true
+			next.asked = false
 		}
 		t.urgent = t.urgent[1:]
 	}
-	switch {
-	case next == nil:
-		return nil, min(wait, t.scanFrom.Sub(now)), t.changed
-	case t.feedWorks:
+	if next != nil && t.feedWorks { // otherwise the feed gets every second request, if it needs that many
 		t.pollFrom = now.Add(max(singlePollSpacing, t.client.polling.MinInterval))
 	}
-	return next, 0, t.changed // the feed gets every second request, if it needs that many
+	return next, t.scanFrom.Sub(now)
 }
 
-// hint marks a reload to be polled now. It reports whether the reload is tracked.
-func (t *tracker) hint(id string) bool {
+// hint marks a reload to be polled now, if it is tracked.
+func (t *tracker) hint(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	tr := t.tracked[id]
-	if tr == nil || tr.hinted {
-		return tr != nil
+	if tr := t.tracked[id]; tr != nil {
+		tr.tries = 0
+		t.addHint(tr)
+	}
+}
+
+// addHint marks a reload to be polled now. The caller holds t.mu.
+func (t *tracker) addHint(tr *trackedReload) {
+	if tr.hinted {
+		return
 	}
 	tr.hinted = true
 	t.hinted = append(t.hinted, tr)
@@ -92,15 +113,13 @@ func (t *tracker) hint(id string) bool {
 		default:
 		}
 	}
-	return true
 }
 
-// nextHinted returns a hinted reload to poll now. If there is none, it returns nil and the time until there may be one. The
-// caller holds t.mu.
+// nextHinted returns a hinted reload to poll now, or the time until there may be one. The caller holds t.mu.
 func (t *tracker) nextHinted(now time.Time) (next *trackedReload, wait time.Duration) {
 	wait = time.Hour
 	t.hinted = slices.DeleteFunc(t.hinted, func(tr *trackedReload) bool {
-		from := tr.polled.Add(t.client.polling.hintSpacing()).Sub(now)
+		from := tr.polled.Add(t.client.polling.hintSpacing() << tr.tries).Sub(now)
 		switch {
 		case t.tracked[tr.id] != tr:
 			return true
@@ -110,7 +129,7 @@ func (t *tracker) nextHinted(now time.Time) (next *trackedReload, wait time.Dura
 			wait = min(wait, from)
 			return false
 		}
-		next, tr.polling, tr.hinted = tr, true, false
+		next, tr.asked, tr.hinted = tr, true, false
 		return true
 	})
 	return next, wait
@@ -158,7 +177,12 @@ func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 		}
 	case final != nil:
 		t.finish(tr, final)
-	case err == nil:
+	case err != nil:
+		if tr.asked && tr.tries < maxHintTries { // the hint is not repeated
+			tr.tries++
+			t.addHint(tr)
+		}
+	default:
 		if r.Ended() && r.EndTime.Before(t.covered) { // or without an end time
 			t.missed = time.Now()
 			t.feedWorks = false

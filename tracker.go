@@ -35,6 +35,7 @@ type tracker struct {
 	crowd     chan struct{}             // has a value if the feed should list now, because many are hinted; capacity 1
 	urgent    []*trackedReload          // the next to poll, most urgent first; some may have finished
 	pollFrom  time.Time                 // no reload is polled before, except those that are hinted
+	afterHint bool                      // the most recent poll was because of a hint
 	scanFrom  time.Time                 // no reload is due before
 	covered   time.Time                 // the feed should have found what ended earlier, by the server clock
 	missed    time.Time                 // when a single poll found an end that the feed should have found; zero if none did
@@ -54,6 +55,8 @@ type trackedReload struct {
 	origin   origin
 	polling  bool // a poll is in flight
 	hinted   bool // it is in tracker.hinted
+	asked    bool // the most recent poll was because of a hint
+	tries    int8 // polls because of a hint that failed
 	due      time.Time
 	polled   time.Time
 	created  time.Time

@@ -85,10 +85,10 @@ func (c *Client) Wait(ctx context.Context, id string) (last *Reload, err error) 
 
 // Poll makes the waits for a reload poll it now: [Client.Wait], [Client.Watch] and batches. It is for hints that the reload
 // has finished, such as the events of package webhook. It returns at once and sends nothing itself. A hint is never the
-// truth: one that is wrong, late or repeated costs a poll, within the rate limit, and only if something waits for the
-// reload. Many hints cost at most one poll of a reload per second (or MinInterval, if that is shorter). After a hint during a
-// poll, there is another poll. A hint for a reload for which nothing waits counts for a wait that begins within a minute,
-// if it is among the latest 64 of these. Any id is allowed.
+// truth: one that is wrong, late or repeated costs each wait for that reload one poll, which is retried if it fails, within
+// the rate limit. Many hints cost each of them at most one poll per second (or MinInterval, if that is shorter), and a batch
+// a list per second. After a hint during a poll, there is another poll. A hint also counts for a wait that begins within a
+// minute, if it is among the latest 256 hints. Any id is allowed.
 //
 // With hints, polls are only the safety net, for hints that are lost. They can be rare:
 //
