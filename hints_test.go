@@ -286,13 +286,14 @@ func TestHintsDoNotStarve(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 		defer cancel()
 		var hinted []string
+		storm := false
 		changed := func(req reloads.Request, r *reloads.Reload) {
-			if req.AppID != "0" && r.Status == reloads.StatusQueued {
+			if req.AppID != "0" && !slices.Contains(hinted, r.ID) {
 				hinted = append(hinted, r.ID)
 			}
-			if len(hinted) == 40 {
-				ids := hinted
-				hinted = nil
+			if len(hinted) == 40 && !storm {
+				storm = true
+				ids := slices.Clone(hinted)
 				go func() {
 					for ctx.Err() == nil {
 						for _, id := range ids {
