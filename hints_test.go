@@ -311,6 +311,7 @@ func TestHintsDoNotStarve(t *testing.T) {
 				}
 			}
 		}
+		time.Sleep(time.Second) // for the end of the storm
 	})
 }
 
