@@ -226,7 +226,7 @@ func TestHintedPollFails(t *testing.T) {
 	} {
 		for _, apps := range []int{1, 10} {
 			synctest.Test(t, func(t *testing.T) {
-				tenant := reloadstest.NewTenant(reloadstest.WithToken(testToken, reloadstest.User))
+				tenant := reloadstest.NewTenant(reloadstest.WithToken(reloadstest.DefaultToken, reloadstest.User))
 				client := tenant.NewClient(rarely)
 				deliverTo(t, client, tenant, nil)
 				var reqs []reloads.Request
@@ -274,7 +274,7 @@ func TestHintForTwoWaits(t *testing.T) {
 // Hints for some reloads do not starve the others, also if each is polled singly.
 func TestHintsDoNotStarve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tenant := reloadstest.NewTenant(reloadstest.WithToken(testToken, reloadstest.User))
+		tenant := reloadstest.NewTenant(reloadstest.WithToken(reloadstest.DefaultToken, reloadstest.User))
 		client := tenant.NewClient(rarely)
 		var reqs []reloads.Request
 		for i := range 41 {
