@@ -216,9 +216,9 @@ type seenReloads struct {
 }
 
 type seenReload struct {
-	at  time.Time // of the first response that contained it; zero if there was none
-	own bool      // it belongs to a trigger: it was the response, or was found afterwards
-	end bool      // it has finished
+	at          time.Time // of the first response that contained it; zero if there was none
+	own         bool      // it belongs to a trigger: it was the response, or was found afterwards
+	end, failed bool      // it has finished, and did not succeed
 }
 
 // appCalls are the triggers of an app.
@@ -259,13 +259,12 @@ func (n *seenReloads) get(id string) seenReload {
 }
 
 // end records that a reload has finished, if it is remembered.
-func (n *seenReloads) end(id string) {
+func (n *seenReloads) end(r *Reload) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	id = strings.ToLower(id)
-	if r, ok := n.byID[id]; ok {
-		r.end = true
-		n.byID[id] = r
+	if known, ok := n.byID[strings.ToLower(r.ID)]; ok {
+		known.end, known.failed = true, r.Err() != nil
+		n.byID[strings.ToLower(r.ID)] = known
 	}
 }
 

@@ -92,7 +92,7 @@ func (b *batch) lookUp(ctx context.Context, st *step) (*earlierRuns, error) {
 		switch {
 		case r.Ended() && r.Err() == nil:
 			return &earlierRuns{reload: r, origin: resumed, run: run}, nil
-		case b.isActive(r, newest.now):
+		case b.mayCount(r, newest.now):
 			e.reload, e.origin, e.run = r, resumed, run
 		case e.reload == nil:
 			e.run = max(e.run, run+1)
@@ -134,10 +134,15 @@ func (b *batch) otherStep(st *step, newest newestReloads) (r, pending *Reload) {
 	return nil, pending
 }
 
-// isActive reports whether a listed reload is active, and not older than any reload can be. now is the time by the server
-// clock. A list may be behind what the client knows.
+// mayCount reports whether a listed run may be active or have SUCCEEDED: it has not ended according to the list, which may
+// be behind, is not older than any reload can be, and did not fail as far as the client knows. now is by the server clock.
+func (b *batch) mayCount(r *Reload, now time.Time) bool {
+	return !r.Ended() && between(r.CreationTime, now) < maxPending && !b.client.seen.get(r.ID).failed
+}
+
+// isActive reports whether a listed reload is active, as far as the client knows.
 func (b *batch) isActive(r *Reload, now time.Time) bool {
-	return !r.Ended() && between(r.CreationTime, now) < maxPending && !b.client.seen.get(r.ID).end
+	return b.mayCount(r, now) && !b.client.seen.get(r.ID).end
 }
 
 // newestReloads are the newest reloads of an app.
@@ -152,7 +157,7 @@ func (b *batch) rank(r *Reload, now time.Time) int {
 	switch {
 	case r.Ended() && r.Err() == nil:
 		return 2
-	case b.isActive(r, now):
+	case b.mayCount(r, now):
 		return 1
 	}
 	return 0

@@ -933,3 +933,30 @@ func TestOnceWithSlowLookUpsAndASlowRateLimit(t *testing.T) {
 		}
 	})
 }
+
+// A client that has seen how a run ended does not trigger another one because a list is behind. If the run failed, it does.
+func TestOnceTwiceOnOneClientWithAListThatIsBehind(t *testing.T) {
+	t.Parallel()
+	for _, failed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{latency: 50 * time.Millisecond, runFor: 20 * time.Second, behind: func(*worldRecord) time.Duration { return 10 * time.Second }}
+			if failed {
+				w.ends = func(r *worldRecord) reloads.Status {
+					if r.number == 0 {
+						return reloads.StatusFailed
+					}
+					return reloads.StatusSucceeded
+				}
+			}
+			client := scriptedClient(t, w)
+			first, err := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.Once(nightly))
+			if failed != errors.Is(err, reloads.ErrReloadFailed) || !failed && err != nil {
+				t.Fatal(err)
+			}
+			second, err := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.Once(nightly))
+			if err != nil || (second.ID == first.ID) == failed {
+				t.Errorf("got %v and %v after %v", second, err, first)
+			}
+		})
+	}
+}

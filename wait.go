@@ -55,7 +55,7 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Reload, error]
 				changed := last == nil || r.Status != last.Status || r.Ended()
 				last = r
 				if r.Ended() {
-					c.seen.end(id)
+					c.seen.end(r)
 				}
 				if changed && !yield(r, nil) || r.Ended() {
 					return
