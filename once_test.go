@@ -960,3 +960,24 @@ func TestOnceTwiceOnOneClientWithAListThatIsBehind(t *testing.T) {
 		})
 	}
 }
+
+// The reload that refuses a trigger is not one that ended before it, also if the list is behind. It is the next one, which
+// is not listed yet.
+func TestOnceDoesNotTakeAFinishedReloadForThePendingOne(t *testing.T) {
+	t.Parallel()
+	for _, opts := range [][]reloads.RunOption{{reloads.AttachToPending()}, {reloads.AfterPending()}, nil} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{latency: 50 * time.Millisecond, listLag: time.Second, behind: func(*worldRecord) time.Duration { return 2 * time.Second }}
+			finished := w.triggerForeign(worldRecord{app: "app"}, 2500*time.Millisecond)
+			var next *worldRecord
+			time.AfterFunc(2700*time.Millisecond, func() { next = w.triggerForeign(worldRecord{app: "app"}, 3*time.Second) })
+			r := runOnce(t.Context(), t, w, requestsFor("app"), opts...)[0]
+			switch {
+			case len(opts) == 0 && (!errors.Is(r.Err, reloads.ErrReloadPending) || time.Since(next.created) < w.listLag):
+				t.Errorf("got %v after %v, want ErrReloadPending when the pending reload is listed", r.Err, time.Since(next.created))
+			case len(opts) > 0 && (r.Err != nil || r.Reload.ID == finished.id || time.Now().Before(next.ended)):
+				t.Errorf("got %v, %v, %v before the end of the pending reload", r.Reload, r.Err, time.Until(next.ended))
+			}
+		})
+	}
+}
