@@ -60,6 +60,7 @@ func NewClient(tenantURL string, source TokenSource, opts ...Option) (*Client, e
 		userAgent:      "reloads-go/" + version,
 		retry:          RetryPolicy{MaxRetries: defaultMaxRetries},
 		attemptTimeout: defaultAttemptTimeout,
+		seen:           seenReloads{byID: map[string]seenReload{}, calls: map[string]appCalls{}},
 	}
 	for i, opt := range opts {
 		if opt == nil {
@@ -116,11 +117,7 @@ func parseTenantURL(s string) (string, error) {
 }
 
 func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
+	return strings.EqualFold(host, "localhost") || net.ParseIP(host).IsLoopback()
 }
 
 // Option configures a client. The order of options does not matter. If an option is given twice, the later one applies.
@@ -235,9 +232,6 @@ func (n *seenReloads) add(id string, own bool) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
-	if n.byID == nil {
-		n.byID = map[string]seenReload{}
-	}
 	if len(n.byID)%1000 == 999 {
 		maps.DeleteFunc(n.byID, func(_ string, r seenReload) bool { return now.Sub(r.at) > rememberSeen })
 	}
@@ -273,9 +267,6 @@ func (n *seenReloads) end(r *Reload) {
 func (n *seenReloads) call(app string, change int, unknown bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.calls == nil {
-		n.calls = map[string]appCalls{}
-	}
 	app = strings.ToLower(app)
 	c := n.calls[app]
 	if c.running += change; unknown {

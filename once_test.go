@@ -981,3 +981,53 @@ func TestOnceDoesNotTakeAFinishedReloadForThePendingOne(t *testing.T) {
 		})
 	}
 }
+
+// The Retry-After of a list is the wait before the next one. A refusal says nothing about the ResourceID.
+func TestOnceHonorsRetryAfterOfItsLists(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		for _, after := range []bool{false, true} { // the first trigger
+			for _, seconds := range []int{60, 200} {
+				t.Run(fmt.Sprint(status, after, seconds), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						w := &world{latency: 50 * time.Millisecond, runFor: time.Second}
+						var until time.Time
+						refused := 0
+						w.instead = func(r *http.Request) outcome {
+							if isTrigger(r) || after && len(w.postTimes()) == 0 {
+								return nil
+							}
+							if until.IsZero() {
+								until = time.Now().Add(time.Duration(seconds) * time.Second)
+							}
+							left := time.Until(until)
+							if left <= 0 {
+								return nil
+							}
+							refused++
+							return respond(status, "", "Retry-After", fmt.Sprint(int(left.Seconds())+1))
+						}
+						succeed(t, runOnce(t.Context(), t, w, requestsFor("a", "b", "c")))
+						if refused > 6 {
+							t.Errorf("%d requests were refused, want at most 6", refused)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// A Retry-After that is too long ends a look-up at once.
+func TestOnceDoesNotWaitForALongRetryAfter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{instead: func(*http.Request) outcome {
+			return respond(http.StatusServiceUnavailable, "", "Retry-After", "600")
+		}}
+		r := runOnce(t.Context(), t, w, requestsFor("app"))[0]
+		if e := asError(t, r.Err); e.RetryAfter != 10*time.Minute || len(w.sent()) != 1 {
+			t.Errorf("got %v after %d requests, want the first response", r.Err, len(w.sent()))
+		}
+	})
+}
