@@ -174,7 +174,7 @@ func (b *batch) expire(ctx context.Context, tr *trackedReload) {
 		if !b.timedOut(tr, err, stop) {
 			return
 		}
-		if _, cancelErr := b.client.Cancel(ctx, r.ID); cancelErr != nil {
+		if _, cancelErr := b.client.cancelNew(ctx, r.ID); cancelErr != nil {
 			err = fmt.Errorf("%w; canceling it: %w", err, cancelErr)
 		}
 		if sleep(ctx, cancelTime) != nil { // it has finished, or giveUp ends the wait
