@@ -969,10 +969,10 @@ func TestOnceDoesNotTakeAFinishedReloadForThePendingOne(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := &world{latency: 50 * time.Millisecond, listLag: time.Second, behind: func(*worldRecord) time.Duration { return 2 * time.Second }}
 			finished := w.triggerForeign(worldRecord{app: "app"}, 2500*time.Millisecond)
-			var next *worldRecord
-			time.AfterFunc(2700*time.Millisecond, func() { next = w.triggerForeign(worldRecord{app: "app"}, 3*time.Second) })
+			var pending atomic.Pointer[worldRecord]
+			time.AfterFunc(2700*time.Millisecond, func() { pending.Store(w.triggerForeign(worldRecord{app: "app"}, 3*time.Second)) })
 			r := runOnce(t.Context(), t, w, requestsFor("app"), opts...)[0]
-			switch {
+			switch next := pending.Load(); {
 			case len(opts) == 0 && (!errors.Is(r.Err, reloads.ErrReloadPending) || time.Since(next.created) < w.listLag):
 				t.Errorf("got %v after %v, want ErrReloadPending when the pending reload is listed", r.Err, time.Since(next.created))
 			case len(opts) > 0 && (r.Err != nil || r.Reload.ID == finished.id || time.Now().Before(next.ended)):
@@ -991,12 +991,15 @@ func TestOnceHonorsRetryAfterOfItsLists(t *testing.T) {
 				t.Run(fmt.Sprint(status, after, seconds), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						w := &world{latency: 50 * time.Millisecond, runFor: time.Second}
+						var mu sync.Mutex
 						var until time.Time
 						refused := 0
 						w.instead = func(r *http.Request) outcome {
 							if isTrigger(r) || after && len(w.postTimes()) == 0 {
 								return nil
 							}
+							mu.Lock()
+							defer mu.Unlock()
 							if until.IsZero() {
 								until = time.Now().Add(time.Duration(seconds) * time.Second)
 							}

@@ -1868,13 +1868,13 @@ func TestTriggerDoesNotTakeReloadAfterOutage(t *testing.T) {
 					}
 					return nil
 				}
-				var late *worldRecord
-				time.AfterFunc(time.Minute+after, func() { late = w.triggerForeign(worldRecord{app: "app"}, time.Second) })
+				var late atomic.Pointer[worldRecord]
+				time.AfterFunc(time.Minute+after, func() { late.Store(w.triggerForeign(worldRecord{app: "app"}, time.Second)) })
 				r := w.trigger(t, client, reloads.Request{AppID: "app"})
-				if !returned {
-					r.isUnknown(t, late.id)
-				} else if r.err != nil || r.reload.ID != late.id {
-					t.Errorf("got %s, want the reload %s", r, late.id)
+				if id := late.Load().id; !returned {
+					r.isUnknown(t, id)
+				} else if r.err != nil || r.reload.ID != id {
+					t.Errorf("got %s, want the reload %s", r, id)
 				}
 			})
 		})
