@@ -1117,3 +1117,43 @@ func TestBatchEndsDuringPollWithoutResponse(t *testing.T) {
 		}
 	})
 }
+
+// ownContext is a context of another type than those of package context.
+type ownContext struct {
+	context.Context
+	done  chan struct{}
+	ended atomic.Bool
+}
+
+func (c *ownContext) Done() <-chan struct{} { return c.done }
+
+func (c *ownContext) Err() error {
+	if c.ended.Load() {
+		return context.Canceled
+	}
+	return nil
+}
+
+// A context of another type ends right before the caller leaves the loop. All reloads of the batch are canceled.
+func TestBreakAfterContextOfAnotherTypeEnded(t *testing.T) {
+	t.Parallel()
+	for range 20 { // the order of the goroutines varies
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{runFor: time.Hour, latency: 50 * time.Millisecond}
+			ctx := &ownContext{Context: t.Context(), done: make(chan struct{})}
+			reqs := append(requestsFor("a", "b", "c"), reloads.Request{}) // the last one is invalid, so it has its result at once
+			for r := range scriptedClient(t, w).RunAll(ctx, reqs, reloads.CancelOnAbort()) {
+				if r.Err != nil {
+					time.Sleep(3 * time.Second)
+					ctx.ended.Store(true)
+					close(ctx.done)
+					break
+				}
+			}
+			time.Sleep(time.Minute)
+			if got := w.statuses(); got[reloads.StatusCanceled] != 3 {
+				t.Errorf("got the statuses %v, want all CANCELED", got)
+			}
+		})
+	}
+}

@@ -60,6 +60,7 @@ func NewClient(tenantURL string, source TokenSource, opts ...Option) (*Client, e
 		userAgent:      "reloads-go/" + version,
 		retry:          RetryPolicy{MaxRetries: defaultMaxRetries},
 		attemptTimeout: defaultAttemptTimeout,
+		seen:           seenReloads{byID: map[string]seenReload{}, calls: map[string]appCalls{}},
 	}
 	for i, opt := range opts {
 		if opt == nil {
@@ -116,11 +117,7 @@ func parseTenantURL(s string) (string, error) {
 }
 
 func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
+	return strings.EqualFold(host, "localhost") || net.ParseIP(host).IsLoopback()
 }
 
 // Option configures a client. The order of options does not matter. If an option is given twice, the later one applies.
@@ -216,9 +213,9 @@ type seenReloads struct {
 }
 
 type seenReload struct {
-	at  time.Time // of the first response that contained it; zero if there was none
-	own bool      // it belongs to a trigger: it was the response, or was found afterwards
-	end bool      // it has finished
+	at          time.Time // of the first response that contained it; zero if there was none
+	own         bool      // it belongs to a trigger: it was the response, or was found afterwards
+	end, failed bool      // it has finished, and did not succeed
 }
 
 // appCalls are the triggers of an app.
@@ -235,9 +232,6 @@ func (n *seenReloads) add(id string, own bool) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
-	if n.byID == nil {
-		n.byID = map[string]seenReload{}
-	}
 	if len(n.byID)%1000 == 999 {
 		maps.DeleteFunc(n.byID, func(_ string, r seenReload) bool { return now.Sub(r.at) > rememberSeen })
 	}
@@ -259,13 +253,12 @@ func (n *seenReloads) get(id string) seenReload {
 }
 
 // end records that a reload has finished, if it is remembered.
-func (n *seenReloads) end(id string) {
+func (n *seenReloads) end(r *Reload) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	id = strings.ToLower(id)
-	if r, ok := n.byID[id]; ok {
-		r.end = true
-		n.byID[id] = r
+	if known, ok := n.byID[strings.ToLower(r.ID)]; ok {
+		known.end, known.failed = true, r.Err() != nil
+		n.byID[strings.ToLower(r.ID)] = known
 	}
 }
 
@@ -274,9 +267,6 @@ func (n *seenReloads) end(id string) {
 func (n *seenReloads) call(app string, change int, unknown bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.calls == nil {
-		n.calls = map[string]appCalls{}
-	}
 	app = strings.ToLower(app)
 	c := n.calls[app]
 	if c.running += change; unknown {

@@ -74,6 +74,7 @@
 //
 //   - A reload was created up to 2 s before the trigger was sent (up to 3 s, if creation times are whole seconds), or has
 //     no creation time, or one in the future. Only a later one with the ResourceID of the request is returned nevertheless.
+//   - The oldest possible reload was created more than 33 s after the last attempt had ended.
 //   - A reload was created after the trigger, but its partial or ResourceID contradicts the request. A field that the
 //     service did not send is not a contradiction, unless it has returned the ResourceID of another request before.
 //   - With [Once], a reload that may be the triggered one has no ResourceID.

@@ -1,6 +1,7 @@
 package reloads
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,12 +33,13 @@ func (b *batch) run(ctx context.Context, yield func(Result) bool, start func(con
 		b.yieldAll(yield)
 		return
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	parent := ctx
+	ctx, cancel := context.WithCancelCause(parent)
 	b.ctx, b.grace = ctx, b.options.grace(ctx)
 	finished := b.work(ctx, cancel, start)
 	defer func() {
-		cancel(errStopped)
-		if context.Cause(ctx) != errStopped { // ctx had ended before, so the cancels are completed
+		cancel(cmp.Or(parent.Err(), errStopped)) // ctx learns of the end of a context of another type a little later
+		if context.Cause(ctx) != errStopped {    // ctx had ended before, so the cancels are completed
 			<-finished
 		}
 		b.grace.release()
@@ -174,7 +176,7 @@ func (b *batch) expire(ctx context.Context, tr *trackedReload) {
 		if !b.timedOut(tr, err, stop) {
 			return
 		}
-		if _, cancelErr := b.client.Cancel(ctx, r.ID); cancelErr != nil {
+		if _, cancelErr := b.client.cancelNew(ctx, r.ID); cancelErr != nil {
 			err = fmt.Errorf("%w; canceling it: %w", err, cancelErr)
 		}
 		if sleep(ctx, cancelTime) != nil { // it has finished, or giveUp ends the wait
@@ -222,12 +224,11 @@ func rerunWait(n int) time.Duration {
 
 // finishStep reports the result of a step, and of the steps that are not started because of it.
 func (b *batch) finishStep(st *step, r *Reload, err error) {
-	if st.notKept != nil {
-		if err == nil {
-			err = st.notKept
-		} else {
-			err = fmt.Errorf("%w; %w", err, st.notKept)
-		}
+	switch {
+	case st.notKept != nil && err == nil:
+		err = st.notKept
+	case st.notKept != nil:
+		err = fmt.Errorf("%w; %w", err, st.notKept)
 	}
 	first, dependent := b.schedule.finish(st, err == nil)
 	if !first {

@@ -22,8 +22,8 @@ const (
 	// reloads of a process that was killed just before are listed.
 	listDelay = 3 * time.Second
 
-	maxListWait   = time.Minute // for the first reload of a batch to be listed
-	lookUpOverlap = time.Minute // how far a look-up reaches back before the one before, because clocks may differ
+	maxListFailure = time.Minute // how long the lists for the first reload of a batch may fail
+	lookUpOverlap  = time.Minute // how far a look-up reaches back before the one before, because clocks may differ
 )
 
 // identify gives each step the identity of its ResourceIDs, or the reason why it cannot have one.
@@ -92,7 +92,7 @@ func (b *batch) lookUp(ctx context.Context, st *step) (*earlierRuns, error) {
 		switch {
 		case r.Ended() && r.Err() == nil:
 			return &earlierRuns{reload: r, origin: resumed, run: run}, nil
-		case b.isActive(r, newest.now):
+		case b.mayCount(r, newest.now):
 			e.reload, e.origin, e.run = r, resumed, run
 		case e.reload == nil:
 			e.run = max(e.run, run+1)
@@ -134,10 +134,15 @@ func (b *batch) otherStep(st *step, newest newestReloads) (r, pending *Reload) {
 	return nil, pending
 }
 
-// isActive reports whether a listed reload is active, and not older than any reload can be. now is the time by the server
-// clock. A list may be behind what the client knows.
+// mayCount reports whether a listed run may be active or have SUCCEEDED: it has not ended according to the list, which may
+// be behind, is not older than any reload can be, and did not fail as far as the client knows. now is by the server clock.
+func (b *batch) mayCount(r *Reload, now time.Time) bool {
+	return !r.Ended() && between(r.CreationTime, now) < maxPending && !b.client.seen.get(r.ID).failed
+}
+
+// isActive reports whether a listed reload is active, as far as the client knows.
 func (b *batch) isActive(r *Reload, now time.Time) bool {
-	return !r.Ended() && between(r.CreationTime, now) < maxPending && !b.client.seen.get(r.ID).end
+	return b.mayCount(r, now) && !b.client.seen.get(r.ID).end
 }
 
 // newestReloads are the newest reloads of an app.
@@ -152,7 +157,7 @@ func (b *batch) rank(r *Reload, now time.Time) int {
 	switch {
 	case r.Ended() && r.Err() == nil:
 		return 2
-	case b.isActive(r, now):
+	case b.mayCount(r, now):
 		return 1
 	}
 	return 0
@@ -189,9 +194,7 @@ func (b *batch) listNewest(ctx context.Context, app string, size int, until time
 		if more && !newestFirst(page.Reloads) {
 			return n, errNotSorted
 		}
-		if reachesBack(page.Reloads, until) {
-			break
-		}
+		more = more && !reachesBack(page.Reloads, until)
 	}
 	return n, nil
 }
@@ -203,10 +206,10 @@ func (b *batch) listPage(ctx context.Context, query string) (page *Page, date se
 			page, date, invalid, err = b.client.listValid(ctx, query, true)
 			return err
 		})
-		if err == nil || ctx.Err() != nil || !isTemporary(err) || retries >= b.client.retry.MaxRetries {
+		if err == nil || ctx.Err() != nil || !b.client.retry.shouldRetry(opList, err, retries) {
 			return page, date, invalid, err
 		}
-		_ = sleep(ctx, b.client.retry.backoff(retries))
+		_ = sleep(ctx, b.client.retry.wait(err, retries))
 	}
 }
 
@@ -253,28 +256,32 @@ func (b *batch) checkListed(ctx context.Context, st *step, r *Reload) {
 	if !b.schedule.isOneByOne() || r.ResourceID != st.resourceID(st.run) {
 		return
 	}
-	whole, end := context.WithDeadline(ctx, st.sent.Add(cmp.Or(b.options.stepTimeout, time.Hour)))
-	defer end()
-	ctx, cancel := context.WithTimeout(whole, maxListWait)
+	ctx, cancel := context.WithDeadline(ctx, st.sent.Add(cmp.Or(b.options.stepTimeout, time.Hour)))
 	defer cancel()
 	err := errors.New("it is not in the list of the app's reloads")
-	for _, wait := range append(listWaits[:], 0) {
+	waits, until := listWaits[:], time.Now().Add(maxListFailure)
+	for ended := false; !ended && ctx.Err() == nil; {
 		newest, listErr := b.listNewest(ctx, st.request.AppID, oncePage, r.CreationTime)
 		i := slices.IndexFunc(newest.all, func(listed *Reload) bool { return listed.ID == r.ID })
+		wait := b.client.retry.refusal(listErr)
 		switch {
 		case i >= 0 && newest.all[i].ResourceID == r.ResourceID:
 			b.schedule.allowConcurrency()
 			return
 		case i >= 0:
-			err = errors.New("it has another one, or none, in the list of the app's reloads")
-		case listErr != nil:
-			err = listErr
+			err, ended = errors.New("it has another one, or none, in the list of the app's reloads"), true
+		case wait > 0: // only a list that succeeded shows anything
+			until = time.Now().Add(wait + maxListFailure)
+		case listErr != nil && time.Now().Before(until):
+			wait = listWaits[0]
+		case listErr != nil || len(waits) == 0:
+			err, ended = cmp.Or(listErr, err), true
+		default:
+			wait, waits = waits[0], waits[1:]
 		}
-		if i >= 0 || sleep(ctx, wait) != nil {
-			break
-		}
+		_ = sleep(ctx, wait)
 	}
-	if whole.Err() == nil {
+	if ctx.Err() == nil {
 		b.stopNotKept(st, fmt.Errorf("%w: reload %s of app %s: %w", errNotKept, r.ID, st.request.AppID, err))
 	}
 }

@@ -933,3 +933,104 @@ func TestOnceWithSlowLookUpsAndASlowRateLimit(t *testing.T) {
 		}
 	})
 }
+
+// A client that has seen how a run ended does not trigger another one because a list is behind. If the run failed, it does.
+func TestOnceTwiceOnOneClientWithAListThatIsBehind(t *testing.T) {
+	t.Parallel()
+	for _, failed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{latency: 50 * time.Millisecond, runFor: 20 * time.Second, behind: func(*worldRecord) time.Duration { return 10 * time.Second }}
+			if failed {
+				w.ends = func(r *worldRecord) reloads.Status {
+					if r.number == 0 {
+						return reloads.StatusFailed
+					}
+					return reloads.StatusSucceeded
+				}
+			}
+			client := scriptedClient(t, w)
+			first, err := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.Once(nightly))
+			if failed != errors.Is(err, reloads.ErrReloadFailed) || !failed && err != nil {
+				t.Fatal(err)
+			}
+			second, err := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.Once(nightly))
+			if err != nil || (second.ID == first.ID) == failed {
+				t.Errorf("got %v and %v after %v", second, err, first)
+			}
+		})
+	}
+}
+
+// The reload that refuses a trigger is not one that ended before it, also if the list is behind. It is the next one, which
+// is not listed yet.
+func TestOnceDoesNotTakeAFinishedReloadForThePendingOne(t *testing.T) {
+	t.Parallel()
+	for _, opts := range [][]reloads.RunOption{{reloads.AttachToPending()}, {reloads.AfterPending()}, nil} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{latency: 50 * time.Millisecond, listLag: time.Second, behind: func(*worldRecord) time.Duration { return 2 * time.Second }}
+			finished := w.triggerForeign(worldRecord{app: "app"}, 2500*time.Millisecond)
+			var pending atomic.Pointer[worldRecord]
+			time.AfterFunc(2700*time.Millisecond, func() { pending.Store(w.triggerForeign(worldRecord{app: "app"}, 3*time.Second)) })
+			r := runOnce(t.Context(), t, w, requestsFor("app"), opts...)[0]
+			switch next := pending.Load(); {
+			case len(opts) == 0 && (!errors.Is(r.Err, reloads.ErrReloadPending) || time.Since(next.created) < w.listLag):
+				t.Errorf("got %v after %v, want ErrReloadPending when the pending reload is listed", r.Err, time.Since(next.created))
+			case len(opts) > 0 && (r.Err != nil || r.Reload.ID == finished.id || time.Now().Before(next.ended)):
+				t.Errorf("got %v, %v, %v before the end of the pending reload", r.Reload, r.Err, time.Until(next.ended))
+			}
+		})
+	}
+}
+
+// The Retry-After of a list is the wait before the next one. A refusal says nothing about the ResourceID.
+func TestOnceHonorsRetryAfterOfItsLists(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		for _, after := range []bool{false, true} { // the first trigger
+			for _, seconds := range []int{60, 200} {
+				t.Run(fmt.Sprint(status, after, seconds), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						w := &world{latency: 50 * time.Millisecond, runFor: time.Second}
+						var mu sync.Mutex
+						var until time.Time
+						refused := 0
+						w.instead = func(r *http.Request) outcome {
+							if isTrigger(r) || after && len(w.postTimes()) == 0 {
+								return nil
+							}
+							mu.Lock()
+							defer mu.Unlock()
+							if until.IsZero() {
+								until = time.Now().Add(time.Duration(seconds) * time.Second)
+							}
+							left := time.Until(until)
+							if left <= 0 {
+								return nil
+							}
+							refused++
+							return respond(status, "", "Retry-After", fmt.Sprint(int(left.Seconds())+1))
+						}
+						succeed(t, runOnce(t.Context(), t, w, requestsFor("a", "b", "c")))
+						if refused > 6 {
+							t.Errorf("%d requests were refused, want at most 6", refused)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// A Retry-After that is too long ends a look-up at once.
+func TestOnceDoesNotWaitForALongRetryAfter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{instead: func(*http.Request) outcome {
+			return respond(http.StatusServiceUnavailable, "", "Retry-After", "600")
+		}}
+		r := runOnce(t.Context(), t, w, requestsFor("app"))[0]
+		if e := asError(t, r.Err); e.RetryAfter != 10*time.Minute || len(w.sent()) != 1 {
+			t.Errorf("got %v after %d requests, want the first response", r.Err, len(w.sent()))
+		}
+	})
+}

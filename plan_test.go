@@ -723,3 +723,19 @@ func TestDependentsOfStepThatWasNotStarted(t *testing.T) {
 			"no reload, not started, context deadline exceeded, 0 runs", "no reload, not started, context deadline exceeded, 0 runs")
 	})
 }
+
+// A reload that is too new for its cancel is canceled a little later.
+func TestStepTimeoutOfNewReload(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Hour, latency: 50 * time.Millisecond}
+	w.instead = func(r *http.Request) outcome {
+		if posts := w.postTimes(); isCancel(r) && time.Since(posts[0]) < 8*time.Second {
+			return respond(http.StatusNotFound, `{"errors":[{"code":"HTTP-404"}]}`)
+		}
+		return nil
+	}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		rs := results(t, 1, client.RunAll(t.Context(), requestsFor("a"), reloads.StepTimeout(2*time.Second)))
+		checkOutcomes(t, rs, "CANCELED, context deadline exceeded, 1 runs")
+	})
+}

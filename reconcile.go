@@ -34,6 +34,7 @@ type reconciliation struct {
 	options  triggerOptions
 	since    time.Time // when the first POST with an unknown outcome was sent; zero if there was none
 	last     time.Time // when the most recent one was sent
+	ended    time.Time // when that one failed
 	accepted bool      // a POST was accepted, but its response is invalid
 	dates    clockOffset
 	retries  int   // of the POST
@@ -84,13 +85,15 @@ func (s *reconciliation) earliest() time.Time {
 var errUndecided = errors.New("the lists do not show whether it is the triggered one")
 
 // choose sets the reloads that may be the triggered one: those with the ResourceID of the request first, then the oldest
-// first. sure means that it is the first one: that was created no earlier than the most recent POST, as far as the clock
-// offset tells, contradicts nothing, and no other one is as old. One that was created between the POSTs may be that of
-// an earlier one, or somebody else's. exact means that a narrower offset does not help.
+// first. sure means that it is the first one: that was created no earlier than the most recent POST and no later than
+// lateEffect after it, as far as the clock offset tells, contradicts nothing, and no other one is as old. One that was
+// created between the POSTs may be that of an earlier one, or somebody else's. exact means that a narrower offset does not
+// help.
 func (s *reconciliation) choose() (sure, exact bool) {
 	offset, known, doubtful := s.client.records.get(s.dates)
 	exact = known || offset.width() <= exactOffset || s.probes >= maxProbes && offset.width() <= usableOffset
-	oldest, latest := s.earliest(), time.Now().Add(offset.max+clockTolerance)
+	oldest := s.earliest()
+	latest := earlier(time.Now().Add(clockTolerance), s.ended.Add(lateEffect)).Add(offset.max)
 	end := func(r *Reload) time.Time { return r.CreationTime.Add(precision(r.CreationTime)) } // it was created before
 	byResource := s.options.check != nil                                                      // the ResourceID alone decides
 	s.possible = nil

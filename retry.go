@@ -1,6 +1,7 @@
 package reloads
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -113,29 +114,33 @@ func isExpired(ctx context.Context, err error) bool {
 		strings.HasPrefix(err.Error(), "rate: Wait(n=1) would exceed")) // of golang.org/x/time/rate
 }
 
-// shouldRetry decides whether a failed attempt is retried. retries is how many there were before.
-func (p RetryPolicy) shouldRetry(a *attempt, retries int) bool {
-	retryable := isTemporary(a.err) && (a.op != opTrigger || classify(a.err) == notProcessed)
-	tooLong := a.response != nil && a.response.RetryAfter > p.MaxRetryAfter
-	return retryable && !tooLong && retries < p.MaxRetries
+// shouldRetry decides whether an attempt that failed with err is retried. retries is how many there were before.
+func (p RetryPolicy) shouldRetry(op operation, err error, retries int) bool {
+	retryable := isTemporary(err) && (op != opTrigger || classify(err) == notProcessed)
+	return retryable && retryAfterOf(err) <= p.MaxRetryAfter && retries < p.MaxRetries
 }
 
 // wait returns the time until the next attempt: the Retry-After of the response or, without one, the backoff.
-func (p RetryPolicy) wait(a *attempt, retries int) time.Duration {
-	if a.response != nil && a.response.RetryAfter > 0 {
-		return a.response.RetryAfter
-	}
-	return p.backoff(retries)
+func (p RetryPolicy) wait(err error, retries int) time.Duration {
+	return cmp.Or(retryAfterOf(err), p.backoff(retries))
 }
 
-// refusal returns for how long the service refuses requests, according to the error of one: the Retry-After of a 429 or
-// 503, as far as it is honored.
-func (p RetryPolicy) refusal(err error) time.Duration {
+// retryAfterOf returns the Retry-After of the response in err, or 0.
+func retryAfterOf(err error) time.Duration {
 	var response *Error
-	if !errors.As(err, &response) || classify(err) != notProcessed {
+	if errors.As(err, &response) {
+		return response.RetryAfter
+	}
+	return 0
+}
+
+// refusal returns for how long the service refuses requests, according to the error of one, if it is not nil: the
+// Retry-After of a 429 or 503, as far as it is honored.
+func (p RetryPolicy) refusal(err error) time.Duration {
+	if err == nil || classify(err) != notProcessed {
 		return 0
 	}
-	return min(response.RetryAfter, p.MaxRetryAfter)
+	return min(retryAfterOf(err), p.MaxRetryAfter)
 }
 
 // backoff returns the wait before retry n, counted from 0.

@@ -215,19 +215,19 @@ func (c *call) finishAttempt(_ context.Context, resp *http.Response, err error) 
 func (c *call) prepareRetry() bool {
 	a, policy := &c.attempt, c.client.retry
 	c.mayHaveTakenEffect = c.mayHaveTakenEffect || mayHaveTakenEffect(a.err)
-	c.wait = policy.wait(a, c.retries)
+	c.wait = policy.wait(a.err, c.retries)
 	if a.response != nil && a.response.Is(ErrRateLimited) {
 		c.pauseTier(min(c.wait, policy.MaxRetryAfter))
 	}
 	if ended := c.ctx.Err(); ended != nil {
-		c.expired = errors.Is(a.err, ended) || policy.shouldRetry(a, c.retries) // otherwise the failure is final anyway
+		c.expired = errors.Is(a.err, ended) || policy.shouldRetry(a.op, a.err, c.retries) // otherwise the failure is final anyway
 		return false
 	}
 	c.unconnected = c.unconnected || isUnsent(a.err)
 	if a.status == http.StatusUnauthorized {
 		return c.renewToken()
 	}
-	if c.once || !policy.shouldRetry(a, c.retries) {
+	if c.once || !policy.shouldRetry(a.op, a.err, c.retries) {
 		return false
 	}
 	if deadline, ok := c.ctx.Deadline(); ok && time.Until(deadline) < c.wait {

@@ -142,51 +142,42 @@ func (b *batch) triggerOrAttach(ctx context.Context, st *step) (r *Reload, o ori
 
 // findPending returns the pending reload of a step's app, or nil. With Once, it may be one that SUCCEEDED.
 func (b *batch) findPending(ctx context.Context, st *step) (r *Reload, o origin, err error) {
-	o = foreign
+	var pending *Reload
+	if b.options.once == nil {
+		pending, err = b.listPending(ctx, st.request.AppID)
+	} else if earlier, lookUpErr := b.lookUp(ctx, st); lookUpErr != nil {
+		err = lookUpErr
+	} else if st.run, pending = earlier.run, earlier.pending; earlier.reload != nil {
+		return earlier.reload, earlier.origin, nil
+	}
+	if pending == nil || err != nil {
+		return nil, foreign, err
+	}
 	switch {
 	case b.options.attach:
 		o = attached
 	case b.options.after:
 		o = blocking
+	default:
+		o = foreign
 	}
-	if b.options.once == nil {
-		r, err = b.findPendingOf(ctx, st.request.AppID)
-		return r, o, err
-	}
-	earlier, err := b.lookUp(ctx, st)
-	if err != nil {
-		return nil, foreign, err
-	}
-	if st.run = earlier.run; earlier.reload != nil {
-		return earlier.reload, earlier.origin, nil
-	}
-	return earlier.pending, o, nil // of the same list, because the step's own may be in a later one
-}
-
-// findPendingOf returns the app's newest reload that has not finished, or nil. It does not filter by status, because the
-// status of a new reload may be empty or unknown.
-func (b *batch) findPendingOf(ctx context.Context, app string) (*Reload, error) {
-	pending, err := b.listPending(ctx, app)
-	if pending == nil || err != nil {
-		return nil, err
-	}
-	var r *Reload
 	err = b.withinBudget(ctx, func() (err error) {
 		r, _, err = b.client.poll(ctx, pending.ID, true) // the list may be behind
 		return err
 	})
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return nil, nil
+		return nil, o, nil
 	case err != nil: // the wait for it decides
-		return pending, nil
+		return pending, o, nil
 	case r.Ended():
-		return nil, nil
+		return nil, o, nil
 	}
-	return r, nil
+	return r, o, nil
 }
 
-// listPending returns the app's newest reload that has not finished according to the list, or nil.
+// listPending returns the app's newest reload that has not finished according to the list, or nil. It does not filter by
+// status, because the status of a new reload may be empty or unknown.
 func (b *batch) listPending(ctx context.Context, app string) (*Reload, error) {
 	w := walk{query: newestQuery(app), mark: newestQuery(app), untilMark: 1}
 	page, date := &Page{}, serverDate{}

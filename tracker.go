@@ -198,7 +198,7 @@ func (t *tracker) finish(tr *trackedReload, err error) {
 	}
 	delete(t.tracked, tr.id)
 	if tr.reload.Ended() {
-		t.client.seen.end(tr.id)
+		t.client.seen.end(tr.reload)
 	}
 	if tr.timeout != nil {
 		tr.stop()

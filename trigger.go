@@ -73,7 +73,7 @@ func (s *reconciliation) post(ctx context.Context, body []byte) (r *Reload, refu
 	}
 	accepted := isSuccess(a.status) // even if the rest of the response is missing or invalid
 	if accepted || k.mayHaveTakenEffect {
-		s.since, s.last = earlier(s.since, a.began), a.began
+		s.since, s.last, s.ended = earlier(s.since, a.began), a.began, time.Now()
 	}
 	s.accepted = s.accepted || accepted
 	s.retries = k.retries

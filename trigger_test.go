@@ -1850,3 +1850,33 @@ func TestTriggerDoesNotTakeReloadBeforeItsRetry(t *testing.T) {
 		})
 	}
 }
+
+// The trigger does not arrive, and no list works during an outage. The reload that somebody else triggers at its end is too
+// late to be the triggered one.
+func TestTriggerDoesNotTakeReloadAfterOutage(t *testing.T) {
+	t.Parallel()
+	for after, returned := range map[time.Duration]bool{25 * time.Second: true, 40 * time.Second: false, 10 * time.Minute: false} {
+		t.Run(after.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{latency: 50 * time.Millisecond}
+				client := scriptedClient(t, w)
+				w.calibrate(t, client)
+				began := time.Now()
+				w.instead = func(*http.Request) outcome {
+					if time.Since(began) < time.Minute+after+time.Second {
+						return hangs // the attempt of the trigger ends after a minute
+					}
+					return nil
+				}
+				var late atomic.Pointer[worldRecord]
+				time.AfterFunc(time.Minute+after, func() { late.Store(w.triggerForeign(worldRecord{app: "app"}, time.Second)) })
+				r := w.trigger(t, client, reloads.Request{AppID: "app"})
+				if id := late.Load().id; !returned {
+					r.isUnknown(t, id)
+				} else if r.err != nil || r.reload.ID != id {
+					t.Errorf("got %s, want the reload %s", r, id)
+				}
+			})
+		})
+	}
+}

@@ -55,7 +55,7 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Reload, error]
 				changed := last == nil || r.Status != last.Status || r.Ended()
 				last = r
 				if r.Ended() {
-					c.seen.end(id)
+					c.seen.end(r)
 				}
 				if changed && !yield(r, nil) || r.Ended() {
 					return
@@ -146,15 +146,21 @@ func waitError(ctx context.Context, id string, last *Reload, failed error) error
 	return fmt.Errorf("reloads: waiting for reload %s (%s): %w", id, state, ctx.Err())
 }
 
+// cancelNew cancels a reload that may be new, and not visible at once.
+func (c *Client) cancelNew(ctx context.Context, id string) (Status, error) {
+	status, err := c.Cancel(ctx, id)
+	for errors.Is(err, ErrNotFound) && time.Since(c.seen.get(id).at) < notFoundGrace && sleep(ctx, time.Second) == nil {
+		status, err = c.Cancel(ctx, id)
+	}
+	return status, err
+}
+
 // abort cancels a reload because of err. It returns the reload's most recent state, and err together with the outcome
 // of the cancel, or nil if the reload has SUCCEEDED.
 func (c *Client) abort(grace *graceTime, r *Reload, err error) (*Reload, error) {
 	ctx, cancel := context.WithDeadline(grace.ctx, grace.deadline())
 	defer cancel()
-	status, cancelErr := c.Cancel(ctx, r.ID)
-	for errors.Is(cancelErr, ErrNotFound) && time.Since(c.seen.get(r.ID).at) < notFoundGrace && sleep(ctx, time.Second) == nil {
-		status, cancelErr = c.Cancel(ctx, r.ID) // a new reload may not be visible at once
-	}
+	status, cancelErr := c.cancelNew(ctx, r.ID)
 	switch {
 	case cancelErr == nil:
 		canceled := *r
