@@ -249,6 +249,22 @@ func TestHintedPollFails(t *testing.T) {
 	}
 }
 
+// StepTimeout polls what it cancels, so that the result is true also if polls are rare and no event comes.
+func TestStepTimeoutWithRarePolls(t *testing.T) {
+	for runFor, want := range map[time.Duration]reloads.Status{
+		30*time.Minute - time.Second: reloads.StatusSucceeded, time.Hour: reloads.StatusCanceled,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tenant := newTenant(reloadstest.App{RunFor: runFor, CancelFor: 2 * time.Second})
+			client := tenant.NewClient(rarely)
+			r, err := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.StepTimeout(30*time.Minute))
+			if r.Status != want || (err == nil) != (want == reloads.StatusSucceeded) {
+				t.Errorf("%s, %v, want %s", r.Status, err, want)
+			}
+		})
+	}
+}
+
 // Another wait for the reload does not take the hint away from one that is about to begin.
 func TestHintForTwoWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

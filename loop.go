@@ -126,8 +126,12 @@ type timeout struct {
 	tracked *trackedReload
 }
 
-// cancelTime is how long a step waits for the end of a reload after StepTimeout has canceled it.
-const cancelTime = time.Minute
+// cancelTime is how long a step waits for the end of a reload after StepTimeout has canceled it, and cancelPoll is the
+// longest time between the polls of it.
+const (
+	cancelTime = time.Minute
+	cancelPoll = 10 * time.Second
+)
 
 // track tracks a reload for a step.
 func (b *batch) track(st *step, o origin, r *Reload) {
@@ -179,8 +183,11 @@ func (b *batch) expire(ctx context.Context, tr *trackedReload) {
 		if _, cancelErr := b.client.cancelNew(ctx, r.ID); cancelErr != nil {
 			err = fmt.Errorf("%w; canceling it: %w", err, cancelErr)
 		}
-		if sleep(ctx, cancelTime) != nil { // it has finished, or giveUp ends the wait
-			return
+		for range cancelTime / cancelPoll {
+			b.hint(tr.id) // the polls may be rare
+			if sleep(ctx, cancelPoll) != nil { // it has finished, or giveUp ends the wait
+				return
+			}
 		}
 	}
 	r, _ = b.state(tr)
