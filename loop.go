@@ -184,7 +184,7 @@ func (b *batch) expire(ctx context.Context, tr *trackedReload) {
 			err = fmt.Errorf("%w; canceling it: %w", err, cancelErr)
 		}
 		for range cancelTime / cancelPoll {
-			b.hint(tr.id) // the polls may be rare
+			b.hint(tr.id)                      // the polls may be rare
 			if sleep(ctx, cancelPoll) != nil { // it has finished, or giveUp ends the wait
 				return
 			}
