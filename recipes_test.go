@@ -14,13 +14,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/reloadstest"
+	"github.com/reloads-go/reloads/webhook"
 )
 
-// The code of docs/recipes.md is in these examples and in those of the module oauth.
+// The code of docs/recipes.md is in these examples and tests, and in the examples of the module oauth.
 
 // Reload all apps and report those that failed.
 func Example_recipeNightlyBatch() {
@@ -195,6 +197,82 @@ func Example_recipeTest() {
 	// true true
 }
 
+// receiveEvents returns a client that polls rarely, and the handler of the events that make it poll at once.
+func receiveEvents(tenantURL string, tokens reloads.TokenSource, hc *http.Client, secret string) (*reloads.Client, http.Handler, error) {
+	rarely := reloads.WithPolling(reloads.PollPolicy{MinInterval: time.Minute, MaxInterval: 5 * time.Minute})
+	client, err := reloads.NewClient(tenantURL, tokens, rarely, reloads.WithHTTPClient(hc))
+	if err != nil {
+		return nil, nil, err
+	}
+	handler, err := webhook.New(secret, func(e webhook.Event) { client.Poll(e.Data.ID) })
+	return client, handler, err
+}
+
+// What docs/recipes.md says about polls with events and without.
+func TestRecipeForEvents(t *testing.T) {
+	t.Parallel()
+	const secret = "a-secret-with-32-to-64-characters"
+	for name, c := range map[string]struct {
+		lost    bool
+		reloads int
+		runFor  time.Duration
+		late    time.Duration // the longest time until an end is noticed; up to 5 min for the last three of a batch without events
+		started time.Duration // the longest time until OnChange sees a start
+	}{
+		"one":                 {false, 1, 2 * time.Hour, time.Second, 5 * time.Minute},
+		"batch":               {false, 20, 2 * time.Hour, time.Second, 5 * time.Minute},
+		"one, no events":      {true, 1, 2 * time.Hour, 5 * time.Minute, 5 * time.Minute},
+		"young, no events":    {true, 1, 9 * time.Minute, time.Minute, time.Minute},
+		"batch, no events":    {true, 20, 2 * time.Hour, time.Minute, 5 * time.Minute},
+		"few left, no events": {true, 3, 2 * time.Hour, 5 * time.Minute, 5 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tenant := reloadstest.NewTenant()
+				client, handler, err := receiveEvents("https://tenant.example.com", reloads.APIKey(tenant.Token()), &http.Client{Transport: tenant}, secret)
+				if err != nil {
+					t.Fatal(err)
+				}
+				fault := func(reloads.Reload) reloadstest.EventFault { return reloadstest.EventFault{Lost: c.lost} }
+				tenant.AddWebhook(reloadstest.Webhook{Secret: secret, Handler: handler, Fault: fault})
+				var requests []reloads.Request
+				for i := range c.reloads {
+					app := fmt.Sprint("app ", i)
+					tenant.AddApp(app, reloadstest.App{QueueFor: 10 * time.Second, RunFor: c.runFor + time.Duration(i)*7*time.Second})
+					requests = append(requests, reloads.Request{AppID: app})
+				}
+				seen := map[string]bool{}
+				started := reloads.OnChange(func(_ reloads.Request, r *reloads.Reload) {
+					if r.Status != reloads.StatusReloading || seen[r.ID] {
+						return
+					}
+					seen[r.ID] = true
+					if late := time.Since(r.StartTime); late > c.started+time.Second {
+						t.Errorf("the start of %s was seen after %v", r.AppID, late)
+					}
+				})
+				left := c.reloads
+				for result := range client.RunAll(context.Background(), requests, started) {
+					if result.Err != nil {
+						t.Fatal(result.Err)
+					}
+					longest := c.late
+					if c.lost && left < 4 && c.reloads >= 4 {
+						longest = 5 * time.Minute
+					}
+					left--
+					if late := time.Since(result.Reload.EndTime); late > longest+time.Second {
+						t.Errorf("the end of %s was noticed after %v", result.Request.AppID, late)
+					}
+				}
+				if len(seen) != c.reloads {
+					t.Errorf("OnChange saw %d starts, want %d", len(seen), c.reloads)
+				}
+			})
+		})
+	}
+}
+
 // All code of docs/recipes.md is in the examples, and its commands are in the checks.
 func TestRecipesMatchExamples(t *testing.T) {
 	t.Parallel()
@@ -212,7 +290,7 @@ func TestRecipesMatchExamples(t *testing.T) {
 	recipes, examples, checks := read("docs/recipes.md"), unindent(read("recipes_test.go", "oauth/example_test.go")), read(".ci/run")
 	code := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(recipes, -1)
 	commands := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(recipes, -1)
-	if len(code) < 7 || len(commands) < 2 {
+	if len(code) < 9 || len(commands) < 2 {
 		t.Errorf("%d blocks of code and %d of commands", len(code), len(commands))
 	}
 	for _, block := range code {

@@ -7,8 +7,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"log"
 	"maps"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"time"
@@ -20,9 +22,11 @@ import (
 type Webhook struct {
 	// Secret is what the deliveries are signed with. The service requires 32 to 64 characters; the tenant accepts any text.
 	Secret string
-	// Handler receives the deliveries in memory, without a network connection. It is called concurrently.
+	// Handler receives the deliveries in memory, without a network connection. It is called concurrently. If it panics, there
+	// is no response. As in an [http.Server], the panic is logged unless its value is [http.ErrAbortHandler].
 	Handler http.Handler
-	// URL is the address that receives the deliveries if Handler is nil. A delivery fails after 10 s without a response.
+	// URL is the address that receives the deliveries. It is ignored if Handler is set. A delivery fails after 10 s without a
+	// response. A redirect is not followed.
 	URL string
 	// Fault returns the fault of the event of a reload. It is called once for each reload that has finished, one call at a
 	// time. It must not call methods of the tenant. nil means that no event has a fault.
@@ -47,7 +51,7 @@ type EventFault struct {
 type Delivery struct {
 	Time     time.Time // when the delivery started, by the clock of the process
 	ReloadID string
-	Status   int // the status code of the response; 0 if there was none
+	Status   int // the status code of the response, the final one after any of 1xx; 0 if there was none
 }
 
 // AddWebhook adds a webhook: from now on, the tenant delivers an event to it when a reload has finished, also if it was
@@ -151,7 +155,11 @@ func (t *Tenant) deliverer(w Webhook) func(reloads.Reload) {
 
 // post makes one delivery. It returns the status code of the response, or 0 if there was none.
 func (w Webhook) post(body []byte, secret string) int {
-	req, err := http.NewRequest(http.MethodPost, cmp.Or(w.URL, "https://webhook.example.com/"), bytes.NewReader(body))
+	url := w.URL
+	if w.Handler != nil {
+		url = "https://webhook.example.com/"
+	}
+	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return 0
 	}
@@ -161,12 +169,14 @@ func (w Webhook) post(body []byte, secret string) int {
 	req.Header.Set("Content-Type", "application/json") // as the service does, instead of application/cloudevents+json
 	req.Header.Set("User-Agent", "Qlik Webhook")
 	if w.Handler != nil {
-		resp := statusWriter{header: http.Header{}}
-		w.Handler.ServeHTTP(&resp, req)
-		return cmp.Or(resp.status, http.StatusOK)
+		return serve(w.Handler, req)
 	}
 	req.Close = true // no connection remains
-	resp, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
+	client := &http.Client{
+		Timeout:       10 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return 0
 	}
@@ -174,7 +184,22 @@ func (w Webhook) post(body []byte, secret string) int {
 	return resp.StatusCode
 }
 
-// statusWriter is an http.ResponseWriter that keeps the status code only.
+// serve calls the handler as a server does. It returns the status code of the response, or 0 if the handler panicked.
+func serve(handler http.Handler, req *http.Request) (status int) {
+	defer func() {
+		if value := recover(); value != nil {
+			status = 0
+			if value != http.ErrAbortHandler {
+				log.Printf("reloadstest: the handler of a webhook panicked: %v\n%s", value, debug.Stack())
+			}
+		}
+	}()
+	resp := statusWriter{header: http.Header{}}
+	handler.ServeHTTP(&resp, req)
+	return cmp.Or(resp.status, http.StatusOK)
+}
+
+// statusWriter is an http.ResponseWriter that keeps the final status code only.
 type statusWriter struct {
 	header http.Header
 	status int // 0 until it is known
@@ -182,7 +207,11 @@ type statusWriter struct {
 
 func (w *statusWriter) Header() http.Header { return w.header }
 
-func (w *statusWriter) WriteHeader(status int) { w.status = cmp.Or(w.status, status) }
+func (w *statusWriter) WriteHeader(status int) {
+	if status < 100 || status >= 200 || status == http.StatusSwitchingProtocols { // others are followed by the final one
+		w.status = cmp.Or(w.status, status)
+	}
+}
 
 func (w *statusWriter) Write(p []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)

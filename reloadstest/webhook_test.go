@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -255,4 +257,108 @@ func TestEventsToAURL(t *testing.T) {
 	}
 	in.mu.Unlock()
 	eventually(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
+}
+
+// deliveries returns the statuses of the deliveries of one event to the webhook.
+func deliveries(t *testing.T, w reloadstest.Webhook) (statuses []int) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		tenant := reloadstest.NewTenant()
+		tenant.AddWebhook(w)
+		start(t, tenant, "r", reloadstest.App{RunFor: time.Second})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		for _, d := range tenant.Deliveries() {
+			statuses = append(statuses, d.Status)
+		}
+	})
+	return statuses
+}
+
+// A handler that panics has no response, as in a server, and the next deliveries follow.
+func TestHandlerThatPanics(t *testing.T) {
+	var logged strings.Builder
+	log.SetOutput(&logged)
+	defer log.SetOutput(os.Stderr)
+	for _, value := range []any{http.ErrAbortHandler, "no luck"} {
+		logged.Reset()
+		calls := 0
+		got := deliveries(t, reloadstest.Webhook{
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if calls++; calls == 2 {
+					return
+				}
+				w.WriteHeader(http.StatusAccepted)
+				panic(value)
+			}),
+			Fault: func(reloads.Reload) reloadstest.EventFault { return reloadstest.EventFault{Repeats: 2} },
+		})
+		if diff := cmp.Diff([]int{0, 200, 0}, got); diff != "" {
+			t.Errorf("%v: statuses (-want +got):\n%s", value, diff)
+		}
+		if n := strings.Count(logged.String(), "no luck"); value == http.ErrAbortHandler && logged.Len() > 0 || value != http.ErrAbortHandler && n != 2 {
+			t.Errorf("%v: the log is %q", value, &logged)
+		}
+	}
+}
+
+func TestHandlerIgnoresTheURL(t *testing.T) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host != "webhook.example.com" {
+			w.WriteHeader(http.StatusMisdirectedRequest)
+		}
+	})
+	for _, url := range []string{"", "::", "http://elsewhere.example.com/"} {
+		if diff := cmp.Diff([]int{200}, deliveries(t, reloadstest.Webhook{Handler: handler, URL: url})); diff != "" {
+			t.Errorf("%q: statuses (-want +got):\n%s", url, diff)
+		}
+	}
+}
+
+// The statuses are those that a server would send.
+func TestStatusesOfAHandler(t *testing.T) {
+	for _, c := range []struct {
+		written []int
+		want    int
+	}{
+		{nil, 200}, {[]int{103}, 200}, {[]int{100, 103, 401}, 401}, {[]int{103, 204, 500}, 204}, {[]int{204, 103}, 204}, {[]int{101, 204}, 101},
+	} {
+		handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			for _, status := range c.written {
+				w.WriteHeader(status)
+			}
+			_, _ = w.Write(nil)
+		})
+		if diff := cmp.Diff([]int{c.want}, deliveries(t, reloadstest.Webhook{Handler: handler})); diff != "" {
+			t.Errorf("%v: statuses (-want +got):\n%s", c.written, diff)
+		}
+	}
+}
+
+func TestRedirectsOfAURLAreNotFollowed(t *testing.T) {
+	in := newInbox()
+	target := httptest.NewServer(in)
+	defer target.Close()
+	want := map[int]int{}
+	tenant := reloadstest.NewTenant()
+	for _, status := range []int{http.StatusFound, http.StatusTemporaryRedirect} {
+		want[status] = 1
+		server := httptest.NewServer(http.RedirectHandler(target.URL, status))
+		defer server.Close()
+		tenant.AddWebhook(reloadstest.Webhook{Secret: webhookSecret, URL: server.URL})
+	}
+	start(t, tenant, "r", reloadstest.App{RunFor: time.Millisecond})
+	eventually(t, "there are two deliveries", func() bool { return len(tenant.Deliveries()) == 2 })
+	got := map[int]int{}
+	for _, d := range tenant.Deliveries() {
+		got[d.Status]++
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("statuses (-want +got):\n%s", diff)
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if len(in.events) > 0 {
+		t.Errorf("%d events arrived at the target", len(in.events))
+	}
 }

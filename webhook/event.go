@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/reloads-go/reloads"
 )
@@ -15,9 +17,9 @@ const ReloadFinished = "com.qlik.v1.reload.finished"
 
 // Event is an event of type [ReloadFinished], a CloudEvent 1.0 (qlik.dev, "Reloads" events).
 //
-// A field has its zero value if the service did not send it, or sent a value of another JSON type, which is in Extra then. An
-// Event decodes from the JSON of the service and encodes to it, with encoding/json. It is a plain value: several goroutines
-// may read one at the same time.
+// A field has its zero value if the service did not send it, or sent a value of another JSON type, which is in Extra then. So
+// are the whole data if they have no record with an ID, see [Data]. An Event decodes from the JSON of the service and encodes
+// to it, with encoding/json. It is a plain value: several goroutines may read one at the same time.
 type Event struct {
 	// ID identifies the event. Repeated deliveries of an event have the same one.
 	ID string `json:"id,omitzero"`
@@ -37,9 +39,15 @@ type Event struct {
 }
 
 // Data describes the reload of an [Event].
+//
+// An unexpected member does not make an event unreadable. If the record of the reload does not decode as a [reloads.Reload],
+// because a member has another JSON type or an invalid value, only ID, AppID and Status are taken from it, the latter two if
+// they are strings. All other members of the record are in Extra then, the valid ones, too. Succeeded, TaskID and
+// DurationSeconds are not part of the record. Each of them is taken if it has its JSON type, and is in Extra otherwise.
 type Data struct {
 	// Reload is the record of the reload, as far as it is part of an event: there is no EndTime, EngineTime, Log or link.
-	// The ID is never empty in an event that a handler passes on. Extra holds the members that Data has no field for.
+	// In an event that a handler passes on, the ID is never empty and has at most 256 characters. Extra holds the members
+	// that Data has no field for, and those that could not be decoded, as described above.
 	reloads.Reload
 	// Succeeded reports whether the reload succeeded.
 	Succeeded bool
@@ -49,6 +57,9 @@ type Data struct {
 	DurationSeconds float64
 }
 
+// maxID is the maximum length of the ID of a reload, in characters. The IDs of the service have 24.
+const maxID = 256
+
 var errNoEvent = errors.New("webhook: the text is not an event of a reload")
 
 // parse decodes the body of a delivery. Of an event of another type it may decode nothing but the type.
@@ -56,7 +67,7 @@ func parse(body []byte) (e Event, err error) {
 	if err := json.Unmarshal(body, &e); err != nil {
 		return e, err
 	}
-	if e.Type == "" || e.Type == ReloadFinished && e.Data.ID == "" {
+	if e.Type == "" || e.Type == ReloadFinished && (e.Data.ID == "" || utf8.RuneCountInString(e.Data.ID) > maxID) {
 		return e, errNoEvent
 	}
 	return e, nil
@@ -75,8 +86,9 @@ func (e *Event) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// take decodes members into the fields with their names. It returns the rest: members without a field, and those that have
-// another JSON type than the field. They may be of a later version of the service, and must not make the event unreadable.
+// take decodes members into the fields with their names. It returns the rest, nil if there is none: members without a field,
+// and those whose value the field cannot have, which then keeps its value. They may be of a later version of the service, and
+// must not make the event unreadable. Whoever needs a field checks it after take.
 func take(members map[string]json.RawMessage, fields map[string]any) (rest map[string]json.RawMessage) {
 	for name, field := range fields {
 		if value, ok := members[name]; ok && json.Unmarshal(value, field) == nil {
@@ -102,12 +114,21 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	return json.Marshal(members)
 }
 
-// UnmarshalJSON decodes the data of an event and replaces d with it. It returns an error if the record of the reload is not
-// valid.
+// UnmarshalJSON decodes the data of an event and replaces d with it. If the record of the reload does not decode, it takes what
+// [Data] says. It returns an error if that fails, because text is not a JSON object or its id is not a string with characters.
 func (d *Data) UnmarshalJSON(text []byte) error {
 	var decoded Data
 	if err := json.Unmarshal(text, &decoded.Reload); err != nil {
-		return err
+		var members map[string]json.RawMessage
+		if json.Unmarshal(text, &members) != nil {
+			return err
+		}
+		record := reloads.Reload{}
+		record.Extra = take(members, map[string]any{"id": &record.ID, "appId": &record.AppID, "status": &record.Status})
+		if record.ID == "" {
+			return err
+		}
+		decoded.Reload = record
 	}
 	decoded.Extra = take(decoded.Extra, map[string]any{
 		"succeeded": &decoded.Succeeded, "taskId": &decoded.TaskID, "durationSeconds": &decoded.DurationSeconds,
@@ -116,7 +137,8 @@ func (d *Data) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// MarshalJSON encodes the data as the service does, with the members of Extra.
+// MarshalJSON encodes the data as the service does, with the members of Extra. If a member of Extra has the name of a field that
+// is not zero, only the field is encoded.
 func (d Data) MarshalJSON() ([]byte, error) {
 	text, err := json.Marshal(struct {
 		Succeeded       bool    `json:"succeeded"`
@@ -129,5 +151,19 @@ func (d Data) MarshalJSON() ([]byte, error) {
 	record := d.Reload
 	record.Extra = maps.Clone(d.Extra)
 	_ = json.Unmarshal(text, &record.Extra) // cannot fail, as above
-	return json.Marshal(record)
+	text, err = json.Marshal(record)
+	if err != nil || len(d.Extra) == 0 {
+		return text, err
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
+		return nil, err
+	}
+	for name, value := range d.Extra { // the record has left out those with the name of a field
+		name = strings.ToValidUTF8(name, "\uFFFD") // as the record encodes it
+		if field, ok := members[name]; !ok || string(field) == `""` || string(field) == "false" {
+			members[name] = value
+		}
+	}
+	return json.Marshal(members)
 }

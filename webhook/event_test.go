@@ -3,6 +3,7 @@ package webhook_test
 import (
 	"encoding/json"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,6 +89,50 @@ func TestDecodeEventWithOtherTypes(t *testing.T) {
 	want = webhook.Event{Type: "other", Extra: map[string]json.RawMessage{"data": json.RawMessage("[1]")}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("event (-want +got):\n%s", diff)
+	}
+}
+
+// A record that does not decode because of one member still has its ID, and loses nothing.
+func TestDecodeRecordWithOtherTypes(t *testing.T) {
+	for _, member := range []string{`"partial":"false"`, `"weight":1.5`, `"startTime":5`, `"userId":{}`, `"links":7`, `"status":4`, `"appId":["a"]`} {
+		want := map[string]any{}
+		text := `{"id":"r1","appId":"a1","status":"FAILED","type":"chronos","x":1,"succeeded":true,"taskId":"t1","durationSeconds":2,` + member + `}`
+		if err := json.Unmarshal([]byte(text), &want); err != nil { // the last of duplicate members counts
+			t.Fatal(err)
+		}
+		e := decode(t, `{"type":"com.qlik.v1.reload.finished","data":`+text+`}`)
+		appID, _ := want["appId"].(string)
+		status, _ := want["status"].(string)
+		name, _, _ := strings.Cut(strings.Trim(member, `"`), `"`)
+		_, kept := e.Data.Extra[name]
+		if d := e.Data; d.ID != "r1" || d.AppID != appID || string(d.Status) != status || string(d.Extra["x"]) != "1" || !kept ||
+			string(d.Extra["type"]) != `"chronos"` || !d.Succeeded || d.TaskID != "t1" || d.DurationSeconds != 2 {
+			t.Errorf("%s: got %+v", member, d)
+		}
+		checkRoundTrip(t, e)
+		got := map[string]any{}
+		encoded, err := json.Marshal(e.Data)
+		if err == nil {
+			err = json.Unmarshal(encoded, &got)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range want {
+			if diff := cmp.Diff(value, got[name]); diff != "" {
+				t.Errorf("%s: encoded %s (-want +got):\n%s", member, name, diff)
+			}
+		}
+	}
+}
+
+// Data without a readable record stay as they are.
+func TestDecodeDataWithoutID(t *testing.T) {
+	for _, data := range []string{`{"id":1,"appId":"a1"}`, `{"id":"","partial":"false"}`, `{"id":null,"partial":"false"}`, `{"partial":"false"}`, `"r1"`} {
+		want := webhook.Event{Type: "x", Extra: map[string]json.RawMessage{"data": json.RawMessage(data)}}
+		if diff := cmp.Diff(want, decode(t, `{"type":"x","data":`+data+`}`)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", data, diff)
+		}
 	}
 }
 

@@ -50,10 +50,13 @@ func WithSecret(secret string) Option {
 // The status code of the response is
 //
 //   - 204 if handle was called, or if the event has another type and is ignored,
-//   - 400 if the body is not a CloudEvent in JSON, if its data are not a reload with an ID, or if reading it fails,
+//   - 400 if the body is not a CloudEvent in JSON (an object whose type is a string with characters), if the data of an event of
+//     type [ReloadFinished] have no id that is a string of 1 to 256 characters, or if reading the body fails,
 //   - 401 if the header Qlik-Signature is not the HMAC-SHA256 of the body with one of the secrets, as hexadecimal digits,
 //   - 405 if the method is not POST,
 //   - 413 if the body exceeds 256 KiB.
+//
+// An event needs no more than that: any other member can be missing, or have another JSON type than documented; see [Data].
 //
 // The handler keeps and logs nothing, and no response repeats a part of the request. It contains the secrets, but nothing
 // prints them. The server limits how long reading a body may take; see ReadTimeout of [http.Server].
@@ -92,7 +95,11 @@ func serve(w http.ResponseWriter, r *http.Request, secrets []string, handle func
 		http.Error(w, "the signature is missing or invalid", http.StatusUnauthorized)
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var sent io.ReadCloser = http.NoBody
+	if r.Body != nil { // it can be nil in a request that no server has read
+		sent = r.Body
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, sent, maxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		http.Error(w, "the body is too large", http.StatusRequestEntityTooLarge)
 		return

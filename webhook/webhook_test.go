@@ -76,6 +76,34 @@ func TestAnEventIsPassedOn(t *testing.T) {
 	}
 }
 
+// An event needs nothing but its type and the ID of the reload.
+func TestAnEventWithOtherTypesIsPassedOn(t *testing.T) {
+	longest := strings.Repeat("\u00e4", 256)
+	for data, id := range map[string]string{
+		`{"id":"r1","partial":"false"}`: "r1", `{"id":"r1","weight":1.5}`: "r1", `{"startTime":5,"id":"r1"}`: "r1", `{"id":"r1","appId":1,"status":2}`: "r1",
+		`{"id":"` + longest + `"}`: longest, `{"id":"` + longest + `","links":1}`: longest,
+	} {
+		body := `{"type":"com.qlik.v1.reload.finished","data":` + data + `}`
+		handler, events := newHandler(t)
+		resp := post(handler, sign(secret, body), strings.NewReader(body))
+		if resp.StatusCode != http.StatusNoContent || len(*events) != 1 || (*events)[0].Data.ID != id {
+			t.Errorf("%s: status %d, events %+v", data, resp.StatusCode, *events)
+		}
+	}
+}
+
+// A request that a test or another server made can have no Body.
+func TestNilBody(t *testing.T) {
+	for signature, status := range map[string]int{sign(secret, ""): http.StatusBadRequest, sign(secret, event): http.StatusUnauthorized} {
+		handler, _ := newHandler(t)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, &http.Request{Method: http.MethodPost, Header: http.Header{"Qlik-Signature": {signature}}})
+		if w.Code != status {
+			t.Errorf("status %d, want %d", w.Code, status)
+		}
+	}
+}
+
 // A refused delivery is not passed on, and neither the response nor the log repeats a part of it.
 func TestRefusals(t *testing.T) {
 	const private = "private-"
@@ -105,6 +133,9 @@ func TestRefusals(t *testing.T) {
 		"data not a reload":   {400, "", typed(`"private-"`)},
 		"no reload ID":        {400, "", typed(`{"appId":"private-"}`)},
 		"ID not a string":     {400, "", typed(`{"id":1,"appId":"private-"}`)},
+		"empty ID":            {400, "", typed(`{"id":"","weight":1.5,"appId":"private-"}`)},
+		"ID too long":         {400, "", typed(`{"id":"private-` + strings.Repeat("x", 249) + `"}`)},
+		"ID too long, weight": {400, "", typed(`{"id":"private-` + strings.Repeat("x", 249) + `","weight":1.5}`)},
 		"a body of 256 KiB":   {400, "", large},
 		"more than 256 KiB":   {413, "", large + "x"},
 		"unsigned and larger": {413, sign(oldSecret, ""), large + "x"},
