@@ -57,7 +57,7 @@ func enqueue(ctx context.Context, queue *asynq.Client, night string, deadline ti
 }
 
 // handler returns the handler of a task. Its errors say what asynq does next: it retries a reload that failed up to
-// maxRetry times, and after errTemporary without counting. Anything else is a dead letter at once.
+// maxRetry times, and after errTemporary without counting, until the deadline. A final error is a dead letter at once.
 func handler(client *reloads.Client) asynq.HandlerFunc {
 	return func(ctx context.Context, task *asynq.Task) error {
 		var j job
@@ -70,12 +70,12 @@ func handler(client *reloads.Client) asynq.HandlerFunc {
 		case err == nil:
 			slog.Info("reloaded", "night", j.Night, "app", j.App, "reload", r.ID)
 			return nil
-		case errors.Is(err, reloads.ErrReloadFailed), ctx.Err() != nil:
+		case isFinal(err):
+			return fmt.Errorf("%w: %w", asynq.SkipRetry, err)
+		case ctx.Err() != nil, r != nil && r.Ended(): // it FAILED, or the tenant does not keep what Once needs
 			return err
-		case isTemporary(err):
-			return fmt.Errorf("%w: %w", errTemporary, err)
 		}
-		return fmt.Errorf("%w: %w", asynq.SkipRetry, err)
+		return fmt.Errorf("%w: %w", errTemporary, err)
 	}
 }
 
@@ -83,9 +83,7 @@ func handler(client *reloads.Client) asynq.HandlerFunc {
 func work(rdb redis.UniversalClient, client *reloads.Client, active int) error {
 	server := asynq.NewServerFromRedisClient(rdb, asynq.Config{
 		Concurrency: active, IsFailure: isFailure, RetryDelayFunc: retryDelay, LogLevel: asynq.ErrorLevel,
-		ErrorHandler: asynq.ErrorHandlerFunc(func(_ context.Context, task *asynq.Task, err error) {
-			slog.Error("not reloaded", "task", string(task.Payload()), "error", err)
-		}),
+		ErrorHandler: asynq.ErrorHandlerFunc(logError),
 	})
 	return server.Run(handler(client))
 }

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
+	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +18,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/oauth"
 	"github.com/reloads-go/reloads/redislimit"
 	"github.com/reloads-go/reloads/reloadstest"
 )
@@ -69,10 +74,13 @@ func TestATaskThatRunsAgainReloadsOnce(t *testing.T) {
 	})
 }
 
+const maintenance = "<html><body>Down for maintenance</body></html>"
+
 func TestWhatBecomesOfAnError(t *testing.T) {
 	const dead, counted, again = "dead letter", "counted", "again"
 	for name, test := range map[string]struct {
 		app     reloadstest.App
+		options []reloadstest.Option
 		fault   reloadstest.Fault
 		limiter error
 		want    string
@@ -80,13 +88,25 @@ func TestWhatBecomesOfAnError(t *testing.T) {
 		"the reload failed":     {app: reloadstest.App{Outcome: reloads.StatusFailed}, want: counted},
 		"the reload was killed": {app: reloadstest.App{Outcome: reloads.StatusExceededLimit}, want: dead},
 		"no such app":           {fault: reloadstest.Fault{Operation: reloadstest.Trigger, Status: 404, Times: -1}, want: dead},
+		"a bad request":         {fault: reloadstest.Fault{Operation: reloadstest.Trigger, Status: 400, Times: -1}, want: dead},
+		"forbidden":             {fault: reloadstest.Fault{Operation: reloadstest.Trigger, Status: 403, Times: -1}, want: dead},
+		"the token is refused":  {fault: reloadstest.Fault{Status: 401, Times: -1}, want: again},
 		"the tenant is down":    {fault: reloadstest.Fault{Status: 502, Times: -1}, want: again},
 		"no connection":         {fault: reloadstest.Fault{LoseBefore: true, Times: -1}, want: again},
-		"Redis is down":         {limiter: redislimit.ErrUnavailable, want: again},
+		"cut off":               {fault: reloadstest.Fault{CutBody: 5, Times: -1}, want: again},
+		"a timeout":             {fault: reloadstest.Fault{Status: 408, Times: -1}, want: again},
+		"a redirect":            {fault: reloadstest.Fault{Status: 302, Header: http.Header{"Location": {"/maintenance"}}, Times: -1}, want: again},
+		"200 of a gateway":      {fault: reloadstest.Fault{Status: 200, Body: maintenance, Times: -1}, want: again},
+		"400 of a gateway":      {fault: reloadstest.Fault{Status: 400, Body: maintenance, Times: -1}, want: again},
+		"403 of a gateway":      {fault: reloadstest.Fault{Status: 403, Body: maintenance, Times: -1}, want: again},
+		"404 of a gateway":      {fault: reloadstest.Fault{Status: 404, Body: maintenance, Times: -1}, want: again},
+		// Once does not work, so the app is reloaded in each try.
+		"the tenant does not keep the ID": {options: []reloadstest.Option{reloadstest.WithOmittedFields("resourceId")}, want: counted},
+		"Redis is down":                   {limiter: redislimit.ErrUnavailable, want: again},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tenant := reloadstest.NewTenant()
+				tenant := reloadstest.NewTenant(test.options...)
 				tenant.AddApp("sales", test.app)
 				tenant.Inject(test.fault)
 				client := tenant.NewClient(reloads.WithLimiters(reloads.Limiters{Trigger: brokenLimiter{test.limiter}}))
@@ -111,6 +131,46 @@ func TestWhatBecomesOfAnError(t *testing.T) {
 	}
 	if isFailure(asynq.ErrLeaseExpired) || retryDelay(2, asynq.ErrLeaseExpired, nil) != 0 {
 		t.Error("the app of a killed worker waits or has one try less")
+	}
+}
+
+// A response to a token request is no error of the app, whatever it is.
+func TestAnAppWaitsUntilTheWorkerCanSignIn(t *testing.T) {
+	for _, fault := range []reloadstest.Fault{{Status: 200, Body: maintenance}, {Status: 302}, {Status: 400}, {Status: 403}, {Status: 404, Body: maintenance}} {
+		synctest.Test(t, func(t *testing.T) {
+			tenant := reloadstest.NewTenant()
+			fault.Operation, fault.Times = reloadstest.SignIn, -1
+			tenant.Inject(fault)
+			tokens, err := oauth.NewTokenSource(oauth.Config{
+				TenantURL: "https://tenant.example.com", ClientID: "client", ClientSecret: "test-secret", HTTPClient: &http.Client{Transport: tenant},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			client, err := reloads.NewClient("https://tenant.example.com", tokens, reloads.WithHTTPClient(&http.Client{Transport: tenant}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = handler(client)(t.Context(), task(t, `{"Night":"tonight","App":"sales"}`))
+			if err == nil || errors.Is(err, asynq.SkipRetry) || isFailure(err) {
+				t.Errorf("%+v: %v", fault, err)
+			}
+		})
+	}
+}
+
+func TestALostLeaseIsNotLoggedAsAnError(t *testing.T) {
+	var text bytes.Buffer
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	slog.SetDefault(slog.New(slog.NewTextHandler(&text, nil)))
+	logError(t.Context(), task(t, "sales"), asynq.ErrLeaseExpired)
+	if s := text.String(); strings.Contains(s, "ERROR") || !strings.Contains(s, "sales") {
+		t.Error(s)
+	}
+	logError(t.Context(), task(t, "sales"), reloads.ErrReloadFailed)
+	if s := text.String(); !strings.Contains(s, "ERROR") {
+		t.Error(s)
 	}
 }
 

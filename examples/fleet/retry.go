@@ -1,34 +1,36 @@
 package main
 
 import (
+	"context"
 	"errors"
-	"io"
-	"net"
+	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/hibiken/asynq"
 
 	"github.com/reloads-go/reloads"
-	"github.com/reloads-go/reloads/oauth"
-	"github.com/reloads-go/reloads/redislimit"
 )
 
-// errTemporary marks an error that has nothing to do with the app.
+// errTemporary marks an error that may have nothing to do with the app.
 var errTemporary = errors.New("try again")
 
-// isTemporary reports whether an error is that of Redis, of the tenant or of the sign-in, and not that of the app.
-func isTemporary(err error) bool {
-	for _, temporary := range []error{
-		redislimit.ErrUnavailable, reloads.ErrServer, reloads.ErrRateLimited, reloads.ErrUnauthorized,
-		reloads.ErrReloadPending, reloads.ErrOutcomeUnknown, io.EOF, io.ErrUnexpectedEOF,
+// isFinal reports whether another try cannot help. An outage of the tenant has many forms, such as a maintenance page with
+// any status or an invalid response, so only errors that the API itself reports are final.
+func isFinal(err error) bool {
+	var response *reloads.Error
+	if errors.As(err, &response) && !slices.ContainsFunc(response.Details, func(d reloads.ErrorDetail) bool { return d.Code != "" }) {
+		return false // it is that of a gateway
+	}
+	for _, final := range []error{
+		reloads.ErrBadRequest, reloads.ErrNotFound, reloads.ErrForbidden, reloads.ErrQuotaExceeded,
+		reloads.ErrReloadCanceled, reloads.ErrReloadExceededLimit,
 	} {
-		if errors.Is(err, temporary) {
+		if errors.Is(err, final) {
 			return true
 		}
 	}
-	var network net.Error
-	var signIn *oauth.Error
-	return errors.As(err, &network) || errors.As(err, &signIn)
+	return false
 }
 
 // isFailure reports whether an error counts as one of the tries of a task. A worker that was killed does not.
@@ -42,4 +44,13 @@ func retryDelay(retried int, err error, task *asynq.Task) time.Duration {
 		return 0
 	}
 	return asynq.DefaultRetryDelayFunc(retried, err, task) // half a minute at first
+}
+
+// logError logs why a task did not succeed. That a worker lost its lease is no error, because another one goes on.
+func logError(ctx context.Context, task *asynq.Task, err error) {
+	level, message := slog.LevelError, "not reloaded"
+	if errors.Is(err, asynq.ErrLeaseExpired) {
+		level, message = slog.LevelInfo, "another worker goes on"
+	}
+	slog.Log(ctx, level, message, "task", string(task.Payload()), "error", err)
 }
