@@ -17,7 +17,8 @@ type token struct {
 // cache keeps a token and renews it. Each renewal runs in a goroutine of its own, so that it delays no caller while the
 // token is valid, and does not end with the context of one of the callers that wait for it.
 type cache struct {
-	fetch func(ctx context.Context, unwanted string) (token, error) // a token other than unwanted; has a timeout of its own
+	// fetch returns a token other than old, which the service may have refused. It has a timeout of its own.
+	fetch func(ctx context.Context, old string, refused bool) (token, error)
 
 	mu      sync.Mutex
 	current token
@@ -72,7 +73,7 @@ func (c *cache) check(ctx context.Context, refused string) (current string, r *r
 	if due && c.running == nil {
 		c.running = &renewal{began: now, done: make(chan struct{}), err: errNoResult}
 		started = true
-		go c.renew(context.WithoutCancel(ctx), c.running, c.current.value)
+		go c.renew(context.WithoutCancel(ctx), c.running, c.current.value, refused != "" && c.current.value == refused)
 	}
 	if valid {
 		return c.current.value, nil, false
@@ -84,7 +85,7 @@ var errNoResult = errors.New("oauth: the token request ended without a result")
 
 // renew requests a token. Its deferred function also runs if the transport exits the goroutine, so that no caller waits
 // forever.
-func (c *cache) renew(ctx context.Context, r *renewal, unwanted string) {
+func (c *cache) renew(ctx context.Context, r *renewal, old string, refused bool) {
 	defer func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -100,5 +101,5 @@ func (c *cache) renew(ctx context.Context, r *renewal, unwanted string) {
 		}
 		close(r.done)
 	}()
-	r.token, r.err = c.fetch(ctx, unwanted)
+	r.token, r.err = c.fetch(ctx, old, refused)
 }

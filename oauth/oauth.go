@@ -98,7 +98,9 @@ func (c Config) MarshalText() ([]byte, error) { return []byte(fmt.Sprintf("%v", 
 // A token without an expiry time is kept until the service rejects it.
 //
 // With a Store, the token source first looks for a token there, and puts there what it requests. Only one process at a time
-// requests a token, so the processes that start or renew at the same time share one.
+// requests a token, so the processes that start or renew at the same time share one. But a process waits for the others for
+// 10 s at most. After the service has rejected a token, a token in the Store is used only if it was requested in the last
+// minute, because all older ones may have been revoked, too.
 //
 // The token source has the method Renew that [reloads.TokenSource] describes. It waits for a token that the service has
 // not rejected, and returns the same one to all callers.
@@ -130,9 +132,9 @@ func NewTokenSource(cfg Config) (reloads.TokenSource, error) {
 	}
 	endpoint := u.JoinPath("oauth/token").String()
 	requester := newTokenRequester(cfg, endpoint)
-	c := &cache{fetch: func(ctx context.Context, _ string) (token, error) { return requester.token(ctx) }}
+	c := &cache{fetch: func(ctx context.Context, _ string, _ bool) (token, error) { return requester.token(ctx) }}
 	if cfg.Store != nil {
-		shared := &sharedTokens{store: cfg.Store, key: storeKey(cfg, endpoint), request: requester.token, timeout: requester.timeout}
+		shared := &sharedTokens{store: cfg.Store, key: storeKey(cfg, endpoint), request: requester.token, timeout: min(requester.timeout, maxStoreTimeout)}
 		c.fetch = shared.token
 	}
 	return &tokenSource{name: fmt.Sprintf("token source for %v", cfg), get: c.get}, nil

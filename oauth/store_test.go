@@ -207,6 +207,63 @@ func TestAStoreThatFailsOrHangs(t *testing.T) {
 	}
 }
 
+// The process that holds the lock may wait for a token endpoint that hangs.
+func TestAnotherProcessHoldsTheLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant, cfg := world(reloadstest.OAuthClient{})
+		store := newMemory()
+		cfg.Store = store
+		store.lock <- struct{}{}
+		began := time.Now()
+		first := mustToken(t, source(t, cfg))
+		if took := time.Since(began); took != 10*time.Second {
+			t.Errorf("a process without a token waited for %v, want 10 s", took)
+		}
+		if mustToken(t, source(t, cfg)) != first || signIns(tenant) != 1 {
+			t.Error("a token that was requested without the lock was not stored")
+		}
+		if took := time.Since(began); took != 10*time.Second {
+			t.Error("a process that finds a token waited for the lock")
+		}
+	})
+}
+
+// All tokens of a client may have been revoked, not only the one that was refused.
+func TestAnOldTokenInAStoreIsNotUsedAfterARefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant, cfg := world(reloadstest.OAuthClient{Lifetime: time.Hour})
+		cfg.Store = newMemory()
+		var sources []renewer
+		var first string
+		for range 4 {
+			sources = append(sources, source(t, cfg))
+			first = mustToken(t, sources[len(sources)-1])
+		}
+		renew := func(i int, refused string) string {
+			t.Helper()
+			token, err := sources[i].Renew(t.Context(), refused)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return token
+		}
+		second := renew(0, first)
+		time.Sleep(2 * time.Minute)
+		third := renew(1, first)
+		if third == second || signIns(tenant) != 3 {
+			t.Errorf("%d token requests, want 3", signIns(tenant))
+		}
+		time.Sleep(30 * time.Second) // another process notices later
+		if renew(2, first) != third || renew(0, second) != third {
+			t.Error("a new token was not shared")
+		}
+		time.Sleep(58 * time.Minute) // the first token has expired
+		if mustToken(t, sources[3]) == "" || signIns(tenant) != 3 {
+			t.Errorf("%d token requests, want 3: without a refusal, an older token is good", signIns(tenant))
+		}
+	})
+}
+
 // funcStore is a Store that cannot be compared.
 type funcStore []func()
 

@@ -14,9 +14,9 @@ import (
 // reloads:token:* can act as the OAuth client.
 type tokenStore struct{ rdb redis.UniversalClient }
 
-// The lock of a dead process ends after lockLease. Others wait longer for the lock than that.
+// The lock of a dead process ends after lockLease. Others wait longer for the lock than that: 10 s.
 const (
-	lockLease = 10 * time.Second
+	lockLease = 5 * time.Second
 	lockRetry = 50 * time.Millisecond
 )
 
