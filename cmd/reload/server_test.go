@@ -116,6 +116,30 @@ func TestCommandsShareAToken(t *testing.T) {
 	}
 }
 
+func TestTheCommandSaysWhyATokenIsNotShared(t *testing.T) {
+	t.Parallel()
+	tenant := reloadstest.NewTenant()
+	tenant.AddOAuthClient(reloadstest.OAuthClient{ID: "client", Secret: secret + "of-a-client"})
+	_, env := serve(t, tenant)
+	home := t.TempDir()
+	dir := filepath.Join(home, ".cache", "reload", "tokens")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	client := []string{env[0], "QLIK_CLIENT_ID=client", "QLIK_CLIENT_SECRET=" + secret + "of-a-client", "HOME=" + home}
+	for _, args := range [][]string{{"ls"}, {"ls", "--verbose"}} {
+		r := run(t, client, args...)
+		if r.status != statusOK || strings.Count(r.stderr, "does not share its token with others: ") != 1 || !strings.Contains(r.stderr, dir) {
+			t.Errorf("%q: %+v", args, r)
+		}
+	}
+	for _, quiet := range [][]string{append(env, "HOME="+home), client} {
+		if r := run(t, quiet, "create", "--appId", "sales", "--quiet"); strings.Contains(r.stderr, "share") {
+			t.Errorf("with an API key, or with --quiet: %+v", r)
+		}
+	}
+}
+
 // scripted is a tenant with one reload. The reload and its log advance by one step with each poll.
 type scripted struct {
 	mu    sync.Mutex

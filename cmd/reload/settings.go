@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/cmd/reload/internal/show"
 	"github.com/reloads-go/reloads/oauth"
 	"github.com/reloads-go/reloads/oauth/filestore"
 	"github.com/reloads-go/reloads/reloadstest"
@@ -66,7 +67,7 @@ func (s *settings) connect(getenv func(string) string, newFake func() *reloadste
 	if c.key == "" {
 		tokens, err = oauth.NewTokenSource(oauth.Config{
 			TenantURL: server, ClientID: c.clientID, ClientSecret: c.clientSecret,
-			HTTPClient: &http.Client{Transport: transport}, Store: tokenStore(),
+			HTTPClient: &http.Client{Transport: transport}, Store: s.tokenStore(),
 		})
 		if err != nil {
 			return nil, "", usagef("OAuth2 client: %w", err)
@@ -78,17 +79,19 @@ func (s *settings) connect(getenv func(string) string, newFake func() *reloadste
 }
 
 // tokenStore returns the store that shares an OAuth token between the commands of a user, because the service refuses too
-// many tokens. Without a directory for it, each command requests its own.
-func tokenStore() oauth.Store {
+// many tokens. Without a directory for it, each command requests its own, and says why.
+func (s *settings) tokenStore() oauth.Store {
 	cache, err := os.UserCacheDir()
-	if err != nil {
-		return nil
+	if err == nil {
+		var store oauth.Store
+		if store, err = filestore.New(filepath.Join(cache, "reload", "tokens")); err == nil {
+			return store
+		}
 	}
-	store, err := filestore.New(filepath.Join(cache, "reload", "tokens"))
-	if err != nil {
-		return nil
+	if s.verbose || !s.silent {
+		fmt.Fprintf(s.logTo, "reload: warning: this command does not share its token with others: %s\n", show.Line(err.Error()))
 	}
-	return store
+	return nil
 }
 
 // resolve returns the URL of the tenant and the credentials. It must not send credentials to a tenant that they are not

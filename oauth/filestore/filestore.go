@@ -26,8 +26,8 @@ import (
 // mode 0700 if it does not exist. The directory must be on a local file system, because locks may not work on others. The
 // files of expired tokens remain until they are replaced; they are small and useless.
 //
-// New returns an error if dir cannot be created, or if other users can access it (except on Windows, whose access control
-// lists it does not read).
+// New returns an error if dir cannot be created, or if other users can access or own it (except on Windows, whose access
+// control lists it does not read).
 func New(dir string) (oauth.Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("filestore: %w", err)
@@ -38,6 +38,9 @@ func New(dir string) (oauth.Store, error) {
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
 		return nil, fmt.Errorf("filestore: %s has mode %#o, but only its owner may access it: use 0700", dir, mode)
+	}
+	if owner := ownerOf(info); owner != os.Getuid() {
+		return nil, fmt.Errorf("filestore: %s belongs to the user with the ID %d, not to this one", dir, owner)
 	}
 	return &store{dir}, nil
 }
