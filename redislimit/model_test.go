@@ -2,6 +2,7 @@ package redislimit_test
 
 import (
 	"context"
+	"encoding"
 	"errors"
 	"flag"
 	"fmt"
@@ -127,6 +128,13 @@ func (m *model) run(keys []string, args []any) (any, error) {
 	for name, list := range map[string][]any{"KEYS": {keys[0]}, "ARGV": args} {
 		table := m.lua.NewTable()
 		for _, x := range list {
+			if m, ok := x.(encoding.BinaryMarshaler); ok {
+				text, err := m.MarshalBinary()
+				if err != nil {
+					return nil, err
+				}
+				x = string(text)
+			}
 			table.Append(lua.LString(fmt.Sprint(x)))
 		}
 		m.lua.SetGlobal(name, table)

@@ -76,8 +76,9 @@ func WithTimeout(d time.Duration) Option {
 // a nil or invalid option, New returns an error that names the argument. New sends nothing.
 //
 // The client must have been created with ContextTimeoutEnabled; otherwise a call could continue long after its context
-// has ended. Set its MaxRetries to -1. Otherwise go-redis can repeat a call that was cut off, which can cost slots. With
-// a cluster, set ClusterStateReloadInterval to one second; see the package documentation.
+// has ended. Set its MaxRetries to -1. Otherwise go-redis can repeat a call that was cut off. So does a client of a
+// cluster, up to MaxRedirects times. A repeated call can cost slots, but it does not grant a slot twice. This depends on
+// go-redis: a proxy between it and Redis must not repeat calls. With a cluster, set ClusterStateReloadInterval to one second; see the package documentation.
 func New(client redis.Scripter, key string, requests int, per time.Duration, opts ...Option) (*Limiter, error) {
 	switch {
 	case client == nil:
@@ -270,7 +271,7 @@ func maxWait(ctx context.Context) time.Duration {
 		return -time.Second
 	}
 	if deadline, ok := ctx.Deadline(); ok {
-		return time.Until(deadline)
+		return max(time.Until(deadline), 0)
 	}
 	return math.MaxInt64 - time.Microsecond
 }
