@@ -95,6 +95,7 @@ func (l *Limiter) wakeUp() {
 // makeCalls calls Redis for the requests in the queue, one call at a time, so that the requests that arrive during a call
 // share the next one. It ends when nothing is left to do.
 func (l *Limiter) makeCalls() {
+	var last time.Time
 	for {
 		l.mu.Lock()
 		batch := l.take()
@@ -105,14 +106,16 @@ func (l *Limiter) makeCalls() {
 			return
 		}
 		l.mu.Unlock()
-		if probe {
+		// The interval counts from the last call: requests that give up wake this loop, but must not delay the probe.
+		if wait := time.Until(last.Add(probeInterval)); probe && wait > 0 {
 			select {
 			case <-l.wake:
 				continue
-			case <-time.After(probeInterval):
+			case <-time.After(wait):
 			}
 		}
 		l.finish(batch, l.call(batch))
+		last = time.Now()
 	}
 }
 
