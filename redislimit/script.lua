@@ -61,7 +61,9 @@ local function save()
     fields[#fields + 1] = text(s[name])
   end
   redis.call('HSET', key, unpack(fields))
-  local effective = math.max(s.last + window, s.floor, s.due) - v -- how long the state still has an effect
+  -- How long the state still has an effect. Callers report a grant until a window after its slot, and their calls can
+  -- take a while: a key that had expired by then would look like a loss of data.
+  local effective = math.max(s.last + window + 2 * tolerance, s.floor, s.due) - v
   redis.call('PEXPIRE', key, text(math.ceil((math.max(effective, 0) + paused_for) / 1000) + 1))
 end
 

@@ -290,6 +290,36 @@ func TestDataThatAreLost(t *testing.T) {
 	}
 }
 
+// A slot can be used later than it was granted for, by the tolerance. A loss is therefore detected for a whole window.
+func TestALossIsDetectedForAWindow(t *testing.T) {
+	t.Parallel()
+	client := testServer(t)
+	l := testLimiter(t, client, 50)
+	reserve(t, l)
+	if ttl, err := client.PTTL(t.Context(), l.key).Result(); err != nil || ttl <= l.window+l.tolerance {
+		t.Errorf("the key expires in %v, %v, want later than the last report: that is not a loss", ttl, err)
+	}
+	l.latestDue = time.Now().Add(time.Second - l.window)
+	client.FlushAll(t.Context())
+	if a := reserve(t, l); a.wait < 55*time.Second {
+		t.Errorf("a request waits %v after the loss, want about one window", a.wait)
+	}
+}
+
+// The number of a released slot that is granted again is not that of its time.
+func TestAReleasedSlotDoesNotHideALaterOne(t *testing.T) {
+	t.Parallel()
+	l := testLimiter(t, testServer(t), 1)
+	reserve(t, l)
+	early := reserve(t, l).grant
+	reserve(t, l)
+	late := l.latestDue
+	l.release(early, time.Second)
+	if again := reserve(t, l); again.grant.slot != early.slot || l.latestDue.Before(late) {
+		t.Errorf("got slot %d, want %d; the latest slot is now %v earlier", again.grant.slot, early.slot, late.Sub(l.latestDue))
+	}
+}
+
 func TestAnotherLimitOfTheSameKey(t *testing.T) {
 	t.Parallel()
 	client := testServer(t)
