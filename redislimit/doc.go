@@ -49,12 +49,14 @@
 //
 // A key takes at most 25 KB for a limit of 50 requests, and 100 KB for a limit of 1000. This includes up to 16 KB for at
 // most 1024 released slots. Usually there are none, and a key takes 840 bytes or 80 KB. A key expires when its state no
-// longer has an effect: one window, 104 % of the period, after the last slot, or later if there is a pause.
+// longer has an effect: 108 % of the period after the last slot, or later if there is a pause.
 //
 // # Faults
 //
 // A call to Redis takes at most as long as [WithTimeout] allows. A call that was cut off may have taken effect. The slots
-// that it reserved, at most an eighth of the limit or four, are then lost, but they are never used twice. All requests
+// that it reserved, at most an eighth of the limit or four, are then lost. If go-redis sends the call again, as a client of
+// a cluster does up to MaxRedirects times, each repetition can cost as many. Slots that requests give up are released only
+// by the first attempt; if Redis rejects it, for example because it has forgotten the script, they are lost, too. None is granted twice, provided that only go-redis repeats calls, and no proxy does. All requests
 // that wait for a call when one fails get its error. The caller chooses what happens while Redis is unavailable:
 //
 //   - By default, Wait returns an error that matches [ErrUnavailable] and wraps the cause.
@@ -62,7 +64,7 @@
 //
 // While Redis keeps its data, it never grants more requests than the limit, whatever else fails. Redis loses data in a
 // restart without persistence, by an eviction, or in a failover to a lagging replica. Every process that was granted a
-// slot within the last period detects the loss in its next call. The limit then starts again one window after the
+// slot within the last window detects the loss in its next call. The limit then starts again one window after the
 // loss. Before that call, other processes, which were idle, can start up to N excess requests. If only the latest slots
 // were lost, such as those of the last second with appendfsync everysec, the loss is detected only until as many new
 // slots have been granted. In that case there are at most as many excess requests as lost slots.

@@ -2,6 +2,7 @@ package redislimit_test
 
 import (
 	"context"
+	"encoding"
 	"errors"
 	"flag"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,6 +129,13 @@ func (m *model) run(keys []string, args []any) (any, error) {
 	for name, list := range map[string][]any{"KEYS": {keys[0]}, "ARGV": args} {
 		table := m.lua.NewTable()
 		for _, x := range list {
+			if m, ok := x.(encoding.BinaryMarshaler); ok {
+				text, err := m.MarshalBinary()
+				if err != nil {
+					return nil, err
+				}
+				x = string(text)
+			}
 			table.Append(lua.LString(fmt.Sprint(x)))
 		}
 		m.lua.SetGlobal(name, table)
@@ -159,6 +168,7 @@ type connection struct {
 	redis.Scripter // other methods are not called
 	model          *model
 	dials          time.Time // go-redis does not dial for a second after many failures
+	calls          atomic.Int64
 }
 
 func (c *connection) EvalSha(ctx context.Context, _ string, keys []string, args ...any) *redis.Cmd {
@@ -172,6 +182,7 @@ func (c *connection) EvalSha(ctx context.Context, _ string, keys []string, args 
 }
 
 func (c *connection) call(ctx context.Context, keys []string, args []any) (v any, err error) {
+	c.calls.Add(1)
 	time.Sleep(time.Millisecond) // to the server
 	defer time.Sleep(time.Millisecond)
 	m := c.model
@@ -311,6 +322,34 @@ func TestModelOfASleepingProcess(t *testing.T) {
 		if closest := closestOf(starts, modelLimit); closest < per || local == 0 {
 			t.Errorf("%d requests started within %v, less than %v; %d started during the outage", modelLimit+1, closest, per, local)
 		}
+	})
+}
+
+// Requests that give up do not delay the calls that watch Redis: the rules of LocalShare depend on one every second.
+func TestModelOfRequestsThatGiveUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(t)
+		m.set(errRefused)
+		c := &connection{model: m}
+		l := newLimiter(t, c, modelLimit, time.Minute, redislimit.LocalShare(modelProcesses))
+		var cancels []context.CancelFunc
+		var wg sync.WaitGroup
+		for range 25 {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancels = append(cancels, cancel)
+			wg.Go(func() { _ = l.Wait(ctx) })
+		}
+		time.Sleep(5 * time.Second)
+		before := c.calls.Load()
+		for _, cancel := range cancels {
+			time.Sleep(400 * time.Millisecond)
+			cancel()
+		}
+		if n := c.calls.Load() - before; n < 9 {
+			t.Errorf("%d calls in 10 s, want one every second", n)
+		}
+		wg.Wait()
+		time.Sleep(time.Minute)
 	})
 }
 

@@ -49,7 +49,7 @@ type Limiter struct {
 	queue       []*request // that the next calls send, oldest first
 	calling     bool       // makeCalls runs
 	latest      grant      // the latest grant of this process
-	latestDue   time.Time  // the slot of latest
+	latestDue   time.Time  // the latest slot of this process in the generation of latest
 	pausedUntil time.Time  // the latest end of a pause that was passed to Pause
 	contact     contact    // used only with LocalShare
 }
@@ -76,8 +76,9 @@ func WithTimeout(d time.Duration) Option {
 // a nil or invalid option, New returns an error that names the argument. New sends nothing.
 //
 // The client must have been created with ContextTimeoutEnabled; otherwise a call could continue long after its context
-// has ended. Set its MaxRetries to -1. Otherwise go-redis can repeat a call that was cut off, which can cost slots. With
-// a cluster, set ClusterStateReloadInterval to one second; see the package documentation.
+// has ended. Set its MaxRetries to -1. Otherwise go-redis can repeat a call that was cut off. So does a client of a
+// cluster, up to MaxRedirects times. A repeated call can cost slots, but it does not grant a slot twice. This depends on
+// go-redis: a proxy between it and Redis must not repeat calls. With a cluster, set ClusterStateReloadInterval to one second; see the package documentation.
 func New(client redis.Scripter, key string, requests int, per time.Duration, opts ...Option) (*Limiter, error) {
 	switch {
 	case client == nil:
@@ -247,18 +248,23 @@ func (l *Limiter) unreported() (pause time.Duration, known grant) {
 	if l.share != nil {
 		pause = max(pause, l.contactPause(now).Sub(now))
 	}
-	if now.Sub(l.latestDue) < l.per {
+	if now.Sub(l.latestDue) < l.window { // not the period: the slot may have been used later, by the tolerance
 		known = l.latest
 	}
 	return max(pause, 0), known
 }
 
-// recordLatest records the latest grant in the responses.
+// recordLatest records the latest grant in the responses, and its slot. A released slot that is granted again has the
+// number of the latest grant, but can be earlier.
 func (l *Limiter) recordLatest(batch []*request) {
 	for _, r := range batch {
 		g := r.response.grant
 		if g.slot != 0 && (g.generation != l.latest.generation || g.number >= l.latest.number) {
-			l.latest, l.latestDue = g, r.response.sent.Add(r.response.wait)
+			due := r.response.sent.Add(r.response.wait)
+			if g.generation != l.latest.generation || due.After(l.latestDue) {
+				l.latestDue = due
+			}
+			l.latest = g
 		}
 	}
 }
@@ -270,7 +276,7 @@ func maxWait(ctx context.Context) time.Duration {
 		return -time.Second
 	}
 	if deadline, ok := ctx.Deadline(); ok {
-		return time.Until(deadline)
+		return max(time.Until(deadline), 0)
 	}
 	return math.MaxInt64 - time.Microsecond
 }

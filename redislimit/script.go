@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -53,6 +54,10 @@ func (l *Limiter) reserve(ctx context.Context, held grant) (response, error) {
 	r := l.enqueue(ctx, held)
 	select {
 	case <-r.done:
+		// If ctx had ended when the request was sent, the script has released the slot.
+		if r.err == nil && r.response.grant == (grant{}) && held != (grant{}) && ctx.Err() == nil {
+			l.release(held, releaseTimeout)
+		}
 		return r.response, r.err
 	case <-ctx.Done():
 		go func() { // ends with the call that serves the request
@@ -90,6 +95,7 @@ func (l *Limiter) wakeUp() {
 // makeCalls calls Redis for the requests in the queue, one call at a time, so that the requests that arrive during a call
 // share the next one. It ends when nothing is left to do.
 func (l *Limiter) makeCalls() {
+	var last time.Time
 	for {
 		l.mu.Lock()
 		batch := l.take()
@@ -100,14 +106,16 @@ func (l *Limiter) makeCalls() {
 			return
 		}
 		l.mu.Unlock()
-		if probe {
+		// The interval counts from the last call: requests that give up wake this loop, but must not delay the probe.
+		if wait := time.Until(last.Add(probeInterval)); probe && wait > 0 {
 			select {
 			case <-l.wake:
 				continue
-			case <-time.After(probeInterval):
+			case <-time.After(wait):
 			}
 		}
 		l.finish(batch, l.call(batch))
+		last = time.Now()
 	}
 }
 
@@ -152,7 +160,7 @@ func (l *Limiter) call(batch []*request) error {
 	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
 	defer cancel()
 	pause, known := l.unreported()
-	args := []any{l.limit(), l.requests, micros(l.window), l.interval(), micros(l.tolerance), micros(pause), known.generation, known.number}
+	args := []any{l.limit(), l.requests, micros(l.window), l.interval(), micros(l.tolerance), micros(pause), known.generation, known.number, &repetition{}}
 	for _, r := range batch {
 		args = append(args, r.held.generation, r.held.number, r.held.slot, micros(maxWait(r.ctx)))
 	}
@@ -175,6 +183,18 @@ func (l *Limiter) call(batch []*request) error {
 		}
 	}
 	return nil
+}
+
+// repetition is the argument that tells the script whether the call is repeated: 0 when go-redis sends it for the first
+// time, and 1 afterwards. A cluster client repeats a call after a broken connection, even if its MaxRetries is -1.
+type repetition struct{ sent atomic.Bool }
+
+// MarshalBinary is called by go-redis each time it sends the call.
+func (r *repetition) MarshalBinary() ([]byte, error) {
+	if r.sent.Swap(true) {
+		return []byte("1"), nil
+	}
+	return []byte("0"), nil
 }
 
 // limit returns the text that must be equal in all Limiters of a key.

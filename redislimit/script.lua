@@ -21,7 +21,8 @@ local key, limit = KEYS[1], ARGV[1]
 local n, window, interval, tolerance = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local pause = tonumber(ARGV[6]) -- how long the caller wants a pause to last from now on, or 0
 local known = {tonumber(ARGV[7]), tonumber(ARGV[8])} -- generation and number of the caller's latest grant, or zeros
-local first_request = 9 -- four arguments for each request; see serve
+local repeated = ARGV[9] == '1' -- the call was sent before, and may have taken effect
+local first_request = 10 -- four arguments for each request; see serve
 
 local digits, max_free = 16, 1024
 
@@ -60,7 +61,9 @@ local function save()
     fields[#fields + 1] = text(s[name])
   end
   redis.call('HSET', key, unpack(fields))
-  local effective = math.max(s.last + window, s.floor, s.due) - v -- how long the state still has an effect
+  -- How long the state still has an effect. Callers report a grant until a window after its slot, and their calls can
+  -- take a while: a key that had expired by then would look like a loss of data.
+  local effective = math.max(s.last + window + 2 * tolerance, s.floor, s.due) - v
   redis.call('PEXPIRE', key, text(math.ceil((math.max(effective, 0) + paused_for) / 1000) + 1))
 end
 
@@ -73,9 +76,10 @@ local function lost(generation, number)
   return true
 end
 
--- release keeps a future slot for the next caller.
+-- release keeps a future slot for the next caller. A repeated call releases nothing, because the first may have: the slot
+-- would be granted twice.
 local function release(slot)
-  if slot <= v or #free >= digits * max_free then return end
+  if repeated or slot <= v or #free >= digits * max_free then return end
   local entry = string.format('%0' .. digits .. '.0f', slot)
   local low, high = 0, #free / digits -- entries before low are earlier than slot, entries from high on are not
   while low < high do
@@ -86,15 +90,14 @@ local function release(slot)
 end
 
 -- serve confirms the slot that the caller holds, or reserves the next one: if the caller holds none (zeros), is too late
--- for it, or lost it. A caller that cannot wait as long as max_wait gets the slot 0, and a slot that it held is
--- released. A negative max_wait therefore releases a slot. Returns the wait, the slot, how late it is, and its number.
+-- for it, or lost it. A caller that cannot wait longer than max_wait gets the slot 0. Only a negative max_wait releases the
+-- slot that the caller holds: a repeated call must not confirm a slot that the first has released. Returns the wait, the
+-- slot, how late it is, and its number.
 local function serve(generation, number, slot, max_wait)
   if slot > 0 and not lost(generation, number) and v - slot <= tolerance then
     local wait = math.max(slot - v, 0) + paused_for
-    if wait > max_wait then
-      release(slot)
-      return wait, 0, 0, 0
-    end
+    if max_wait < 0 then release(slot) end
+    if wait > max_wait then return wait, 0, 0, 0 end
     return wait, slot, math.max(v - slot, 0), number
   end
 

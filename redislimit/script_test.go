@@ -128,6 +128,59 @@ func TestSlotsThatAreGivenBackAreUsed(t *testing.T) {
 	}
 }
 
+// A client of a cluster repeats a call whose connection breaks after the script has run.
+func TestARepeatedCallReleasesASlotOnce(t *testing.T) {
+	t.Parallel()
+	client := testServer(t)
+	l := testLimiter(t, client, 1)
+	reserveAll(t, 2, l)
+	held := reserve(t, l).grant
+	repeating := redis.NewClient(client.Options())
+	defer func() { _ = repeating.Close() }()
+	repeating.AddHook(repeat{})
+	testLimiter(t, repeating, 1).release(held, time.Second)
+	first, second := reserve(t, l).grant.slot, reserve(t, l).grant.slot
+	if first != held.slot || second == held.slot {
+		t.Errorf("got the slots %d and %d, want the released slot %d once", first, second, held.slot)
+	}
+}
+
+// repeat is a hook that sends each script twice.
+type repeat struct{}
+
+func (repeat) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (repeat) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (repeat) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if err := next(ctx, cmd); err != nil {
+			return err
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// While the first call hangs, a pause can end: the second must not confirm a slot that the first gave up.
+func TestARepeatedCallConfirmsNoReleasedSlot(t *testing.T) {
+	t.Parallel()
+	client := testServer(t)
+	l := testLimiter(t, client, 1)
+	reserve(t, l)
+	held := reserve(t, l).grant
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	r := &request{ctx: ctx, held: held}
+	if err := l.call([]*request{r}); err != nil || r.response.grant != (grant{}) {
+		t.Fatalf("got %+v, %v, want no slot", r.response, err)
+	}
+	if free, err := client.HGet(t.Context(), l.key, "free").Result(); err != nil || free != "" {
+		t.Errorf("got the released slots %q, %v, want none before the caller releases its own", free, err)
+	}
+}
+
 func TestAPauseIsAsIfTimeStoodStill(t *testing.T) {
 	t.Parallel()
 	client := testServer(t)
@@ -234,6 +287,36 @@ func TestDataThatAreLost(t *testing.T) {
 			}
 			client.FlushAll(t.Context())
 		})
+	}
+}
+
+// A slot can be used later than it was granted for, by the tolerance. A loss is therefore detected for a whole window.
+func TestALossIsDetectedForAWindow(t *testing.T) {
+	t.Parallel()
+	client := testServer(t)
+	l := testLimiter(t, client, 50)
+	reserve(t, l)
+	if ttl, err := client.PTTL(t.Context(), l.key).Result(); err != nil || ttl <= l.window+l.tolerance {
+		t.Errorf("the key expires in %v, %v, want later than the last report: that is not a loss", ttl, err)
+	}
+	l.latestDue = time.Now().Add(time.Second - l.window)
+	client.FlushAll(t.Context())
+	if a := reserve(t, l); a.wait < 55*time.Second {
+		t.Errorf("a request waits %v after the loss, want about one window", a.wait)
+	}
+}
+
+// The number of a released slot that is granted again is not that of its time.
+func TestAReleasedSlotDoesNotHideALaterOne(t *testing.T) {
+	t.Parallel()
+	l := testLimiter(t, testServer(t), 1)
+	reserve(t, l)
+	early := reserve(t, l).grant
+	reserve(t, l)
+	late := l.latestDue
+	l.release(early, time.Second)
+	if again := reserve(t, l); again.grant.slot != early.slot || l.latestDue.Before(late) {
+		t.Errorf("got slot %d, want %d; the latest slot is now %v earlier", again.grant.slot, early.slot, late.Sub(l.latestDue))
 	}
 }
 
