@@ -26,7 +26,11 @@ import (
 // cases:
 //
 //   - Only some processes cannot reach Redis. They use their shares in addition to the full limit of the others.
-//   - A process was idle during the outage, and starts requests in the first settling time after it.
+//   - A process was idle during the outage, or is created after it, and starts requests in the first settling time after
+//     it. It has not seen the outage, and the others may not have reported their local starts yet: up to twice the limit
+//     can start in a window. A process that is started together with Redis should make its first request one settling
+//     time after Redis is available. New does not see to that: every short-lived process would have to wait, or to
+//     pause all others.
 //   - A process ends after a local start, before it could report the start to Redis.
 //   - Redis loses its data in the outage, or soon after it.
 func LocalShare(processes int) Option {
