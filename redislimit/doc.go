@@ -56,8 +56,9 @@
 // A call to Redis takes at most as long as [WithTimeout] allows. A call that was cut off may have taken effect. The slots
 // that it reserved, at most an eighth of the limit or four, are then lost. If go-redis sends the call again, as a client of
 // a cluster does up to MaxRedirects times, each repetition can cost as many. Slots that requests give up are released only
-// by the first attempt; if Redis rejects it, for example because it has forgotten the script, they are lost, too. None is granted twice, provided that only go-redis repeats calls, and no proxy does. All requests
-// that wait for a call when one fails get its error. The caller chooses what happens while Redis is unavailable:
+// by the first attempt; if Redis rejects it, for example because it has forgotten the script, they are lost, too. None
+// is granted twice, provided that only go-redis repeats calls, and no proxy does. All requests that wait for a call
+// when one fails get its error. The caller chooses what happens while Redis is unavailable:
 //
 //   - By default, Wait returns an error that matches [ErrUnavailable] and wraps the cause.
 //   - With [LocalShare], the process continues on its own with its share of the limit.

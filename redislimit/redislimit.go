@@ -78,7 +78,8 @@ func WithTimeout(d time.Duration) Option {
 // The client must have been created with ContextTimeoutEnabled; otherwise a call could continue long after its context
 // has ended. Set its MaxRetries to -1. Otherwise go-redis can repeat a call that was cut off. So does a client of a
 // cluster, up to MaxRedirects times. A repeated call can cost slots, but it does not grant a slot twice. This depends on
-// go-redis: a proxy between it and Redis must not repeat calls. With a cluster, set ClusterStateReloadInterval to one second; see the package documentation.
+// go-redis: a proxy between it and Redis must not repeat calls. With a cluster, set ClusterStateReloadInterval to one
+// second; see the package documentation.
 func New(client redis.Scripter, key string, requests int, per time.Duration, opts ...Option) (*Limiter, error) {
 	switch {
 	case client == nil:
