@@ -134,7 +134,7 @@ func TestWhatBecomesOfAnError(t *testing.T) {
 	}
 }
 
-// A response to a token request is no error of the app, whatever it is.
+// A response to a token request is not an error of the app, whatever it is.
 func TestAnAppWaitsUntilTheWorkerCanSignIn(t *testing.T) {
 	for _, fault := range []reloadstest.Fault{{Status: 200, Body: maintenance}, {Status: 302}, {Status: 400}, {Status: 403}, {Status: 404, Body: maintenance}} {
 		synctest.Test(t, func(t *testing.T) {

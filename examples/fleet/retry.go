@@ -46,7 +46,7 @@ func retryDelay(retried int, err error, task *asynq.Task) time.Duration {
 	return asynq.DefaultRetryDelayFunc(retried, err, task) // half a minute at first
 }
 
-// logError logs why a task did not succeed. That a worker lost its lease is no error, because another one goes on.
+// logError logs why a task did not succeed. A lost lease is not an error, because another worker goes on.
 func logError(ctx context.Context, task *asynq.Task, err error) {
 	level, message := slog.LevelError, "not reloaded"
 	if errors.Is(err, asynq.ErrLeaseExpired) {
