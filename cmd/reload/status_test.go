@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -159,9 +160,12 @@ func forEachFormat(t *testing.T, test func(t *testing.T, args []string)) {
 // full opens a device that is always full.
 func full(t *testing.T) *os.File {
 	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("/dev/full is a device of Linux")
+	}
 	device, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = device.Close() })
 	return device
