@@ -249,6 +249,24 @@ func TestHintedPollFails(t *testing.T) {
 	}
 }
 
+// The intervals of the retries double, so that they last longer than an outage of some seconds.
+func TestHintedPollOutlastsAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant := newTenant(reloadstest.App{RunFor: 20 * time.Minute})
+		client := tenant.NewClient(rarely)
+		deliverTo(t, client, tenant, nil)
+		outage := time.Now().Add(20*time.Minute - time.Second)
+		tenant.Inject(reloadstest.Fault{
+			Operation: reloadstest.Get, Status: http.StatusServiceUnavailable, Times: -1,
+			Match: func(*http.Request) bool { return time.Since(outage) > 0 && time.Since(outage) < 11*time.Second },
+		})
+		r, err := client.Run(t.Context(), reloads.Request{AppID: "app"})
+		if late := time.Since(r.EndTime); err != nil || late > 20*time.Second {
+			t.Errorf("%v late, %v", late, err)
+		}
+	})
+}
+
 // StepTimeout polls what it cancels, so that the result is true also if polls are rare and no event comes.
 func TestStepTimeoutWithRarePolls(t *testing.T) {
 	for runFor, want := range map[time.Duration]reloads.Status{
