@@ -62,12 +62,12 @@
 // trigger. [RetryPolicy].MaxRetries limits all retries of a trigger together. The client never retries one that the
 // service responded to with a 2xx.
 //
-// The client's clock and those of the service may differ. The creation times of the reloads that the client has
-// triggered show how the clock of the records differs from its own, as long as the Date header shows that its clock was
-// not set since. Otherwise, it assumes that the records have the clock of the Date header, and determines the difference
-// to 50 ms, with more lists if necessary. It assumes that the clocks of the service are at most 2 s apart, that no clock
-// is set during a call, and that the client's clock is not set by 2 s to 4 s between calls if those of the Date header
-// differ. Among several reloads, one with the ResourceID of the request comes first.
+// The client's clock and those of the service may differ. The creation times of the reloads that the client has triggered show
+// how the clock of the records differs from its own, as long as the Date header shows that its clock was not set since.
+// Otherwise, it assumes that the records have the clock of the Date header, and determines the difference to 50 ms, with more
+// lists if necessary. It assumes that the clocks of the service are at most 2 s apart, that no clock is set during a call, and
+// that the client's clock is not set by 2 s to 4 s between calls if those of the Date header differ. Among several reloads,
+// one with the ResourceID of the request comes first.
 //
 // The error matches [ErrOutcomeUnknown], and contains the IDs of up to three reloads that may be the triggered one, if
 // the outcome cannot be determined:
@@ -85,25 +85,25 @@
 //   - The clock of the records cannot be determined: the service sends no Date header, or the creation times of the
 //     client's own reloads contradict it or each other. Without it, the clocks must be at most 5 minutes apart.
 //   - The list has several pages and is not sorted, or more than 200 reloads of the app were created since.
-//   - The retry was refused because a reload is pending, or for another final reason.
+//   - The retry was refused because a reload is pending, or for another final reason, or Retry-After exceeds MaxRetryAfter.
 //   - The outcome of the last retry is unknown, too, and no reload is listed.
 //   - The service accepted the trigger, but no reload is listed.
 //   - The last list failed, or contains an invalid record but no possible reload, or ctx ended before the outcome was
 //     determined.
 //
 // So a call triggers at most one reload, provided that nothing below the client repeats requests, such as a proxy or the
-// transport of [WithHTTPClient], and provided that the service lists a reload within half a minute of the trigger,
-// or refuses another trigger while that reload is pending. A trigger that takes effect later, when the reload of its
-// retry has already finished, reloads the app a second time. So does one that took effect although the response is a 429
-// of the rate limit, or a 503 with Retry-After: the client takes these for refusals.
+// transport of [WithHTTPClient], and provided that the service lists a reload within half a minute of the trigger, or refuses
+// another trigger while that reload is pending. A trigger that takes effect later, when the reload of its retry has already
+// finished, reloads the app a second time. So does one that took effect although the response is a 429 of the rate limit, or a
+// 503 with Retry-After: the client takes these for refusals.
 //
-// What the call returns is its own reload, unless somebody else triggers the same app at the same time: if a trigger
-// had no effect, a reload that somebody else triggers right afterwards can be taken for it. So can one that was
-// triggered shortly before, within the precision of creation times (a second, if they are whole seconds) and of the
-// clocks. A reload that belongs to another trigger of this client, because the service returned it or the client found
-// it, is not taken for it. A [Request].ResourceID that no other trigger uses prevents the rest if the service returns it.
-// The OpenAPI document of the service says so, but it is not confirmed. With [Once], the ResourceID alone identifies
-// the reload.
+// What the call returns is its own reload, unless somebody else triggers the same app at the same time: if a trigger had no
+// effect, a reload that somebody else triggers right afterwards can be taken for it. So can one that was triggered shortly
+// before, within the precision of creation times (a second, if they are whole seconds) and of the clocks (2 s, if one was set
+// since the client's previous trigger). A reload that belongs to another trigger of this client, because the service returned
+// it or the client found it, is not taken for it. A [Request].ResourceID that no other trigger uses prevents the rest if the
+// service returns it. The OpenAPI document of the service says so, but it is not confirmed. With [Once], the ResourceID alone
+// identifies the reload.
 //
 // # Rate limits
 //
@@ -140,8 +140,8 @@
 // per request, if the token may do that and the service sorts the list. In addition, and otherwise instead, it polls
 // the reloads one by one, least recently polled first. Together with the lists of [Once], [AttachToPending] and
 // [AfterPending], a batch takes at most 80 % of Tier 1 in any minute for this. After a poll got a 429 or 503 with
-// Retry-After, no further one of these requests starts before that, or MaxRetryAfter, has passed. After a list of the
-// tenant got one, no further such list does.
+// Retry-After, no further one of these requests starts before that, or MaxRetryAfter, has passed, except the few that
+// already wait for the token or the client's rate limit. After a list of the tenant got one, no further such list does.
 //
 // # Authentication
 //

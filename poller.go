@@ -3,6 +3,7 @@ package reloads
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -93,7 +94,7 @@ func (t *tracker) nextDue(now time.Time) (next *trackedReload, wait time.Duratio
 func (t *tracker) hint(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if tr := t.tracked[id]; tr != nil {
+	if tr := t.tracked[strings.ToLower(id)]; tr != nil {
 		tr.tries = 0
 		t.addHint(tr)
 	}
@@ -183,7 +184,7 @@ func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 			t.addHint(tr)
 		}
 	default:
-		if r.Ended() && r.EndTime.Before(t.covered) { // or without an end time
+		if r.Ended() && t.tracked[tr.id] == tr && r.EndTime.Before(t.covered) { // or without an end time
 			t.missed = time.Now()
 			t.feedWorks = false
 		}

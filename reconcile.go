@@ -76,10 +76,11 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 	}
 }
 
-// earliest returns the earliest creation time of a reload that may be the triggered one, by the clock of the records.
+// earliest returns the earliest creation time of a reload that may be the triggered one, by the clock of the records. The
+// client's clock may have been set a little since the offset was learned, so the present Date header counts, too.
 func (s *reconciliation) earliest() time.Time {
 	offset, _, _ := s.client.records.get(s.dates)
-	return s.since.Add(offset.min - clockTolerance)
+	return s.since.Add(min(offset.min, s.dates.min) - clockTolerance)
 }
 
 var errUndecided = errors.New("the lists do not show whether it is the triggered one")

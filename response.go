@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/reloads-go/reloads/internal/redact"
 )
 
 // operation is one of the calls of the API, by the name that logs use.
@@ -48,7 +50,8 @@ type attempt struct {
 	path    string // as sent, without query
 	number  int    // counted from 1
 	token   string
-	refused string // the token of the previous attempt
+	refused string           // the token of the previous attempt
+	secrets *redact.Redactor // of both; nil before the first use
 
 	waited       time.Duration // for the rate limit
 	began, ended time.Time     // up to the last byte of the response
@@ -145,11 +148,11 @@ func (a *attempt) responseError() *Error {
 		e.Body = a.snippet()
 		return e
 	}
-	e.TraceID = a.redact(traceID)
+	e.TraceID = a.redactor().Text(traceID)
 	for i, d := range details {
-		details[i] = ErrorDetail{Code: d.Code, Title: a.redact(d.Title), Detail: a.redact(d.Detail)}
+		details[i] = ErrorDetail{Code: d.Code, Title: a.redactor().Text(d.Title), Detail: a.redactor().Text(d.Detail)}
 		if !d.Code.known() { // a known code is not a secret, and decides the class of the error
-			details[i].Code = Code(a.redact(string(d.Code)))
+			details[i].Code = Code(a.redactor().Text(string(d.Code)))
 		}
 	}
 	e.Details = details
@@ -170,7 +173,7 @@ func (a *attempt) newError() *Error {
 		Method:      a.op.method(),
 		Path:        a.path,
 		Attempts:    a.number,
-		ContentType: a.redact(a.header.Get("Content-Type")),
+		ContentType: a.redactor().Text(a.header.Get("Content-Type")),
 	}
 	if after := a.header.Get("Retry-After"); after != "" {
 		e.RetryAfter, e.hasRetryAfter = retryAfter(after, a.serverDate().now())
@@ -184,23 +187,18 @@ const shownBody = 512 // bytes of a body that is not the API's JSON
 // snippet returns the beginning of the body as text. It reads the whole body, so it does that only once.
 func (a *attempt) snippet() string {
 	if a.shown == "" {
-		a.shown = strings.Clone(shorten(strings.ToValidUTF8(a.redact(a.body.String()), "\uFFFD"), shownBody))
+		a.shown = strings.Clone(shorten(strings.ToValidUTF8(a.redactor().Text(a.body.String()), "\uFFFD"), shownBody))
 	}
 	return a.shown
 }
 
-// redact removes the token from a text that the server wrote. A token shorter than minSecret is not removed: it is not
-// a secret, and it may occur in any text.
-func (a *attempt) redact(s string) string {
-	for _, token := range []string{a.token, a.refused} {
-		if len(token) >= minSecret {
-			s = strings.ReplaceAll(s, token, redacted)
-		}
+// redactor returns what removes the token from the texts that the server wrote.
+func (a *attempt) redactor() *redact.Redactor {
+	if a.secrets == nil {
+		a.secrets = redact.New(a.token, a.refused)
 	}
-	return s
+	return a.secrets
 }
-
-const minSecret = 8 // bytes
 
 // transportError returns the error of an attempt without a complete response. It leaves out the URL, whose query may be long.
 func (a *attempt) transportError(err error) error {
@@ -211,22 +209,18 @@ func (a *attempt) transportError(err error) error {
 	return fmt.Errorf("reloads: %s %s: %w", a.op.method(), a.path, a.redactError(err))
 }
 
-// redactError returns err, with a text that does not show the token. It still matches what err matches.
+// redactError returns err without the token. It keeps whether the attempt was sent.
 func (a *attempt) redactError(err error) error {
-	if text := err.Error(); a.redact(text) != text {
-		return &redactedError{a.redact(text), err}
+	redacted := a.redactor().Error(err)
+	var sent *sentError
+	switch {
+	case isUnsent(err):
+		return &unsentError{redacted}
+	case errors.As(err, &sent):
+		return &sentError{redacted}
 	}
-	return err
+	return redacted
 }
-
-// redactedError is err with a text that does not show the token.
-type redactedError struct {
-	text string
-	err  error
-}
-
-func (e *redactedError) Error() string { return e.text }
-func (e *redactedError) Unwrap() error { return e.err }
 
 // serverDate returns the Date header of the response, with the times that are needed to compute the clock offset.
 func (a *attempt) serverDate() serverDate {

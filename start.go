@@ -163,6 +163,7 @@ func (b *batch) findPending(ctx context.Context, st *step) (r *Reload, o origin,
 	}
 	err = b.withinBudget(ctx, func() (err error) {
 		r, _, err = b.client.poll(ctx, pending.ID, true) // the list may be behind
+		b.budget.Pause(time.Now().Add(b.client.retry.refusal(err)))
 		return err
 	})
 	switch {
@@ -218,7 +219,7 @@ func (b *batch) trigger(ctx context.Context, st *step) (*Reload, origin, error) 
 		}
 		r, err := b.client.trigger(ctx, req, o)
 		var earlier *earlierRuns
-		if !errors.As(err, &earlier) {
+		if !errors.As(err, &earlier) || earlier.reload == nil && errors.Is(err, ErrOutcomeUnknown) {
 			return r, triggered, err
 		}
 		if st.run = earlier.run; earlier.reload != nil {

@@ -8,6 +8,8 @@ import (
 	"hash/maphash"
 	"io"
 	"log/slog"
+
+	"github.com/reloads-go/reloads/internal/redact"
 )
 
 // TokenSource provides the bearer token of a request. The client asks for one before every attempt, once more if the
@@ -27,13 +29,13 @@ type TokenSource interface {
 
 // APIKey is a [TokenSource] with one fixed token: an API key of the tenant, or any other bearer token. It is printed,
 // logged and encoded as "REDACTED", except where its methods cannot be called: in an unexported field of a struct, as
-// the key of a map, and where go-cmp compares two values of type any.
+// the key of a map, where go-cmp compares two values of type any, and in the differences that testify prints.
 type APIKey string
 
 // Token returns the key.
 func (k APIKey) Token(context.Context) (string, error) { return string(k), nil }
 
-const redacted = "REDACTED"
+const redacted = redact.Redacted
 
 // Format prints "REDACTED", whatever the verb.
 func (k APIKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }

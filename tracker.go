@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -87,9 +88,8 @@ type event struct {
 const budgetPerMinute = Tier1PerMinute*8/10 - concurrentPolls - concurrentLookUps - 2
 
 const (
-	pollCost        = time.Minute / budgetPerMinute
-	concurrentPolls = 8
-
+	pollCost          = time.Minute / budgetPerMinute
+	concurrentPolls   = 8
 	concurrentLookUps = 8
 )
 
@@ -102,10 +102,10 @@ func newTracker(c *Client) tracker {
 
 // add tracks a reload, which may have finished, for a step. A batch may contain the same reload several times.
 func (t *tracker) add(st *step, o origin, r *Reload) *trackedReload {
-	now := time.Now()
+	now, id := time.Now(), strings.ToLower(r.ID)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if known := t.tracked[r.ID]; known != nil {
+	if known := t.tracked[id]; known != nil {
 		known.steps = append(known.steps, st)
 		known.origin = min(known.origin, o)
 		if r.Ended() {
@@ -117,10 +117,10 @@ func (t *tracker) add(st *step, o origin, r *Reload) *trackedReload {
 	if age := between(r.CreationTime, now); o != triggered && age < maxPending {
 		created = now.Add(-age)
 	}
-	tr := &trackedReload{id: r.ID, first: st, steps: []*step{st}, origin: o, reload: r, created: created, polled: now}
+	tr := &trackedReload{id: id, first: st, steps: []*step{st}, origin: o, reload: r, created: created, polled: now}
 	tr.health.firstSeen = t.client.seen.get(r.ID).at
 	tr.due = now.Add(t.client.polling.interval(0))
-	t.tracked[r.ID] = tr
+	t.tracked[id] = tr
 	t.oldest = earlier(t.oldest, r.CreationTime)
 	t.events.push(event{tracked: tr})
 	switch {
@@ -151,11 +151,11 @@ func (t *tracker) wake() {
 func (t *tracker) update(r *Reload) (finished bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	tr := t.tracked[r.ID]
+	tr := t.tracked[strings.ToLower(r.ID)]
 	if tr != nil {
 		t.setState(tr, r)
 	}
-	return tr != nil && t.tracked[r.ID] == nil
+	return tr != nil && t.tracked[tr.id] == nil
 }
 
 // setState stores the state of a reload. A list may be behind a single poll, so an earlier state is ignored. The caller

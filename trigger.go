@@ -41,10 +41,11 @@ func (c *Client) triggerAndReconcile(ctx context.Context, req Request, body []by
 			return found, nil
 		case listErr != nil:
 			return nil, s.unknown(fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr))
-		case pending, s.accepted, s.retries >= c.retry.MaxRetries, ctx.Err() != nil:
+		case pending, s.accepted, s.retries >= c.retry.MaxRetries, retryAfterOf(err) > c.retry.MaxRetryAfter, ctx.Err() != nil:
 			return nil, s.unknown(err)
 		}
 		s.log(ctx, "reloads: the trigger had no effect, retrying it")
+		_ = sleep(ctx, time.Until(s.ended.Add(retryAfterOf(err))))
 	}
 }
 
@@ -105,7 +106,7 @@ func (s *reconciliation) findRepeatedly(ctx context.Context, cause error) (*Relo
 			}
 			return nil, err // of the last list, because a new reload may not be in an earlier one
 		}
-		if ctx.Err() != nil || sleep(ctx, listWaits[n]) != nil {
+		if ctx.Err() != nil || sleep(ctx, max(listWaits[n], s.client.retry.refusal(err))) != nil {
 			if waitErr := sleep(grace.listContext(ctx), time.Second); waitErr != nil {
 				return nil, waitErr
 			}

@@ -61,8 +61,9 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Reload, error]
 					return
 				}
 			}
+			refused := time.Now().Add(c.retry.refusal(failed))
 			waitForChange(ctx, c.polling.interval(age+time.Since(began)), hinted)
-			if sleep(ctx, time.Until(polled.Add(c.polling.hintSpacing()))) != nil {
+			if sleep(ctx, max(time.Until(refused), time.Until(polled.Add(c.polling.hintSpacing())))) != nil {
 				yield(nil, waitError(ctx, id, last, failed))
 				return
 			}

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/reloads-go/reloads/internal/redact"
 )
 
 // Error is an unsuccessful response to a token request: every response outside 2xx, including redirects, and a 2xx whose
@@ -64,8 +66,8 @@ func (r *tokenRequester) newError(status int, body []byte) *Error {
 			e.Description += ": " + first.Detail
 		}
 	}
-	for _, redact := range []redactor{r.redact, newRedactor(b.AccessToken)} {
-		e.Code, e.Description = redact.text(e.Code), redact.text(e.Description)
+	for _, secrets := range []*redact.Redactor{r.redact, redact.New(b.AccessToken)} {
+		e.Code, e.Description = secrets.Text(e.Code), secrets.Text(e.Description)
 	}
 	return e
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -25,7 +26,11 @@ var spellings = map[string]func(string) string{
 	"lower-case hex": func(s string) string {
 		var b strings.Builder
 		for _, c := range []byte(s) {
-			fmt.Fprintf(&b, "%%%02x", c)
+			if isPlain(rune(c)) {
+				b.WriteByte(c)
+			} else {
+				fmt.Fprintf(&b, "%%%02x", c)
+			}
 		}
 		return b.String()
 	},
@@ -35,7 +40,11 @@ var spellings = map[string]func(string) string{
 	"JSON, ASCII": func(s string) string {
 		var b strings.Builder
 		for _, c := range s {
-			fmt.Fprintf(&b, `\u%04X`, c)
+			if isPlain(c) {
+				b.WriteRune(c)
+			} else {
+				fmt.Fprintf(&b, `\u%04X`, c)
+			}
 		}
 		return b.String()
 	},
@@ -44,6 +53,9 @@ var spellings = map[string]func(string) string{
 	"HTML":          html.EscapeString,
 	"form in JSON":  func(s string) string { return encodeJSON(url.QueryEscape(s)) },
 }
+
+// isPlain reports whether no encoding changes a character.
+func isPlain(c rune) bool { return c < 128 && (unicode.IsLetter(c) || unicode.IsDigit(c) || strings.ContainsRune("-._", c)) }
 
 func encodeJSON(s string) string {
 	b, err := json.Marshal(s)

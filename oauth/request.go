@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/reloads-go/reloads/internal/redact"
 )
 
 // tokenRequester requests tokens from the token endpoint of the tenant.
@@ -25,7 +27,7 @@ type tokenRequester struct {
 	endpoint string
 	http     *http.Client
 	timeout  time.Duration // of a request
-	redact   redactor
+	redact   *redact.Redactor
 }
 
 const defaultTimeout = 30 * time.Second
@@ -36,7 +38,7 @@ func newTokenRequester(cfg Config, endpoint string) *tokenRequester {
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	timeout := cmp.Or(max(hc.Timeout, 0), defaultTimeout)
 	hc.Timeout = 0 // the context limits the request, so that the error is ours
-	return &tokenRequester{cfg: cfg, endpoint: endpoint, http: &hc, timeout: timeout, redact: newRedactor(cfg.ClientSecret)}
+	return &tokenRequester{cfg: cfg, endpoint: endpoint, http: &hc, timeout: timeout, redact: redact.New(cfg.ClientSecret)}
 }
 
 // transport abandons dead connections, as package reloads does. net/http keeps an HTTP/2 connection after a request that timed
@@ -169,7 +171,7 @@ func (r *tokenRequester) requestError(ctx context.Context, err error) error {
 	if ctx.Err() != nil { // only the timeout ends ctx
 		err = timeoutError(r.timeout)
 	}
-	return fmt.Errorf("oauth: POST %s: %w", r.endpoint, r.redact.error(err))
+	return fmt.Errorf("oauth: POST %s: %w", r.endpoint, r.redact.Error(err))
 }
 
 // timeoutError is the error of a token request that took too long. It implements [net.Error]. It does not match

@@ -1,0 +1,164 @@
+// Package redact replaces secrets in texts and errors that a server, a proxy or a transport may have written.
+package redact
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Redactor replaces secrets. The zero value replaces nothing. It is safe for concurrent use.
+type Redactor struct{ secrets []secret }
+
+type secret struct {
+	literal string
+	pattern *regexp.Regexp // of all spellings; nil if there is only one
+}
+
+const (
+	// Redacted is the text that replaces a secret.
+	Redacted = "REDACTED"
+
+	minSecret  = 8       // bytes; a shorter secret may be a part of any text
+	maxPattern = 4 << 10 // bytes of a secret that is searched for in other spellings, because a pattern takes time
+)
+
+// New returns a redactor that finds each secret in every spelling: as it is, and as it is encoded in URLs and forms, in
+// JSON, in quoted Go strings and in HTML, also if it was encoded more than once. It also finds the beginning of a secret at
+// the end of a text that was cut off.
+func New(secrets ...string) *Redactor {
+	r := &Redactor{}
+	for _, s := range secrets {
+		if len(s) >= minSecret {
+			r.secrets = append(r.secrets, secret{s, pattern(s)})
+		}
+	}
+	return r
+}
+
+func isPlain(c rune) bool {
+	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || c == '-' || c == '.' || c == '_'
+}
+
+// pattern returns nil if no encoding changes the secret.
+func pattern(secret string) *regexp.Regexp {
+	if len(secret) > maxPattern || strings.IndexFunc(secret, func(c rune) bool { return !isPlain(c) }) < 0 {
+		return nil
+	}
+	var pattern strings.Builder
+	for i := 0; i < len(secret); {
+		c, size := utf8.DecodeRuneInString(secret[i:])
+		pattern.WriteString(spellings(c, secret[i:i+size]))
+		i += size
+	}
+	return regexp.MustCompile(pattern.String())
+}
+
+// entities are the names of characters in HTML.
+var entities = map[rune]string{'&': "&amp;", '<': "&lt;", '>': "&gt;", '"': "&quot;", '\'': "&apos;"}
+
+// spellings returns a pattern that matches a character in every spelling. encoded is its UTF-8 encoding.
+func spellings(c rune, encoded string) string {
+	literal := regexp.QuoteMeta(string(c))
+	if isPlain(c) {
+		return literal
+	}
+	var percent, escaped strings.Builder
+	for i := range len(encoded) {
+		fmt.Fprintf(&percent, "%%(?:25)*%02x", encoded[i])
+	}
+	for _, unit := range utf16.AppendRune(nil, c) {
+		fmt.Fprintf(&escaped, `\\+u%04x`, unit)
+	}
+	switch c {
+	case '"', '\'', '/', '\\':
+		literal = `\\*` + literal
+	case ' ':
+		literal += `|\+|%(?:25)*2[Bb]` // in a form
+	}
+	if name, ok := entities[c]; ok {
+		literal += "|" + name
+	}
+	return fmt.Sprintf("(?:%s|(?i:%s|%s|&#0*%d;|&#x0*%x;))", literal, &percent, &escaped, c, c)
+}
+
+// Text returns s without the secrets.
+func (r *Redactor) Text(s string) string {
+	for _, secret := range r.secrets {
+		if secret.pattern != nil {
+			s = secret.pattern.ReplaceAllLiteralString(s, Redacted)
+		}
+		s = withoutBeginning(strings.ReplaceAll(s, secret.literal, Redacted), secret.literal)
+	}
+	return s
+}
+
+// withoutBeginning returns s without the beginning of the secret at its end.
+func withoutBeginning(s, secret string) string {
+	for n := min(len(secret)-1, len(s)); n >= minSecret; n-- {
+		if strings.HasSuffix(s, secret[:n]) {
+			return s[:len(s)-n] + Redacted
+		}
+	}
+	return s
+}
+
+// Error returns err if neither its text nor that of an error that it wraps contains a secret. Otherwise it returns an
+// error with the text of err without the secrets, which wraps only harmless errors, and matches what err matches.
+func (r *Redactor) Error(err error) error {
+	if r.harmless(err) {
+		return err
+	}
+	return &redactedError{r.Text(err.Error()), r.harmlessParts(err), func(target error) bool { return errors.Is(err, target) }}
+}
+
+func (r *Redactor) harmless(err error) bool {
+	if text := err.Error(); r.Text(text) != text {
+		return false
+	}
+	for _, inner := range unwrap(err) {
+		if !r.harmless(inner) {
+			return false
+		}
+	}
+	return true
+}
+
+// harmlessParts returns the harmless errors that err wraps.
+func (r *Redactor) harmlessParts(err error) (parts []error) {
+	for _, inner := range unwrap(err) {
+		if r.harmless(inner) {
+			parts = append(parts, inner)
+		} else {
+			parts = append(parts, r.harmlessParts(inner)...)
+		}
+	}
+	return parts
+}
+
+func unwrap(err error) []error {
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			return []error{inner}
+		}
+	case interface{ Unwrap() []error }:
+		return e.Unwrap()
+	}
+	return nil
+}
+
+// redactedError stands for an error whose text contains a secret. It holds a function instead of that error, because
+// fmt would print the error.
+type redactedError struct {
+	text    string
+	wrapped []error
+	is      func(target error) bool
+}
+
+func (e *redactedError) Error() string        { return e.text }
+func (e *redactedError) Unwrap() []error      { return e.wrapped }
+func (e *redactedError) Is(target error) bool { return e.is(target) }
