@@ -29,12 +29,11 @@
 //
 // # Errors
 //
-// An [*Error] is an unsuccessful or invalid API response. A [*ReloadError] is a reload that did not succeed. Use
-// [errors.Is] with the classes, such as [ErrNotFound], [ErrReloadPending] or [ErrReloadFailed], or with a [Code]. If
-// the client refuses an argument before sending anything, the error matches [ErrBadRequest] and is not an [*Error].
-// Network errors wrap the cause that net/http reports, without its [net/url.Error]. Response bodies are limited to 64
-// MiB, and to 1 MiB outside 2xx; the error of a longer one matches [ErrBodyTooLong]. The log of [Client.Log] is not
-// limited.
+// An [*Error] is an unsuccessful or invalid API response. A [*ReloadError] is a reload that did not succeed. Use [errors.Is]
+// with the classes, such as [ErrNotFound], [ErrReloadPending] or [ErrReloadFailed], or with a [Code]. If the client refuses an
+// argument before sending anything, the error matches [ErrBadRequest] and is not an [*Error]. Network errors wrap the cause
+// that net/http reports, without its [net/url.Error]. Response bodies are limited to 64 MiB, and to 1 MiB outside 2xx; the
+// error of a longer one matches [ErrBodyTooLong]. The log of [Client.Log] is not limited.
 //
 // # Retries
 //
