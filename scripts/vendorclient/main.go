@@ -1,13 +1,13 @@
-// Vendorclient runs a command while it serves a fake tenant on a loopback address. The environment variables TENANT_URL,
-// TOKEN and FORBIDDEN_TOKEN tell the command how to use the tenant. The script run in this directory uses it:
+// Vendorclient serves a fake tenant on a loopback address and lets Node.js run the test life.test.mjs in the current directory,
+// which calls the tenant with the vendor's client. The script run in this directory prepares that:
 //
-//	go run ./scripts/vendorclient COMMAND [ARGUMENT...]
+//	bash scripts/vendorclient/run
 //
-// The exit status is that of the command, or 1 if it left out an operation or sent a request that is not part of the API.
+// The exit status is 0 if the test passed, used all operations of the API, and sent no other request. Otherwise it is 1.
 package main
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"log"
 	"net/http/httptest"
@@ -22,21 +22,15 @@ import (
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("vendorclient: ")
-	if len(os.Args) < 2 {
-		log.Fatal("want a command")
-	}
 	const forbidden = "test-token-without-rights"
 	tenant := reloadstest.NewTenant(reloadstest.WithToken(forbidden, reloadstest.Forbidden))
 	addApps(tenant)
 	server := httptest.NewServer(tenant)
-	command := exec.Command(os.Args[1], os.Args[2:]...)
-	command.Stdout, command.Stderr = os.Stdout, os.Stderr
-	command.Env = append(os.Environ(), "TENANT_URL="+server.URL, "TOKEN="+tenant.Token(), "FORBIDDEN_TOKEN="+forbidden)
-	err := command.Run()
+	node := exec.CommandContext(context.Background(), "node", "--test", "--test-timeout=60000", "life.test.mjs")
+	node.Stdout, node.Stderr = os.Stdout, os.Stderr
+	node.Env = append(os.Environ(), "TENANT_URL="+server.URL, "TOKEN="+tenant.Token(), "FORBIDDEN_TOKEN="+forbidden)
+	err := node.Run()
 	server.Close()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		os.Exit(max(1, exit.ExitCode()))
-	}
 	if err == nil {
 		err = checkRequests(tenant.Requests())
 	}
@@ -45,7 +39,7 @@ func main() {
 	}
 }
 
-// addApps adds the apps that the command reloads, and an app with a history of 25 reloads.
+// addApps adds the apps that the test reloads, and an app with a history of 25 reloads.
 func addApps(tenant *reloadstest.Tenant) {
 	tenant.AddApp("sales", reloadstest.App{RunFor: 5 * time.Second})
 	tenant.AddApp("failing", reloadstest.App{
