@@ -2,7 +2,7 @@ module example.com/downstream
 
 go 1.26.0
 
-require github.com/reloads-go/reloads v0.0.0
+require github.com/reloads-go/reloads v0.1.0
 
 require (
 	github.com/go-json-experiment/json v1.27.2 // indirect
