@@ -7,7 +7,7 @@ require (
 	github.com/google/go-cmp v0.7.0
 	github.com/hashicorp/go-retryablehttp v0.7.8
 	github.com/oapi-codegen/runtime v1.8.0
-	github.com/reloads-go/reloads v0.0.0-00010101000000-000000000000
+	github.com/reloads-go/reloads v0.1.0
 	golang.org/x/time v0.16.0
 )
 

@@ -5,7 +5,7 @@ go 1.26.0
 require (
 	github.com/Shopify/toxiproxy/v2 v2.5.0
 	github.com/google/go-cmp v0.7.0
-	github.com/reloads-go/reloads v0.0.0-00010101000000-000000000000
+	github.com/reloads-go/reloads v0.1.0
 	github.com/rs/zerolog v1.28.0
 	go.uber.org/goleak v1.3.0
 	golang.org/x/net v0.0.0-20220225172249-27dd8689420f

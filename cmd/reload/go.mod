@@ -10,8 +10,8 @@ require (
 	github.com/hinshun/vt10x v0.0.0-20220301184237-5011da428d02
 	github.com/jedib0t/go-pretty/v6 v6.9.2
 	github.com/joshdk/go-junit v1.0.0
-	github.com/reloads-go/reloads v0.0.0-00010101000000-000000000000
-	github.com/reloads-go/reloads/oauth v0.0.0-00010101000000-000000000000
+	github.com/reloads-go/reloads v0.1.0
+	github.com/reloads-go/reloads/oauth v0.1.0
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.9

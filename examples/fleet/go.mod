@@ -7,9 +7,9 @@ require (
 	github.com/google/go-cmp v0.7.0
 	github.com/hibiken/asynq v0.26.0
 	github.com/redis/go-redis/v9 v9.23.0
-	github.com/reloads-go/reloads v0.0.0-00010101000000-000000000000
-	github.com/reloads-go/reloads/oauth v0.0.0-00010101000000-000000000000
-	github.com/reloads-go/reloads/redislimit v0.0.0-00010101000000-000000000000
+	github.com/reloads-go/reloads v0.1.0
+	github.com/reloads-go/reloads/oauth v0.1.0
+	github.com/reloads-go/reloads/redislimit v0.1.0
 )
 
 require (

@@ -2,13 +2,28 @@ module example.com/downstream
 
 go 1.26.0
 
-require github.com/reloads-go/reloads v0.0.0
+require (
+	github.com/alicebob/miniredis/v2 v2.40.0
+	github.com/redis/go-redis/v9 v9.23.0
+	github.com/reloads-go/reloads v0.1.0
+	github.com/reloads-go/reloads/oauth v0.1.0
+	github.com/reloads-go/reloads/redislimit v0.1.0
+)
 
 require (
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/go-json-experiment/json v1.27.2 // indirect
 	github.com/hashicorp/go-cleanhttp v0.5.2 // indirect
 	github.com/hashicorp/go-retryablehttp v0.7.8 // indirect
+	github.com/yuin/gopher-lua v1.1.2 // indirect
+	go.uber.org/atomic v1.12.0 // indirect
+	golang.org/x/oauth2 v0.37.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
 )
 
-replace github.com/reloads-go/reloads => ../..
+replace (
+	github.com/reloads-go/reloads => ../..
+	github.com/reloads-go/reloads/oauth => ../../oauth
+	github.com/reloads-go/reloads/redislimit => ../../redislimit
+)

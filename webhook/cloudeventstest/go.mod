@@ -5,7 +5,7 @@ go 1.26.0
 require (
 	github.com/cloudevents/sdk-go/v2 v2.16.2
 	github.com/google/go-cmp v0.7.0
-	github.com/reloads-go/reloads v0.0.0-00010101000000-000000000000
+	github.com/reloads-go/reloads v0.1.0
 )
 
 require (
