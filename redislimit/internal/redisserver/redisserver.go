@@ -9,6 +9,7 @@ import (
 	"net"
 	"os/exec"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -85,15 +86,18 @@ func (s *Server) Restart() error {
 	return nil
 }
 
-// waitReady waits up to 20 s until the server responds to a ping.
+// waitReady waits up to 20 s until the server responds. It returns an error at once if another server has its port.
 func (s *Server) waitReady() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	client := redis.NewClient(&redis.Options{Addr: s.Addr, ContextTimeoutEnabled: true})
 	defer client.Close()
 	for {
-		err := client.Ping(ctx).Err()
-		if err == nil || ctx.Err() != nil {
+		info, err := client.Info(ctx, "server").Result()
+		switch own := fmt.Sprintf("process_id:%d\r\n", s.process.Process.Pid); {
+		case err == nil && !strings.Contains(info, own):
+			return fmt.Errorf("another server responds on %s", s.Addr)
+		case err == nil || ctx.Err() != nil:
 			return err
 		}
 		select {
