@@ -88,7 +88,7 @@ func (f *finder) negate(e ast.Expr) {
 
 // remove removes the statements from a to b.
 func (f *finder) remove(a, b ast.Node) {
-	f.add(a.Pos(), b.End(), "", "if !§ { ", " }")
+	f.add(a.Pos(), b.End(), "(removed)", "if !§ { ", " }")
 }
 
 // visit adds the mutants of a node. The stack holds the nodes around it. It returns false if there are none inside.

@@ -25,7 +25,7 @@ func TestSample(t *testing.T) {
 		"sample.go:7 Sum: n < limit → n <= limit",
 		"sample.go:7 Sum: n < limit → n >= limit",
 		"sample.go:7 Sum: 0 → 1",
-		"sample.go:8 Sum: sum += n → ",
+		"sample.go:8 Sum: sum += n → (removed)",
 		"sample.go:8 Sum: sum += n → sum -= n",
 		"sample.go:11 Sum: return sum → return 0",
 		"sample.go:15 Forever: true → false",
