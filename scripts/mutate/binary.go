@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,27 +21,28 @@ type binary struct {
 
 	mu      sync.Mutex
 	reached map[int][]string         // the tests that reach a mutant
-	took    map[string]time.Duration // by test
+	took    map[string]time.Duration // the CPU time of each test
 }
 
-// test runs tests. It returns their output and whether they succeed.
-func (b *binary) test(timeout time.Duration, env string, args ...string) (string, bool) {
+// test runs tests. It returns their output, how much CPU time they took, and whether they succeeded.
+func (b *binary) test(timeout time.Duration, env []string, args ...string) (out string, took time.Duration, ok bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout+10*time.Second) // the binary ends itself before
 	defer cancel()
 	args = append([]string{"-test.short", "-test.failfast", "-test.paniconexit0", "-test.timeout", timeout.String()}, args...)
 	cmd := exec.CommandContext(ctx, b.path, args...)
-	cmd.Dir, cmd.Env, cmd.WaitDelay = b.dir, append(os.Environ(), env), time.Second
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	return out.String(), err == nil
+	cmd.Dir, cmd.Env, cmd.WaitDelay = b.dir, append(os.Environ(), env...), time.Second
+	all, err := cmd.CombinedOutput()
+	if cmd.ProcessState != nil {
+		took = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	}
+	return string(all), took, err == nil
 }
 
 var isTest = regexp.MustCompile(`(?m)^(Test|Example|Fuzz)\S*$`)
 
 // trace runs each test without a mutant, and notes which mutants it reaches.
 func (b *binary) trace(parallel int) error {
-	list, ok := b.test(time.Minute, "MUTANT=0", "-test.list", ".")
+	list, _, ok := b.test(time.Minute, nil, "-test.list", ".")
 	tests := isTest.FindAllString(list, -1)
 	if !ok || tests == nil {
 		return fmt.Errorf("there are no tests:\n%s", list)
@@ -54,15 +54,14 @@ func (b *binary) trace(parallel int) error {
 
 func (b *binary) traceTest(name string) error {
 	file := filepath.Join(b.work, name)
-	began := time.Now()
-	out, ok := b.test(10*time.Minute, "MUTANT_TRACE="+file, "-test.run", "^"+name+"$")
+	out, took, ok := b.test(10*time.Minute, []string{"MUTANT_TRACE=" + file}, "-test.run", "^"+name+"$")
 	if !ok {
 		return fmt.Errorf("%s fails without a mutant:\n%s", name, out)
 	}
 	trace, _ := os.ReadFile(file) // a missing file is empty
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.took[name] = time.Since(began)
+	b.took[name] = took
 	for _, line := range strings.Fields(string(trace)) {
 		id, _ := strconv.Atoi(line)
 		b.reached[id] = append(b.reached[id], name)
@@ -84,7 +83,9 @@ func (b *binary) survives(id int) string {
 			sum += b.took[tests[n]]
 			n++
 		}
-		if _, ok := b.test(5*time.Second+5*sum, fmt.Sprint("MUTANT=", id), "-test.run", "^("+strings.Join(tests[:n], "|")+")$"); !ok {
+		// A loop without an end uses CPU time. Wall time says little on a busy machine.
+		env := []string{fmt.Sprint("MUTANT=", id), fmt.Sprint("MUTANT_CPU=", 2*time.Second+4*sum)}
+		if _, _, ok := b.test(time.Minute+10*sum, env, "-test.run", "^("+strings.Join(tests[:n], "|")+")$"); !ok {
 			return ""
 		}
 		tests = tests[n:]

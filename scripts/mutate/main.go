@@ -7,7 +7,7 @@
 //
 // All mutants of a package are compiled into one test binary; an environment variable activates one of them. First, each
 // test runs alone and reports which mutants it reaches. Then each mutant runs with the tests that reach it. A mutant is
-// killed if a test fails, does not end, or uses too much memory.
+// killed if a test fails, does not end, or uses too much memory or CPU time. The command needs an operating system like Unix.
 //
 // The file testdata/equivalent_mutants.txt of a package lists mutants that no test can notice, each with the reason. They
 // are not run. An entry that matches no mutant is an error.

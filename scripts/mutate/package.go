@@ -226,6 +226,7 @@ import (
 	"runtime/metrics"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -239,8 +240,12 @@ var (
 func mutant__start() *os.File {
 	if mutant__active > 0 {
 		go func() {
+			limit, _ := time.ParseDuration(os.Getenv("MUTANT_CPU"))
 			for memory := []metrics.Sample{{Name: "/memory/classes/total:bytes"}}; ; time.Sleep(50 * time.Millisecond) {
-				if metrics.Read(memory); memory[0].Value.Uint64() > 1<<30 {
+				var cpu syscall.Rusage
+				_ = syscall.Getrusage(syscall.RUSAGE_SELF, &cpu)
+				metrics.Read(memory)
+				if memory[0].Value.Uint64() > 1<<30 || time.Duration(cpu.Utime.Nano()+cpu.Stime.Nano()) > limit {
 					os.Exit(3)
 				}
 			}
