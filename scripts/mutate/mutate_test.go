@@ -28,7 +28,11 @@ func TestSample(t *testing.T) {
 		"sample.go:8 Sum: sum += n → (removed)",
 		"sample.go:8 Sum: sum += n → sum -= n",
 		"sample.go:11 Sum: return sum → return 0",
-		"sample.go:15 Forever: true → false",
+		"sample.go:16 Count: n < limit → n <= limit",
+		"sample.go:16 Count: n < limit → n >= limit",
+		"sample.go:17 Count: n++ → (removed)",
+		"sample.go:19 Count: return n → return 0",
+		"sample.go:23 Untested: true → false",
 	}, found); diff != "" {
 		t.Errorf("mutants (-want +got):\n%s", diff)
 	}
@@ -41,7 +45,7 @@ func TestSample(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{
 		"survives: sample.go:7 Sum: n < limit → n <= limit",
-		"not reached: sample.go:15 Forever: true → false",
+		"not reached: sample.go:23 Untested: true → false",
 	}, results); diff != "" {
 		t.Errorf("survivors (-want +got):\n%s", diff)
 	}

@@ -239,17 +239,19 @@ var (
 
 func mutant__start() *os.File {
 	if mutant__active > 0 {
-		go func() {
-			limit, _ := time.ParseDuration(os.Getenv("MUTANT_CPU"))
-			for memory := []metrics.Sample{{Name: "/memory/classes/total:bytes"}}; ; time.Sleep(50 * time.Millisecond) {
-				var cpu syscall.Rusage
-				_ = syscall.Getrusage(syscall.RUSAGE_SELF, &cpu)
-				metrics.Read(memory)
-				if memory[0].Value.Uint64() > 1<<30 || time.Duration(cpu.Utime.Nano()+cpu.Stime.Nano()) > limit {
-					os.Exit(3)
-				}
+		limit, _ := time.ParseDuration(os.Getenv("MUTANT_CPU"))
+		memory := []metrics.Sample{{Name: "/memory/classes/total:bytes"}}
+		var timer *time.Timer // not a goroutine, because tests may look for those that are left
+		timer = time.AfterFunc(time.Hour, func() {
+			var cpu syscall.Rusage
+			_ = syscall.Getrusage(syscall.RUSAGE_SELF, &cpu)
+			metrics.Read(memory)
+			if memory[0].Value.Uint64() > 1<<30 || time.Duration(cpu.Utime.Nano()+cpu.Stime.Nano()) > limit {
+				os.Exit(3)
 			}
-		}()
+			timer.Reset(50 * time.Millisecond)
+		})
+		timer.Reset(50 * time.Millisecond)
 	}
 	file, _ := os.OpenFile(os.Getenv("MUTANT_TRACE"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	return file

@@ -11,5 +11,13 @@ func Sum(numbers []int, limit int) (sum int) {
 	return sum
 }
 
-// Forever is not tested.
-func Forever() bool { return true }
+// Count counts to limit. Some of its mutants do not end.
+func Count(limit int) (n int) {
+	for n < limit {
+		n++
+	}
+	return n
+}
+
+// Untested is not tested.
+func Untested() bool { return true }
