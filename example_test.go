@@ -174,8 +174,7 @@ func ExampleOnce() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(again.Status, again.ID == first.ID)
-	// Output: SUCCEEDED true
+	fmt.Println(again.Status, again.ID == first.ID) // SUCCEEDED true
 }
 
 // Wait for reloads that an earlier process triggered, for example after a crash. Their IDs are sufficient.

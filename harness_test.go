@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"iter"
 	"log/slog"
@@ -16,9 +17,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/reloads-go/reloads"
@@ -459,6 +462,7 @@ func checkNoSecrets(t testing.TB, what, text string, secrets ...string) {
 
 // TestMain checks that the tests leave no goroutine and no file descriptor behind.
 func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // the heap is small, and the tests would spend a fifth of their time on collections
 	// The runtime opens descriptors of its own with the first socket.
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		_ = l.Close()
@@ -573,10 +577,45 @@ func listText(records ...string) string {
 // listForbidden is the response to a list if the token may not list the reloads of the tenant.
 func listForbidden(*http.Request) (int, string) { return http.StatusForbidden, "" }
 
-// skipInShortMode skips a simulation that takes many seconds under the race detector.
+// skipInShortMode skips a simulation that takes long even if it is small.
 func skipInShortMode(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("a simulation")
 	}
+}
+
+// size returns the size of a simulation, which is much smaller in short mode.
+func size(normal, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return normal
+}
+
+// sample skips all but about one in n of the cases of a test in short mode. The choice depends on the names only.
+func sample(t *testing.T, n uint32) {
+	t.Helper()
+	if testing.Short() && crc32.ChecksumIEEE([]byte(t.Name()))%n != 0 {
+		t.Skip("one of many similar cases")
+	}
+}
+
+// printed returns what an example prints in a synctest bubble. For examples that take seconds in real time.
+func printed(t *testing.T, example func()) (text string) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func(stdout *os.File) { os.Stdout = stdout }(os.Stdout)
+	os.Stdout = w
+	synctest.Test(t, func(*testing.T) { example() })
+	_ = w.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Close()
+	return string(b)
 }

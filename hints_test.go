@@ -316,8 +316,8 @@ func TestHintsDoNotStarve(t *testing.T) {
 			tenant.AddApp(app, reloadstest.App{RunFor: time.Hour})
 			reqs = append(reqs, reloads.Request{AppID: app})
 		}
-		tenant.AddApp("0", reloadstest.App{RunFor: 5 * time.Minute})
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+		tenant.AddApp("0", reloadstest.App{RunFor: 2 * time.Minute})
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		var hinted []string
 		storm := false
@@ -343,6 +343,7 @@ func TestHintsDoNotStarve(t *testing.T) {
 				if late := time.Since(result.Reload.EndTime); result.Err != nil || late > 2*time.Minute {
 					t.Errorf("%v late, %v", late, result.Err)
 				}
+				cancel()
 			}
 		}
 		time.Sleep(time.Second) // for the end of the storm

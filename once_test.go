@@ -226,11 +226,7 @@ func TestOnceInSeveralProcesses(t *testing.T) {
 	t.Parallel()
 	const steps = 8
 	total := 0
-	seeds := 300
-	if testing.Short() {
-		seeds = 50
-	}
-	for seed := range uint64(seeds) {
+	for seed := range uint64(size(300, 6)) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &onceSimulation{random: rand.New(rand.NewPCG(seed, 1)), dependent: seed%2 == 0, foreign: seed%3 == 0}
 			programs := 1 + s.draw(2)
@@ -528,7 +524,7 @@ func TestOnceRefusesAResourceID(t *testing.T) {
 
 func TestOnceEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	for n := range 300 {
+	for n := 0; n < 300; n += size(1, 7) {
 		synctest.Test(t, func(t *testing.T) {
 			w := &world{latency: time.Duration(n%4) * 400 * time.Millisecond, runFor: time.Hour}
 			ctx, cancel := context.WithCancel(t.Context())
@@ -637,6 +633,9 @@ func TestOnceKeepsTheRateLimit(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name != "random" && name != "stalled, then fast" {
+				skipInShortMode(t)
+			}
 			synctest.Test(t, func(t *testing.T) {
 				began = time.Now()
 				w := &world{latency: time.Millisecond, runFor: time.Second}
@@ -646,7 +645,7 @@ func TestOnceKeepsTheRateLimit(t *testing.T) {
 					return latency()
 				}
 				var reqs []reloads.Request
-				for i := range 300 {
+				for i := range size(300, 150) {
 					reqs = append(reqs, reloads.Request{AppID: fmt.Sprint("app", i)})
 				}
 				failed := map[string]int{}
@@ -717,7 +716,7 @@ func TestOnceKeepsTheRateLimitWithASlowToken(t *testing.T) {
 				var running sync.WaitGroup
 				for b := range batches {
 					var apps []string
-					for i := range 400 / batches {
+					for i := range size(400, 150) / batches {
 						apps = append(apps, fmt.Sprintf("app-%d-%d", b, i))
 					}
 					running.Go(func() {

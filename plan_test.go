@@ -600,10 +600,11 @@ func TestStepTimeoutOfWaitAll(t *testing.T) {
 // A plan of 500 steps in 20 layers, in which some reloads fail.
 func TestPlanOf500Steps(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(5) {
+	layers := size(20, 4)
+	for seed := range uint64(size(5, 1)) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			const layers, width, apps = 20, 25, 400
+			const width, apps = 25, 400
 			random := rand.New(rand.NewPCG(seed, 0))
 			var bad []string
 			for i := range apps {

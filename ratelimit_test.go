@@ -407,6 +407,9 @@ func TestConcurrentGetsStayWithinLimit(t *testing.T) {
 	t.Parallel()
 	for name, metering := range meterings {
 		t.Run(name, func(t *testing.T) {
+			if metering != reloadstest.SlidingWindow {
+				skipInShortMode(t)
+			}
 			synctest.Test(t, func(t *testing.T) {
 				time.Sleep(17 * time.Second)
 				tenant := newTenant(reloadstest.App{}, reloadstest.WithMetering(metering, time.Minute))

@@ -92,7 +92,7 @@ func TestInvalidResponses(t *testing.T) {
 // Every call ends with a success or with an error that has the status.
 func TestAllStatusCodes(t *testing.T) {
 	t.Parallel()
-	for status := 100; status <= 599; status++ {
+	for status := 100; status <= 599; status += size(1, 9) {
 		for _, e := range endpoints {
 			synctest.Test(t, func(t *testing.T) {
 				ok, body := successOf(e)
@@ -175,6 +175,7 @@ func TestMalformedHTTPResponses(t *testing.T) {
 
 func TestDefaultBodyLimits(t *testing.T) {
 	t.Parallel()
+	skipInShortMode(t)
 	for name, length := range map[string]int64{"with Content-Length": 65 << 20, "streamed": -1} {
 		t.Run(name, func(t *testing.T) {
 			wire := scripted(respondSpaces(http.StatusOK, 65<<20, length))
@@ -204,23 +205,31 @@ func respondSpaces(status, n int64, length int64) outcome {
 	}
 }
 
+var spaces = bytes.Repeat([]byte{' '}, 64<<10)
+
 type spaceReader struct{}
 
-func (spaceReader) Read(p []byte) (int, error) {
-	return copy(p, bytes.Repeat([]byte{' '}, len(p))), nil
-}
+func (spaceReader) Read(p []byte) (int, error) { return copy(p, spaces), nil }
 
 // The limits are exact: 64 MiB of a 2xx, 1 MiB of any other response.
 func TestBodyLimits(t *testing.T) {
 	t.Parallel()
-	padded := func(body string, n int) string { return body + strings.Repeat(" ", n-len(body)) }
-	for _, over := range []int{0, 1} {
-		_, err := scriptedClient(t, scripted(respond(200, padded(queued, 64<<20+over)))).Get(t.Context(), reloadID)
-		if (err == nil) != (over == 0) || err != nil && !errors.Is(err, reloads.ErrBodyTooLong) {
-			t.Errorf("a record of 64 MiB and %d bytes: %v", over, err)
+	padded := func(status int, body string, n int64) outcome {
+		return func(r *http.Request) (*http.Response, error) {
+			resp, err := respondSpaces(int64(status), n-int64(len(body)), n)(r)
+			resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(body), resp.Body))
+			return resp, err
 		}
-		wire := scripted(respond(404, padded(testdata(t, "error_404.json"), 1<<20+over)))
-		_, err = scriptedClient(t, wire).Get(t.Context(), reloadID)
+	}
+	for _, over := range []int64{0, 1} {
+		if over == 1 || !testing.Short() {
+			_, err := scriptedClient(t, padded(200, queued, 64<<20+over)).Get(t.Context(), reloadID)
+			if (err == nil) != (over == 0) || err != nil && !errors.Is(err, reloads.ErrBodyTooLong) {
+				t.Errorf("a record of 64 MiB and %d bytes: %v", over, err)
+			}
+		}
+		wire := scripted(padded(404, testdata(t, "error_404.json"), 1<<20+over))
+		_, err := scriptedClient(t, wire).Get(t.Context(), reloadID)
 		if !errors.Is(err, reloads.ErrNotFound) || errors.Is(err, reloads.ErrBodyTooLong) != (over == 1) {
 			t.Errorf("an error of 1 MiB and %d bytes: %v", over, err)
 		}
@@ -260,6 +269,9 @@ func TestEndlessBodies(t *testing.T) { // not in parallel: what is allocated is 
 		}, 1 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if c.limit > 1<<20 {
+				skipInShortMode(t)
+			}
 			client := rawClient(t, rawServer(t, c.respond))
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
@@ -392,7 +404,7 @@ func TestShortTokenIsNotRedacted(t *testing.T) {
 	t.Parallel()
 	tokens := map[string]bool{"api/v1": true, "/gw/api": true, "refused": true, "Too": true, "html": true}
 	for _, text := range []string{"RELOADS-007", "reloads/", "HTTP-429"} {
-		for length := 3; length <= 7; length++ {
+		for length := 3; length <= 7; length += size(1, 3) {
 			for i := range len(text) - length + 1 {
 				tokens[text[i:i+length]] = true
 			}
@@ -448,7 +460,7 @@ func TestRedactionKeepsClasses(t *testing.T) {
 		"lost":       {fails(errReset), []string{"connection"}},
 	} {
 		for _, e := range endpoints {
-			if name == "too long" && e.name != "get" {
+			if name == "too long" && (e.name != "get" || testing.Short()) {
 				continue // a large body takes time
 			}
 			call := func(token string) (err error) {
@@ -474,7 +486,7 @@ func TestRedactionKeepsClasses(t *testing.T) {
 func TestTokenIsRedactedAtCutOff(t *testing.T) {
 	t.Parallel()
 	for _, token := range []string{"s3cr3t-8", "s3cr3t-" + strings.Repeat("0123456789", 10)} {
-		for before := 400; before <= 520; before++ {
+		for before := 400; before <= 520; before += size(1, 7) {
 			for name, o := range map[string]outcome{
 				"HTML":        respond(404, "<p>"+strings.Repeat("x", before)+token+strings.Repeat("y", 600), "Content-Type", "text/html"),
 				"a long code": respond(404, `{"errors":[{"code":"`+strings.Repeat("x", before)+token+`"}]}`),

@@ -299,6 +299,7 @@ func TestSlowSignInKeepsRateLimit(t *testing.T) {
 				continue // like get
 			}
 			t.Run(name+", "+e.name, func(t *testing.T) {
+				sample(t, 3)
 				synctest.Test(t, func(t *testing.T) {
 					source := c.source.inBubble()
 					wire := scripted(e.ok)

@@ -457,6 +457,7 @@ func TestRetryReusesConnection(t *testing.T) {
 					continue // it is not retried
 				}
 				t.Run(fmt.Sprintf("%s, %s, HTTP/2 %v", name, e.name, http2), func(t *testing.T) {
+					sample(t, 4)
 					t.Parallel()
 					var requests, tokens atomic.Int32
 					source := reloads.TokenFunc(func(context.Context) (string, error) { return fmt.Sprint(testToken, tokens.Add(1)), nil })

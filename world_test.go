@@ -463,13 +463,13 @@ func (w *world) list(r *http.Request) (*http.Response, error) {
 	}
 	filter := filterTokens.FindAllString(query.Get("filter"), -1)
 	var shown []*worldRecord
+	fields := map[string]string{}
 	for _, record := range records {
 		if w.unlisted != nil && w.unlisted(record) {
 			continue
 		}
-		fields := map[string]string{
-			"status": string(w.status(record, at(record))), "type": string(record.kind), "partial": strconv.FormatBool(record.partial),
-		}
+		fields["status"], fields["type"] = string(w.status(record, at(record))), string(record.kind)
+		fields["partial"] = strconv.FormatBool(record.partial)
 		if !now.Before(record.created.Add(w.listLag)) && matchesFilter(filter, fields) &&
 			(query.Get("partial") == "" || query.Get("partial") == fields["partial"]) {
 			shown = append(shown, record)
@@ -503,19 +503,23 @@ func (w *world) list(r *http.Request) (*http.Response, error) {
 
 func (w *world) sort(records []*worldRecord, order string, at func(*worldRecord) time.Time) {
 	field := strings.TrimLeft(order, "+-")
-	keys := make(map[*worldRecord]string, len(records))
+	if !slices.Contains([]string{"creationTime", "startTime", "endTime"}, field) {
+		panic("the world cannot sort by " + field)
+	}
+	keys := make(map[*worldRecord]int64, len(records)) // in milliseconds; 0 if the record lacks the field
 	for _, r := range records {
-		if field == "creationTime" { // the usual one, faster
-			keys[r] = w.creationTime(r)
-			continue
+		switch now := at(r); {
+		case field == "creationTime":
+			keys[r] = w.recordTime(r.created).Truncate(max(w.precision, time.Millisecond)).UnixMilli()
+		case field == "startTime" && !now.Before(r.started):
+			keys[r] = w.recordTime(r.started).UnixMilli()
+		case field == "endTime" && !now.Before(r.ended):
+			keys[r] = w.endTime(r).UnixMilli()
 		}
-		var f recordJSON
-		w.fill(&f, r, at(r))
-		keys[r] = map[string]string{"startTime": f.StartTime, "endTime": f.EndTime, "status": f.Status}[field]
 	}
 	slices.SortFunc(records, func(a, b *worldRecord) int {
 		c := cmp.Compare(keys[a], keys[b])
-		if w.nullsFirst && (keys[a] == "") != (keys[b] == "") {
+		if w.nullsFirst && (keys[a] == 0) != (keys[b] == 0) {
 			return c
 		}
 		if strings.HasPrefix(order, "-") {
@@ -573,12 +577,15 @@ func (w *world) fill(f *recordJSON, r *worldRecord, now time.Time) {
 		f.StartTime = w.recordTime(r.started).Format(milliseconds)
 	}
 	if !now.Before(r.ended) {
-		ended := r.ended
-		if w.endOffset != nil {
-			ended = ended.Add(w.endOffset(r))
-		}
-		f.EndTime = w.recordTime(ended).Format(milliseconds)
+		f.EndTime = w.endTime(r).Format(milliseconds)
 	}
+}
+
+func (w *world) endTime(r *worldRecord) time.Time {
+	if w.endOffset != nil {
+		return w.recordTime(r.ended.Add(w.endOffset(r)))
+	}
+	return w.recordTime(r.ended)
 }
 
 // encode returns the record without the omitted fields.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,8 +88,23 @@ func ExampleTenant_Inject_lostConnection() {
 			triggers++
 		}
 	}
-	fmt.Println(reload.ResourceID, "triggers:", triggers, "reloads:", len(tenant.Reloads()))
-	// Output: nightly-42 triggers: 1 reloads: 1
+	fmt.Println(reload.ResourceID, "triggers:", triggers, "reloads:", len(tenant.Reloads())) // nightly-42 triggers: 1 reloads: 1
+}
+
+// The client waits for seconds until it lists the reloads, so this test runs the example in a synctest bubble.
+func TestExampleOfALostConnection(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer func(stdout *os.File) { os.Stdout = stdout }(os.Stdout)
+	os.Stdout = w
+	synctest.Test(t, func(*testing.T) { ExampleTenant_Inject_lostConnection() })
+	_ = w.Close()
+	if got, err := io.ReadAll(r); err != nil || string(got) != "nightly-42 triggers: 1 reloads: 1\n" {
+		t.Errorf("it prints %q, %v", got, err)
+	}
 }
 
 // The tenant enforces the rate limits of the service. A client stays below them, unless other programs use the same key. To

@@ -241,10 +241,10 @@ func seconds(d time.Duration) string {
 // TestTracking simulates the loads that do not take long.
 func TestTracking(t *testing.T) {
 	for _, l := range loads {
-		if testing.Short() { // often with the race detector
-			l.runs = min(l.runs, 5)
+		if testing.Short() {
+			l.runs = min(l.runs, 2)
 		}
-		if l.quick && (l.world.Reloads <= 1000 || !testing.Short()) {
+		if l.quick && (l.world.Reloads <= 100 || !testing.Short()) {
 			t.Run(l.name, func(t *testing.T) { l.run(t) })
 		}
 	}
@@ -420,7 +420,7 @@ var costs = []world{
 
 func TestCost(t *testing.T) {
 	for _, w := range costs {
-		if w.Refuse == 0 && (w.Reloads <= 1000 || !testing.Short()) {
+		if w.Refuse == 0 && !testing.Short() {
 			t.Run(fmt.Sprint(w.Reloads), func(t *testing.T) { measure(t, w) })
 		}
 	}

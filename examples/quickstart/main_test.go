@@ -81,6 +81,9 @@ func TestAnInterruptedReloadIsAnError(t *testing.T) {
 }
 
 func TestTheDefaultIsAFakeTenant(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes four seconds")
+	}
 	t.Parallel()
 	env := []string{"QLIK_TENANT_URL=https://tenant.example.com", "QLIK_API_KEY=test-token"}
 	status, stdout, stderr := quickstart(t, env)

@@ -52,12 +52,11 @@ func TestServesTheAppsOfItsArguments(t *testing.T) {
 	if apps != "sales this-fails" {
 		t.Errorf("the apps are %q", apps)
 	}
-	reload, err := client.Run(t.Context(), reloads.Request{AppID: "sales"})
-	if err != nil || reload.RunTime() < time.Second || reload.RunTime() > 2*time.Second {
-		t.Errorf("the reload of sales returned %+v, %v", reload, err)
-	}
-	if _, err := client.Run(t.Context(), reloads.Request{AppID: "this-fails"}); !errors.Is(err, reloads.ErrReloadFailed) {
-		t.Errorf("the reload of this-fails returned %v, want ErrReloadFailed", err)
+	for r := range client.RunAll(t.Context(), []reloads.Request{{AppID: "sales"}, {AppID: "this-fails"}}) {
+		fails := r.Request.AppID == "this-fails"
+		if errors.Is(r.Err, reloads.ErrReloadFailed) != fails || r.Reload == nil || r.Reload.RunTime() < time.Second || r.Reload.RunTime() > 2*time.Second {
+			t.Errorf("the reload of %s returned %+v, %v", r.Request.AppID, r.Reload, r.Err)
+		}
 	}
 	if _, err := client.Trigger(t.Context(), reloads.Request{AppID: "stock"}); !errors.Is(err, reloads.ErrNotFound) {
 		t.Errorf("the trigger of another app returned %v, want ErrNotFound", err)
