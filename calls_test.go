@@ -83,6 +83,7 @@ func TestCancel(t *testing.T) {
 		{"202 without a body", "", http.StatusAccepted, reloads.StatusCanceling},
 		{"202 with another body", "<html>accepted</html>", http.StatusAccepted, reloads.StatusCanceling},
 		{"202 without a status", "{}", http.StatusAccepted, reloads.StatusCanceling},
+		{"200 without a body", "", http.StatusOK, reloads.StatusCanceling},
 		{"204", "", http.StatusNoContent, reloads.StatusCanceled},
 		{"204 with a body", "{}", http.StatusNoContent, reloads.StatusCanceled},
 	} {

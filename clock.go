@@ -141,7 +141,6 @@ type graceTime struct {
 	inFlight, ctx  context.Context // end inFlightGrace and abortTimeout after the context
 	cancelInFlight context.CancelCauseFunc
 	cancelAll      context.CancelFunc
-	stop           func() bool
 	end            atomic.Pointer[time.Time] // nil until the context has ended
 }
 
@@ -150,7 +149,7 @@ func newGraceTime(ctx context.Context) *graceTime {
 	base := context.WithoutCancel(ctx)
 	g.inFlight, g.cancelInFlight = context.WithCancelCause(base)
 	g.ctx, g.cancelAll = context.WithCancel(base)
-	g.stop = context.AfterFunc(ctx, func() {
+	context.AfterFunc(ctx, func() {
 		if context.Cause(ctx) != errStopped {
 			g.deadline()
 			_ = sleep(g.ctx, inFlightGrace)
@@ -192,7 +191,6 @@ func (g *graceTime) release() {
 	if g == nil {
 		return
 	}
-	g.stop()
 	g.cancelInFlight(context.Canceled)
 	g.cancelAll()
 }

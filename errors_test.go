@@ -349,6 +349,9 @@ func TestErrorLogValue(t *testing.T) {
 			"status": 429.0, "method": "POST", "path": "/p", "attempts": 2.0, "code": "A", "title": "B", "detail": "C",
 			"cause": "e", "retry_after": 1e9, "trace_id": "t",
 		}},
+		{&reloads.Error{StatusCode: 400, Method: "GET", Path: "/p", Attempts: 1, Details: []reloads.ErrorDetail{{"A", "B", "C"}}}, map[string]any{
+			"status": 400.0, "method": "GET", "path": "/p", "attempts": 1.0, "code": "A", "title": "B", "detail": "C",
+		}},
 		{&reloads.ReloadError{Reload: &reloads.Reload{ID: "1", AppID: "2", Status: "FAILED", Type: "hub", ErrorCode: "X"}}, map[string]any{
 			"id": "1", "app": "2", "status": "FAILED", "type": "hub", "error_code": "X", "error_message": "",
 		}},

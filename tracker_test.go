@@ -540,6 +540,75 @@ func TestRefusedListEndsOtherPasses(t *testing.T) {
 	}
 }
 
+// The pace of the lists of a batch depends on how many reloads are left and on how the lists fail.
+func TestPaceOfLists(t *testing.T) {
+	t.Parallel()
+	always := func(status int, body string) func(int) (int, string) {
+		return func(int) (int, string) { return status, body }
+	}
+	finished := func(id, end string) string {
+		return recordText(id, "x", reloads.StatusFailed, time.Time{}, "endTime", end)
+	}
+	backoff := []float64{0, 1, 3, 7, 15, 31, 63, 123, 183}
+	for name, c := range map[string]struct {
+		reloads int
+		list    func(n int) (int, string) // n counts the lists from 0
+		opts    []reloads.RunOption
+		want    []float64 // when the first lists are sent, in seconds
+	}{
+		"few reloads":     {3, always(200, emptyPage), nil, nil},
+		"many reloads":    {4, always(200, emptyPage), nil, []float64{0, 1, 2, 3, 4, 5, 6, 7, 8}},
+		"with OnChange":   {4, always(200, emptyPage), []reloads.RunOption{ignoreChanges}, []float64{0, 0, 1, 2, 3, 4, 5, 5, 6}},
+		"400":             {4, always(400, ""), nil, []float64{0}},
+		"401":             {4, always(401, ""), nil, []float64{0}},
+		"403":             {4, always(403, ""), nil, []float64{0}},
+		"not sorted":      {4, always(200, listText(finished("a", "2000-01-01T00:00:00Z"), finished("b", "2000-01-01T00:00:11Z"))), nil, []float64{0}},
+		"almost sorted":   {4, always(200, listText(finished("a", "2000-01-01T00:00:00Z"), finished("b", "2000-01-01T00:00:10Z"))), nil, []float64{0, 1, 2, 3, 4, 5, 6, 7, 8}},
+		"404":             {4, always(404, ""), nil, backoff},
+		"500":             {4, always(500, ""), nil, backoff},
+		"connection lost": {4, always(0, ""), nil, backoff},
+		"sign-in page":    {4, always(200, "<html>"), nil, backoff},
+		"some fail": {4, func(n int) (int, string) {
+			if n%3 == 2 {
+				return 200, emptyPage
+			}
+			return 500, ""
+		}, nil, []float64{0, 1, 3, 4, 5, 7, 8, 9, 11}},
+		"few are left": {5, func(n int) (int, string) {
+			if n < 3 {
+				return 200, emptyPage
+			}
+			return 200, listText(finished("r0", "2000-01-01T00:00:02Z"), finished("r1", "2000-01-01T00:00:02Z"))
+		}, nil, []float64{0, 1, 2, 3, 4, 9, 14, 19, 24}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began, n := time.Now(), 0
+				s := &scriptedService{get: func(id string) (int, string) {
+					return http.StatusOK, recordText(id, id, reloads.StatusReloading, began)
+				}}
+				s.list = func(*http.Request) (int, string) {
+					n++
+					return c.list(n - 1)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Second)
+				defer cancel()
+				for range scriptedClient(t, s).WaitAll(ctx, scriptedReloads("r", c.reloads), c.opts...) {
+				}
+				var got []float64
+				for _, r := range s.requests() {
+					if strings.HasPrefix(r.URI, "/api/v1/reloads?") && len(got) < len(backoff) {
+						got = append(got, r.At.Sub(began).Seconds())
+					}
+				}
+				if !slices.Equal(got, c.want) {
+					t.Errorf("lists after %v s, want %v", got, c.want)
+				}
+			})
+		})
+	}
+}
+
 // A list that is allowed but contains nothing does not slow the single polls much more than a forbidden one.
 func TestBatchWithEmptyListPollsSingly(t *testing.T) {
 	t.Parallel()

@@ -954,6 +954,26 @@ func TestCancelOnAbortOfTriggerInFlight(t *testing.T) {
 	}
 }
 
+// The 10 s count from the end of the context, also if the response to the trigger, and so the first cancel, comes later.
+func TestTimeOfALateCancelOnAbort(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Hour, everyPost: postPlan{hold: 4 * time.Second}, instead: func(r *http.Request) outcome {
+		if isCancel(r) {
+			return hangs
+		}
+		return nil
+	}}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		r, err := client.Run(ctx, reloads.Request{AppID: "app"}, reloads.CancelOnAbort())
+		deadline, _ := ctx.Deadline()
+		if took := time.Since(deadline); r == nil || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || took != 10*time.Second {
+			t.Errorf("%v, %v after %v, want a reload, and the end after 10 s", r, err, took)
+		}
+	})
+}
+
 // A trigger that gets no response at all does not make an aborted run longer than 10 s. Its reload is canceled if the client
 // can narrow the clock offset in time. Otherwise the error names the reload.
 func TestCancelOnAbortOfTriggerWithoutResponse(t *testing.T) {

@@ -62,7 +62,7 @@ func (c *cache) get(ctx context.Context, refused string) (string, error) {
 	}
 }
 
-// check returns the current token if it is valid and not the refused one, or else the renewal to wait for. It starts a
+// check returns the current token if it is valid and not the refused one, and the renewal to wait for otherwise. It starts a
 // renewal if that is due and none is running.
 func (c *cache) check(ctx context.Context, refused string) (current string, r *renewal, started bool) {
 	c.mu.Lock()
@@ -76,9 +76,9 @@ func (c *cache) check(ctx context.Context, refused string) (current string, r *r
 		go c.renew(context.WithoutCancel(ctx), c.running, c.current.value, refused != "" && c.current.value == refused)
 	}
 	if valid {
-		return c.current.value, nil, false
+		current = c.current.value
 	}
-	return "", c.running, started
+	return current, c.running, started
 }
 
 var errNoResult = errors.New("oauth: the token request ended without a result")

@@ -48,6 +48,24 @@ func TestATokenIsKeptUntilShortlyBeforeItExpires(t *testing.T) {
 	}
 }
 
+// A token with a short lifetime is renewed when a tenth of it remains.
+func TestATokenWithAShortLifetime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tenant, cfg := world(reloadstest.OAuthClient{Lifetime: 10 * time.Minute})
+		s := source(t, cfg)
+		var got []int
+		for _, wait := range []time.Duration{0, 9*time.Minute - 1, 1} {
+			time.Sleep(wait)
+			mustToken(t, s)
+			synctest.Wait() // for a renewal
+			got = append(got, signIns(tenant))
+		}
+		if diff := cmp.Diff([]int{1, 1, 2}, got); diff != "" {
+			t.Errorf("token requests (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // A failed renewal is not an error while the current token is valid. After the token has expired, it is.
 func TestARenewalThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -142,6 +160,13 @@ func TestARenewalThatHangs(t *testing.T) {
 				if !errors.As(err, &late) || !late.Timeout() || errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 2*want {
 					t.Errorf("got %v after %v, want a timeout after %v", err, time.Since(began), 2*want)
 				}
+				if text := fmt.Sprintf("the token request took longer than %v", want); err == nil || !strings.HasSuffix(err.Error(), text) {
+					t.Errorf("got %v, want %q", err, text)
+				}
+				var temporary interface{ Temporary() bool }
+				if !errors.As(err, &temporary) || !temporary.Temporary() {
+					t.Errorf("%v is not temporary", err)
+				}
 				endpoint.hang.Store(false)
 				if token := mustToken(t, s); token == first {
 					t.Error("got the expired token")
@@ -192,6 +217,28 @@ func TestAHangingRequestIsFollowedByAnother(t *testing.T) {
 			})
 		}
 		callers.Wait()
+	})
+}
+
+// If that one hangs, too, the caller gets its error.
+func TestTwoRequestsThatHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint := &service{}
+		endpoint.hang.Store(true)
+		s := source(t, configOf(endpoint))
+		began := time.Now()
+		var callers sync.WaitGroup
+		for range 100 {
+			callers.Go(func() {
+				if _, err := s.Token(t.Context()); err == nil || time.Since(began) > time.Minute {
+					t.Errorf("%v after %v", err, time.Since(began))
+				}
+			})
+		}
+		callers.Wait()
+		if n := endpoint.requests.Load(); n != 2 {
+			t.Errorf("%d token requests, want 2", n)
+		}
 	})
 }
 

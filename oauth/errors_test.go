@@ -95,6 +95,7 @@ func TestTextOfAnError(t *testing.T) {
 		{oauth.Error{503, "", ""}, "oauth: token request failed: 503 Service Unavailable"},
 		{oauth.Error{400, "invalid_scope", "The scope is unknown."}, "oauth: token request failed: 400 Bad Request: invalid_scope: The scope is unknown."},
 		{oauth.Error{400, "invalid_client", ""}, "oauth: token request failed: 400 Bad Request: invalid_client (check the client ID and the client secret)"},
+		{oauth.Error{401, "", ""}, "oauth: token request failed: 401 Unauthorized (check the client ID and the client secret)"},
 		{oauth.Error{299, "", "D"}, "oauth: token request failed: 299: D"},
 	} {
 		if got := c.err.Error(); got != c.want {

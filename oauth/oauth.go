@@ -14,7 +14,6 @@ package oauth
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
@@ -122,10 +121,7 @@ func NewTokenSource(cfg Config) (reloads.TokenSource, error) {
 	if cfg.ClientID == "" || cfg.ClientSecret == "" {
 		return nil, fmt.Errorf("%w: ClientID and ClientSecret must both be set", reloads.ErrBadRequest)
 	}
-	u, err := url.Parse(cfg.TenantURL)
-	if err != nil { // unreachable: NewClient has accepted the URL
-		return nil, errors.New("oauth: TenantURL is not a valid URL")
-	}
+	u, _ := url.Parse(cfg.TenantURL) // NewClient has accepted it
 	u.Path = strings.TrimSuffix(strings.TrimRight(u.Path, "/"), "/api/v1")
 	if cfg.Scopes == nil {
 		cfg.Scopes = []string{"user_default"}

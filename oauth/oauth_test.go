@@ -73,6 +73,17 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	if got, text := fmt.Sprint(values[2]), values[2].(fmt.Stringer).String(); got != want || text != want {
 		t.Errorf("a token source prints as %q and %q, want %q", got, text, want)
 	}
+	cfg := values[0].(oauth.Config)
+	cfg.UserID = "u"
+	encoded, err := json.Marshal([]any{cfg, values[2]})
+	if text := `["oauth client client of ` + tenantURL + `","` + want + `"]`; string(encoded) != text || err != nil {
+		t.Errorf("got %s, %v, want %s", encoded, err, text)
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("", "cfg", cfg, "tokens", values[2])
+	if text := "cfg.tenant=" + tenantURL + ` cfg.client=client cfg.user=u tokens="` + want + `"` + "\n"; !strings.HasSuffix(log.String(), text) {
+		t.Errorf("got %s, want %s", &log, text)
+	}
 }
 
 // go-cmp prints what differs. It must not print secrets, even if nothing else differs or if it may see all fields.

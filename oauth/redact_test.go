@@ -51,6 +51,8 @@ var spellings = map[string]func(string) string{
 	"JSON, slashes": func(s string) string { return strings.ReplaceAll(encodeJSON(s), "/", `\/`) },
 	"Go":            func(s string) string { return fmt.Sprintf("%q", s) },
 	"HTML":          html.EscapeString,
+	"HTML, names":   strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&apos;").Replace,
+	"JavaScript":    strings.NewReplacer(`\`, `\\`, `"`, `\"`, "'", `\'`).Replace,
 	"form in JSON":  func(s string) string { return encodeJSON(url.QueryEscape(s)) },
 }
 
@@ -66,7 +68,7 @@ func encodeJSON(s string) string {
 }
 
 var secrets = []string{
-	testSecret, "p4ss/w+rd=&?#%", `quote"back\slash'<tag>`, "with a space 1", "100%25%2F+%zz", "ümläut-secret", "\\\\\\\\\\\\\\\\", "$^.*+?()[]{}|",
+	testSecret, "p4ss/w+rd=&?#%", `quote"back\slash'<tag>`, "with a space 1", "100%25%2F+%zz", "ümläut-secret", "\\\\\\\\\\\\\\\\", "$^.*+?()[]{}|", "it's a secret",
 }
 
 // An error never contains the secret, in whatever spelling the service or a proxy repeats it.
@@ -136,6 +138,9 @@ func TestASecretInTheErrorOfATransport(t *testing.T) {
 			_, err := source(t, cfg).Token(t.Context())
 			if err == nil {
 				t.Fatal("no error")
+			}
+			if text := strings.ReplaceAll(failure.Error(), secret, "REDACTED"); name != "outside" && !strings.HasSuffix(err.Error(), ": "+text) {
+				t.Errorf("%s: got %v, want the text %q", name, err, text)
 			}
 			if shown := texts(err); strings.Contains(shown, secret) || strings.Contains(shown, url.QueryEscape(secret)) {
 				t.Errorf("%s: an error in the chain contains the secret:\n%s", name, shown)

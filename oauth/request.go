@@ -103,10 +103,7 @@ func (r *tokenRequester) impersonate(ctx context.Context) (token, error) {
 		"grant_type": grantTypeImpersonation, "client_id": r.cfg.ClientID, "client_secret": r.cfg.ClientSecret,
 		"scope": strings.Join(r.cfg.Scopes, " "), "user_lookup": map[string]string{"field": "userId", "value": r.cfg.UserID},
 	})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.endpoint, bytes.NewReader(body))
-	if err != nil { // unreachable: NewTokenSource has validated the URL
-		return token{}, fmt.Errorf("oauth: %w", err)
-	}
+	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, r.endpoint, bytes.NewReader(body)) // the URL is valid
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
 	sent := time.Now()
@@ -119,7 +116,7 @@ func (r *tokenRequester) impersonate(ctx context.Context) (token, error) {
 	if err != nil {
 		return token{}, r.requestError(ctx, fmt.Errorf("reading the response: %w", err))
 	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+	if resp.StatusCode/100 != 2 {
 		return token{}, r.newError(resp.StatusCode, body)
 	}
 	var fields struct {
@@ -151,11 +148,11 @@ func parseExpiresAt(value any) time.Time {
 		t, _ := time.Parse(time.RFC3339, at) // the zero time if at is invalid
 		return t
 	case float64:
-		if at > 1e11 { // in seconds, this would be after the year 5000
-			return time.UnixMilli(int64(at))
+		if at <= 1e11 { // in milliseconds, this would be before 1974
+			at *= 1000
 		}
 		if at > 0 {
-			return time.Unix(int64(at), 0)
+			return time.UnixMilli(int64(at))
 		}
 	}
 	return time.Time{}

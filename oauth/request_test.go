@@ -1,6 +1,7 @@
 package oauth_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -38,6 +39,9 @@ func TestWhatIsSent(t *testing.T) {
 		var sent []string
 		hc := &http.Client{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
 			body, _ := io.ReadAll(r.Body)
+			if accepted := r.Header.Get("Accept"); c.user != "" && accepted != "application/json" {
+				t.Errorf("the header Accept is %q", accepted)
+			}
 			sent = append(sent, r.Method+" "+r.URL.String()+" "+string(body))
 			redirect := response(r, 307, "", testSecret)
 			redirect.Header.Set("Location", "https://elsewhere.example.com/")
@@ -76,6 +80,8 @@ func TestExpiryTime(t *testing.T) {
 		`"expires_in":0,"expires_at":946685800`:    1000 * time.Second,
 		`"expires_in":null`:                        0,
 		`"expires_at":"tomorrow"`:                  0,
+		`"expires_at":100000000000`:                0, // in the year 5138
+		`"expires_at":0`:                           0,
 		`"expires_at":-1`:                          0,
 		`"expires_at":true`:                        0,
 		``:                                         0,
@@ -128,6 +134,35 @@ func TestATokenThatIsExpired(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Every 2xx is a success. Afterwards nothing of the request is left.
+func TestTheEndOfARequest(t *testing.T) {
+	for _, user := range flows {
+		var ctx context.Context
+		body := &closable{Reader: strings.NewReader(`{"access_token":"test-token"}`)}
+		cfg := configOf(transportFunc(func(r *http.Request) (*http.Response, error) {
+			ctx = r.Context()
+			resp := response(r, 299, "application/json", "")
+			resp.Body = body
+			return resp, nil
+		}))
+		cfg.UserID = user
+		mustToken(t, source(t, cfg))
+		if !body.closed || ctx.Err() == nil {
+			t.Errorf("user %q: body closed: %t; the context ended with: %v", user, body.closed, ctx.Err())
+		}
+	}
+}
+
+type closable struct {
+	io.Reader
+	closed bool
+}
+
+func (c *closable) Close() error {
+	c.closed = true
+	return nil
 }
 
 // The error of a request without a complete response names the endpoint and wraps the cause.

@@ -84,9 +84,9 @@ func (s *sharedTokens) get(ctx context.Context, old string, refused bool) (t tok
 	var stored storedToken
 	switch {
 	case err != nil || json.Unmarshal(value, &stored) != nil || stored.Token == "" || stored.Token == old:
-		return t, false
+		return token{}, false
 	case refused && time.Since(stored.Issued) > maxAge:
-		return t, false
+		return token{}, false
 	}
 	return token{stored.Token, stored.Expires}, stored.Expires.IsZero() || time.Until(stored.Expires) > minRemaining
 }

@@ -20,6 +20,7 @@ import (
 // when their context ends.
 type memory struct {
 	fail, hang string
+	called     func(context.Context) // if not nil
 
 	lock   chan struct{}
 	mu     sync.Mutex
@@ -29,6 +30,9 @@ type memory struct {
 func newMemory() *memory { return &memory{lock: make(chan struct{}, 1), values: map[string]string{}} }
 
 func (m *memory) check(ctx context.Context, method string) error {
+	if m.called != nil {
+		m.called(ctx)
+	}
 	if strings.Contains(m.hang, method) {
 		<-ctx.Done()
 		return ctx.Err()
@@ -81,6 +85,7 @@ func TestSourcesShareTheTokensInAStore(t *testing.T) {
 	for _, user := range flows {
 		synctest.Test(t, func(t *testing.T) {
 			tenant, cfg := world(reloadstest.OAuthClient{Lifetime: time.Hour})
+			tenant.Inject(reloadstest.Fault{Operation: reloadstest.SignIn, DelayAnswer: time.Second, Times: -1})
 			cfg.UserID, cfg.Store = user, newMemory()
 			var sources []renewer
 			for range 20 {
@@ -120,7 +125,7 @@ func TestSourcesShareTheTokensInAStore(t *testing.T) {
 			}
 			time.Sleep(56 * time.Minute) // now a renewal is due
 			all(current)
-			synctest.Wait()
+			time.Sleep(2 * time.Second)
 			if n, third := signIns(tenant), all(current); n != 3 || third == second {
 				t.Errorf("%d token requests after 56 min, want 3", n)
 			}
@@ -159,8 +164,9 @@ func TestOtherCredentialsFindNoToken(t *testing.T) {
 // What is in the store may be of another version, cut off, or old.
 func TestAnUnusableValueInAStore(t *testing.T) {
 	for name, value := range map[string]string{
-		"empty": "", "no JSON": "{", "other JSON": "[1]", "no token": `{"expires":"2030-01-01T00:00:00Z"}`,
-		"expired": `{"token":"test-token-old","expires":"1999-12-31T23:00:00Z"}`, "about to expire": `{"token":"test-token-old","expires":"2000-01-01T00:00:30Z"}`,
+		"empty": "", "no JSON": "{", "other JSON": "[1]", "other types": `{"token":"test-token-old","expires":7}`,
+		"no token": `{"expires":"2030-01-01T00:00:00Z"}`,
+		"expired":  `{"token":"test-token-old","expires":"1999-12-31T23:00:00Z"}`, "about to expire": `{"token":"test-token-old","expires":"2000-01-01T00:01:00Z"}`,
 	} {
 		synctest.Test(t, func(t *testing.T) { // time begins at 2000-01-01T00:00:00Z
 			tenant, cfg := world(reloadstest.OAuthClient{})
@@ -204,6 +210,33 @@ func TestAStoreThatFailsOrHangs(t *testing.T) {
 				t.Errorf("%+v: %v", broken, took)
 			}
 		})
+	}
+}
+
+func TestAStoreDoesNotHideAnError(t *testing.T) {
+	cfg := configOf(responding(503, "", ""))
+	store := newMemory()
+	cfg.Store = store
+	var e *oauth.Error
+	if _, err := source(t, cfg).Token(t.Context()); !errors.As(err, &e) || e.StatusCode != 503 || len(store.values) != 0 {
+		t.Errorf("got %v, and %d stored values", err, len(store.values))
+	}
+}
+
+func TestTheContextsOfAStoreEnd(t *testing.T) {
+	_, cfg := world(reloadstest.OAuthClient{})
+	store := newMemory()
+	cfg.Store = store
+	var contexts []context.Context
+	store.called = func(ctx context.Context) { contexts = append(contexts, ctx) }
+	mustToken(t, source(t, cfg))
+	for i, ctx := range contexts {
+		if ctx.Err() == nil {
+			t.Errorf("the context of call %d has not ended", i)
+		}
+	}
+	if len(contexts) != 4 { // Get, Lock, Get, Put
+		t.Errorf("%d calls", len(contexts))
 	}
 }
 
@@ -253,11 +286,11 @@ func TestAnOldTokenInAStoreIsNotUsedAfterARefusal(t *testing.T) {
 		if third == second || signIns(tenant) != 3 {
 			t.Errorf("%d token requests, want 3", signIns(tenant))
 		}
-		time.Sleep(30 * time.Second) // another process notices later
+		time.Sleep(time.Minute) // another process notices later
 		if renew(2, first) != third || renew(0, second) != third {
 			t.Error("a new token was not shared")
 		}
-		time.Sleep(58 * time.Minute) // the first token has expired
+		time.Sleep(57*time.Minute + 30*time.Second) // the first token has expired
 		if mustToken(t, sources[3]) == "" || signIns(tenant) != 3 {
 			t.Errorf("%d token requests, want 3: without a refusal, an older token is good", signIns(tenant))
 		}
