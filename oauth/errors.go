@@ -17,7 +17,8 @@ type Error struct {
 	// Code is the error code in the response body, such as "invalid_client" (RFC 6749, section 5.2). It is empty if
 	// the body has none.
 	Code string
-	// Description is the explanation in the response body. It is empty if the body has none.
+	// Description is the explanation in the response body. It is empty if the body has none. If the body also has an access
+	// token, Code and Description are empty unless all three together have at most 1 KiB.
 	Description string
 }
 
@@ -38,8 +39,13 @@ func (e *Error) Error() string {
 	return s
 }
 
+// maxRedacted limits the length of a token plus that of the texts in which it is searched for. The search takes a time that
+// is proportional to the product of both.
+const maxRedacted = 1024
+
 // newError decodes the body of an unsuccessful response. The body has the format of RFC 6749, or that of the other Qlik
 // Cloud APIs, or it is a form, which RFC 6749 does not provide for. Any other body leaves Code and Description empty.
+// So does a body with an access token and long texts, because they may contain the token.
 func (r *tokenRequester) newError(status int, body []byte) *Error {
 	var b struct {
 		Error            string `json:"error"`
@@ -63,6 +69,9 @@ func (r *tokenRequester) newError(status int, body []byte) *Error {
 		if first.Detail != "" {
 			e.Description += ": " + first.Detail
 		}
+	}
+	if b.AccessToken != "" && len(b.AccessToken)+len(e.Code)+len(e.Description) > maxRedacted {
+		return &Error{StatusCode: status}
 	}
 	for _, redact := range []redactor{r.redact, newRedactor(b.AccessToken)} {
 		e.Code, e.Description = redact.text(e.Code), redact.text(e.Description)

@@ -87,6 +87,22 @@ func TestErrorOfAResponse(t *testing.T) {
 	}
 }
 
+// The texts of a response with a long token are not searched for it, because that takes too long. They are left out.
+func TestALongTokenInAnErrorResponse(t *testing.T) {
+	for length, want := range map[int]oauth.Error{500: {400, "code", "REDACTED"}, 600: {400, "", ""}, 200_000: {400, "", ""}} {
+		for _, user := range flows {
+			token := strings.Repeat("t", length)
+			cfg := configOf(responding(400, "application/json", fmt.Sprintf(`{"access_token":%q,"error":"code","error_description":%q}`, token, token)))
+			cfg.UserID = user
+			_, err := source(t, cfg).Token(t.Context())
+			var e *oauth.Error
+			if !errors.As(err, &e) || *e != want {
+				t.Errorf("a token of %d bytes, user %q: got %v, want %v", length, user, err, want)
+			}
+		}
+	}
+}
+
 func TestTextOfAnError(t *testing.T) {
 	for _, c := range []struct {
 		err  oauth.Error
