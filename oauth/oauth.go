@@ -95,7 +95,8 @@ func (c Config) MarshalText() ([]byte, error) { return []byte(fmt.Sprintf("%v", 
 // A token is renewed when a tenth of its lifetime remains, but at most 5 minutes before it expires. The renewal does not
 // delay the callers: they get the current token until it expires, even if the renewal hangs or fails. After a renewal
 // that failed, the next one starts 30 s later at the earliest. When the token has expired, callers wait for the renewal.
-// A token without an expiry time is kept until the service rejects it.
+// A token without an expiry time is kept until the service rejects it. If a response has expires_at but not expires_in, the
+// lifetime is computed with the Date of the response, because the local clock may be wrong. It is at least a minute.
 //
 // With a Store, the token source first looks for a token there, and puts there what it requests. Only one process at a time
 // requests a token, so the processes that start or renew at the same time share one. But a process waits for the others for
