@@ -98,6 +98,11 @@ func (c Config) MarshalText() ([]byte, error) { return []byte(fmt.Sprintf("%v", 
 // A token without an expiry time is kept until the service rejects it. If a response has expires_at but not expires_in, the
 // lifetime is computed with the Date of the response, because the local clock may be wrong. It is at least a minute.
 //
+// If a renewal fails and there is no valid token, another one may start at once. If that fails, too, the next one starts at
+// least 1 s after the start of that one. This time doubles with each failure in a row, up to 30 s. Until it has passed,
+// callers get the error of the renewal that failed. After a 429 or 503 with Retry-After, no renewal starts before that time
+// has passed, or 5 minutes if it is longer.
+//
 // With a Store, the token source first looks for a token there, and puts there what it requests. Only one process at a time
 // requests a token, so the processes that start or renew at the same time share one. But a process waits for the others for
 // 10 s at most. After the service has rejected a token, a token in the Store is used only if it was requested in the last
@@ -114,7 +119,8 @@ func (c Config) MarshalText() ([]byte, error) { return []byte(fmt.Sprintf("%v", 
 //
 // The token source itself returns an [*Error] for an unsuccessful response, the error of the context if that has ended,
 // and otherwise an error that wraps the error of net/http or describes the invalid response. A token request is not
-// retried, with one exception: a caller that joined a request which then gets no response waits for one more request.
+// retried, with one exception: a caller that joined a request which then gets no response waits for one more request, if
+// that may start at once.
 func NewTokenSource(cfg Config) (reloads.TokenSource, error) {
 	// NewClient validates the tenant URL. The token is not used.
 	if _, err := reloads.NewClient(cfg.TenantURL, reloads.APIKey("not-a-token")); err != nil {

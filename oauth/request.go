@@ -89,7 +89,7 @@ func (r *tokenRequester) token(ctx context.Context) (token, error) {
 	sent := time.Now()
 	g, err := request(ctx)
 	if err != nil {
-		return token{}, err
+		return token{}, withRetryAfter(err, header)
 	}
 	lifetime := g.expiresIn
 	if lifetime == 0 {
