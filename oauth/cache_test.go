@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,7 +73,7 @@ func TestARenewalThatFails(t *testing.T) {
 		tenant, cfg := world(reloadstest.OAuthClient{Lifetime: time.Hour})
 		s := source(t, cfg)
 		first := mustToken(t, s)
-		tenant.Inject(reloadstest.Fault{Operation: reloadstest.SignIn, Status: 503, Times: 4})
+		tenant.Inject(reloadstest.Fault{Operation: reloadstest.SignIn, Status: 503, Times: 3})
 		time.Sleep(56 * time.Minute)
 		for range 10 { // not every call sends a request
 			if token, err := s.Token(t.Context()); token != first || err != nil {
@@ -98,8 +99,121 @@ func TestARenewalThatFails(t *testing.T) {
 				t.Errorf("after the first token has expired: %v", err)
 			}
 		}
+		time.Sleep(2 * time.Second)
 		if token, err := s.Token(t.Context()); err != nil || token == first {
 			t.Errorf("after the faults: got the first token or the error %v", err)
+		}
+	})
+}
+
+// While token requests fail, a call sends one only when that is due. The other calls return the most recent error.
+func TestHowOftenATokenIsRequestedWhileThatFails(t *testing.T) {
+	doubling := []float64{0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 61.5, 91.5, 121.5, 151.5, 181.5, 211.5, 241.5, 271.5, 301.5}
+	for _, c := range []struct {
+		status     int // 0: no response
+		retryAfter string
+		want       []float64 // when a request is sent, in seconds
+	}{
+		{0, "", doubling},
+		{503, "", doubling},
+		{400, "60", doubling},
+		{429, "soon", doubling},
+		{429, "-60", doubling},
+		{429, "100", []float64{0, 100, 200, 300}},
+		{503, "100", []float64{0, 100, 200, 300}},
+		{503, "date", []float64{0, 100, 200, 300}},
+		{503, "86400", []float64{0, 300}},
+		{503, "99999999999999999999", []float64{0, 300}},
+		{503, "Thu, 31 Dec 2099 00:00:00 GMT", []float64{0, 300}},
+	} {
+		for _, user := range flows {
+			synctest.Test(t, func(t *testing.T) {
+				var began time.Time
+				var got []float64
+				failing := true
+				cfg := configOf(transportFunc(func(r *http.Request) (*http.Response, error) {
+					if !failing {
+						return response(r, 200, "application/json", `{"access_token":"test-token","expires_in":3600}`), nil
+					}
+					got = append(got, time.Since(began).Seconds())
+					if c.status == 0 {
+						return nil, syscall.ECONNRESET
+					}
+					resp, server := response(r, c.status, "", ""), time.Now().UTC().Add(-8*time.Hour)
+					resp.Header.Set("Date", server.Format(http.TimeFormat))
+					resp.Header.Set("Retry-After", strings.Replace(c.retryAfter, "date", server.Add(100*time.Second).Format(http.TimeFormat), 1))
+					return resp, nil
+				}))
+				cfg.UserID = user
+				s := source(t, cfg)
+				for range 2 { // a success ends the backoff
+					began, got, failing = time.Now(), nil, true
+					for time.Since(began) < 310*time.Second {
+						var response *oauth.Error
+						_, err := s.Token(t.Context())
+						if isResponse := errors.As(err, &response); err == nil || isResponse != (c.status != 0) || isResponse && response.StatusCode != c.status {
+							t.Errorf("%d, Retry-After %q, user %q: got the error %v", c.status, c.retryAfter, user, err)
+						}
+						time.Sleep(500 * time.Millisecond)
+					}
+					if diff := cmp.Diff(c.want, got); diff != "" {
+						t.Errorf("%d, Retry-After %q, user %q: requests at (-want +got):\n%s", c.status, c.retryAfter, user, diff)
+					}
+					failing = false
+					time.Sleep(5 * time.Minute)
+					mustToken(t, s)
+					time.Sleep(time.Hour) // the token has expired
+				}
+			})
+		}
+	}
+}
+
+// The Retry-After of an early renewal is honored, too. Without one, the next renewal starts 30 s later.
+func TestRetryAfterOfAnEarlyRenewal(t *testing.T) {
+	for retryAfter, want := range map[string]time.Duration{"": 30 * time.Second, "10": 30 * time.Second, "100": 100 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			tenant, cfg := world(reloadstest.OAuthClient{Lifetime: time.Hour})
+			tenant.Inject(reloadstest.Fault{Operation: reloadstest.SignIn, Status: 429, Header: http.Header{"Retry-After": {retryAfter}}, Skip: 1, Times: -1})
+			s := source(t, cfg)
+			mustToken(t, s)
+			time.Sleep(56 * time.Minute)
+			for began := time.Now(); signIns(tenant) < 3; time.Sleep(time.Second) {
+				mustToken(t, s)
+				synctest.Wait()
+				if got := time.Since(began); (signIns(tenant) == 3) != (got >= want) {
+					t.Fatalf("Retry-After %q: %d token requests after %v, want the third after %v", retryAfter, signIns(tenant), got, want)
+				}
+			}
+		})
+	}
+}
+
+// Callers that joined a request without a response send another one only if that is due.
+func TestManyCallersWhileRequestsFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var got []time.Duration
+		s := source(t, configOf(transportFunc(func(*http.Request) (*http.Response, error) {
+			got = append(got, time.Since(began))
+			time.Sleep(10 * time.Millisecond)
+			return nil, syscall.ECONNRESET
+		})))
+		var callers sync.WaitGroup
+		for range 10 {
+			for range 100 {
+				callers.Go(func() {
+					if _, err := s.Token(t.Context()); !errors.Is(err, syscall.ECONNRESET) {
+						t.Errorf("got %v", err)
+					}
+				})
+			}
+			time.Sleep(time.Second)
+		}
+		callers.Wait()
+		want := []time.Duration{0, 10 * time.Millisecond, 2 * time.Second, 4 * time.Second, 8 * time.Second}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("token requests (-want +got):\n%s", diff)
 		}
 	})
 }

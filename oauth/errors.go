@@ -2,10 +2,13 @@ package oauth
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/reloads-go/reloads/internal/redact"
 )
@@ -70,4 +73,28 @@ func (r *tokenRequester) newError(status int, body []byte) *Error {
 		e.Code, e.Description = secrets.Text(e.Code), secrets.Text(e.Description)
 	}
 	return e
+}
+
+// retryLater is an *Error with the wait before the next request. The cache unwraps it.
+type retryLater struct {
+	error
+	after time.Duration
+}
+
+const maxRetryAfter = 5 * time.Minute // a longer wait is not honored
+
+// withRetryAfter adds the Retry-After of a 429 or 503 to err: whole seconds, or a date.
+func withRetryAfter(err error, header http.Header) error {
+	var e *Error
+	if !errors.As(err, &e) || e.StatusCode != http.StatusTooManyRequests && e.StatusCode != http.StatusServiceUnavailable {
+		return err
+	}
+	value := header.Get("Retry-After")
+	var after time.Duration
+	if seconds, err := strconv.Atoi(value); err == nil || errors.Is(err, strconv.ErrRange) {
+		after = time.Duration(min(seconds, int(maxRetryAfter/time.Second))) * time.Second
+	} else if date, err := http.ParseTime(value); err == nil {
+		after = min(date.Sub(serverTime(header, time.Now())), maxRetryAfter)
+	}
+	return retryLater{err, after}
 }

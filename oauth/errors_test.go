@@ -87,6 +87,23 @@ func TestErrorOfAResponse(t *testing.T) {
 	}
 }
 
+// A long token takes neither much time nor a pattern that is too large.
+func TestALongTokenInAnErrorResponse(t *testing.T) {
+	want := oauth.Error{StatusCode: 400, Code: "code", Description: "REDACTED"}
+	for _, length := range []int{500, 4100, 200_000} {
+		for _, user := range flows {
+			token := strings.Repeat("+", length)
+			cfg := configOf(responding(400, "application/json", fmt.Sprintf(`{"access_token":%q,"error":"code","error_description":%q}`, token, token)))
+			cfg.UserID = user
+			_, err := source(t, cfg).Token(t.Context())
+			var e *oauth.Error
+			if !errors.As(err, &e) || *e != want {
+				t.Errorf("a token of %d bytes, user %q: got %v, want %v", length, user, err, want)
+			}
+		}
+	}
+}
+
 func TestTextOfAnError(t *testing.T) {
 	for _, c := range []struct {
 		err  oauth.Error

@@ -94,7 +94,13 @@ func (c Config) MarshalText() ([]byte, error) { return []byte(fmt.Sprintf("%v", 
 // A token is renewed when a tenth of its lifetime remains, but at most 5 minutes before it expires. The renewal does not
 // delay the callers: they get the current token until it expires, even if the renewal hangs or fails. After a renewal
 // that failed, the next one starts 30 s later at the earliest. When the token has expired, callers wait for the renewal.
-// A token without an expiry time is kept until the service rejects it.
+// A token without an expiry time is kept until the service rejects it. If a response has expires_at but not expires_in, the
+// lifetime is computed with the Date of the response, because the local clock may be wrong. It is at least a minute.
+//
+// If a renewal fails and there is no valid token, another one may start at once. If that fails, too, the next one starts at
+// least 1 s after the start of that one. This time doubles with each failure in a row, up to 30 s. Until it has passed,
+// callers get the error of the renewal that failed. After a 429 or 503 with Retry-After, no renewal starts before that time
+// has passed, or 5 minutes if it is longer.
 //
 // With a Store, the token source first looks for a token there, and puts there what it requests. Only one process at a time
 // requests a token, so the processes that start or renew at the same time share one. But a process waits for the others for
@@ -112,7 +118,8 @@ func (c Config) MarshalText() ([]byte, error) { return []byte(fmt.Sprintf("%v", 
 //
 // The token source itself returns an [*Error] for an unsuccessful response, the error of the context if that has ended,
 // and otherwise an error that wraps the error of net/http or describes the invalid response. A token request is not
-// retried, with one exception: a caller that joined a request which then gets no response waits for one more request.
+// retried, with one exception: a caller that joined a request which then gets no response waits for one more request, if
+// that may start at once.
 func NewTokenSource(cfg Config) (reloads.TokenSource, error) {
 	// NewClient validates the tenant URL. The token is not used.
 	if _, err := reloads.NewClient(cfg.TenantURL, reloads.APIKey("not-a-token")); err != nil {

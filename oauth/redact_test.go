@@ -57,7 +57,9 @@ var spellings = map[string]func(string) string{
 }
 
 // isPlain reports whether no encoding changes a character.
-func isPlain(c rune) bool { return c < 128 && (unicode.IsLetter(c) || unicode.IsDigit(c) || strings.ContainsRune("-._", c)) }
+func isPlain(c rune) bool {
+	return c < 128 && (unicode.IsLetter(c) || unicode.IsDigit(c) || strings.ContainsRune("-._", c))
+}
 
 func encodeJSON(s string) string {
 	b, err := json.Marshal(s)

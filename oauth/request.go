@@ -54,6 +54,9 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Close = true                 // after this request, which also uses that connection
 	}
 	resp, err := cmp.Or(t.base, http.DefaultTransport).RoundTrip(r)
+	if header, ok := r.Context().Value(headerKey{}).(*http.Header); ok && resp != nil {
+		*header = resp.Header // which package oauth2 does not return
+	}
 	var limit net.Error
 	if r.Context().Err() != nil || errors.As(err, &limit) && limit.Timeout() {
 		t.suspect.Store(true)
@@ -61,44 +64,82 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// headerKey is the key of a context's *http.Header, which is set to that of the response.
+type headerKey struct{}
+
+// grant is a token as the service describes it.
+type grant struct {
+	value     string
+	expiresIn time.Duration // 0: not stated
+	expiresAt any           // see parseExpiresAt
+}
+
+// minLifetime is assumed for a token that has expired on arrival, or nearly so, according to expires_at. A clock is wrong then,
+// and each call would request a token.
+const minLifetime = time.Minute
+
 // token sends one request for a token, without retries. It takes at most r.timeout.
 func (r *tokenRequester) token(ctx context.Context) (token, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	if r.cfg.UserID == "" {
-		return r.clientCredentials(ctx)
+	var header http.Header
+	ctx = context.WithValue(ctx, headerKey{}, &header)
+	request := r.clientCredentials
+	if r.cfg.UserID != "" {
+		request = r.impersonate
 	}
-	return r.impersonate(ctx)
+	sent := time.Now()
+	g, err := request(ctx)
+	if err != nil {
+		return token{}, withRetryAfter(err, header)
+	}
+	lifetime := g.expiresIn
+	if lifetime == 0 {
+		at := parseExpiresAt(g.expiresAt)
+		if at.IsZero() {
+			return token{value: g.value}, nil
+		}
+		lifetime = max(at.Sub(serverTime(header, sent)), minLifetime)
+	}
+	return token{g.value, sent.Add(lifetime)}, nil
+}
+
+// serverTime returns the Date of a response, or the local time if there is none. The service's times are compared with it,
+// because the local clock may be wrong.
+func serverTime(header http.Header, local time.Time) time.Time {
+	if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		return date
+	}
+	return local
 }
 
 // clientCredentials requests a token for the OAuth client itself.
-func (r *tokenRequester) clientCredentials(ctx context.Context) (token, error) {
+func (r *tokenRequester) clientCredentials(ctx context.Context) (grant, error) {
 	credentials := clientcredentials.Config{
 		ClientID: r.cfg.ClientID, ClientSecret: r.cfg.ClientSecret, TokenURL: r.endpoint, Scopes: r.cfg.Scopes,
 		AuthStyle: oauth2.AuthStyleInParams,
 	}
-	sent := time.Now()
 	t, err := credentials.Token(context.WithValue(ctx, oauth2.HTTPClient, r.http))
 	var retrieveErr *oauth2.RetrieveError
 	var urlErr *url.Error
 	switch {
 	case errors.As(err, &retrieveErr):
-		return token{}, r.newError(retrieveErr.Response.StatusCode, retrieveErr.Body)
+		return grant{}, r.newError(retrieveErr.Response.StatusCode, retrieveErr.Body)
 	case err != nil && !errors.As(err, &urlErr):
-		return token{}, r.requestError(ctx, fmt.Errorf("invalid response: %w", err))
+		return grant{}, r.requestError(ctx, fmt.Errorf("invalid response: %w", err))
 	case err != nil:
-		return token{}, r.requestError(ctx, err)
+		return grant{}, r.requestError(ctx, err)
 	case t.Expiry.IsZero():
-		return token{t.AccessToken, parseExpiresAt(t.Extra("expires_at"))}, nil
+		return grant{value: t.AccessToken, expiresAt: t.Extra("expires_at")}, nil
 	}
-	return token{t.AccessToken, t.Expiry.Add(-time.Since(sent))}, nil // t.Expiry begins with the response
+	return grant{value: t.AccessToken, expiresIn: time.Until(t.Expiry)}, nil
 }
 
 const grantTypeImpersonation = "urn:qlik:oauth:user-impersonation"
 
 // impersonate requests a token on behalf of the user. The grant type is specific to Qlik Cloud. The request has a JSON
 // body because a form cannot contain the object user_lookup.
-func (r *tokenRequester) impersonate(ctx context.Context) (token, error) {
+func (r *tokenRequester) impersonate(ctx context.Context) (grant, error) {
 	body, _ := json.Marshal(map[string]any{ // strings can always be encoded
 		"grant_type": grantTypeImpersonation, "client_id": r.cfg.ClientID, "client_secret": r.cfg.ClientSecret,
 		"scope": strings.Join(r.cfg.Scopes, " "), "user_lookup": map[string]string{"field": "userId", "value": r.cfg.UserID},
@@ -106,18 +147,17 @@ func (r *tokenRequester) impersonate(ctx context.Context) (token, error) {
 	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, r.endpoint, bytes.NewReader(body)) // the URL is valid
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
-	sent := time.Now()
 	resp, err := r.http.Do(req)
 	if err != nil {
-		return token{}, r.requestError(ctx, err)
+		return grant{}, r.requestError(ctx, err)
 	}
 	defer resp.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
-		return token{}, r.requestError(ctx, fmt.Errorf("reading the response: %w", err))
+		return grant{}, r.requestError(ctx, fmt.Errorf("reading the response: %w", err))
 	}
 	if resp.StatusCode/100 != 2 {
-		return token{}, r.newError(resp.StatusCode, body)
+		return grant{}, r.newError(resp.StatusCode, body)
 	}
 	var fields struct {
 		Error       string      `json:"error"`
@@ -127,14 +167,14 @@ func (r *tokenRequester) impersonate(ctx context.Context) (token, error) {
 	}
 	switch err := json.Unmarshal(body, &fields); {
 	case fields.Error != "":
-		return token{}, r.newError(resp.StatusCode, body)
+		return grant{}, r.newError(resp.StatusCode, body)
 	case err != nil, fields.AccessToken == "":
-		return token{}, fmt.Errorf("oauth: POST %s: invalid response: expected JSON with an access_token", r.endpoint)
+		return grant{}, fmt.Errorf("oauth: POST %s: invalid response: expected JSON with an access_token", r.endpoint)
 	}
 	if seconds, _ := fields.ExpiresIn.Float64(); seconds > 0 {
-		return token{fields.AccessToken, sent.Add(time.Duration(min(seconds, maxExpiresIn) * float64(time.Second)))}, nil
+		return grant{value: fields.AccessToken, expiresIn: time.Duration(min(seconds, maxExpiresIn) * float64(time.Second))}, nil
 	}
-	return token{fields.AccessToken, parseExpiresAt(fields.ExpiresAt)}, nil
+	return grant{value: fields.AccessToken, expiresAt: fields.ExpiresAt}, nil
 }
 
 const maxExpiresIn = 1<<31 - 1 // seconds, as in package oauth2

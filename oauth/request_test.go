@@ -119,21 +119,51 @@ func TestExpiryTime(t *testing.T) {
 	}
 }
 
-// A token that is expired when it arrives is returned once.
-func TestATokenThatIsExpired(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := 0
-		s := source(t, configOf(transportFunc(func(r *http.Request) (*http.Response, error) {
-			n++
-			return response(r, 200, "application/json", `{"access_token":"test-token","expires_at":1}`), nil
-		})))
-		for i := range 3 {
-			mustToken(t, s)
-			if n != i+1 {
-				t.Errorf("%d token requests after %d calls", n, i+1)
-			}
+// The lifetime is computed with the clock of the service, because the local one may be wrong. If the response has no Date, a
+// token that seems to have expired is kept for a minute.
+func TestAWrongClock(t *testing.T) {
+	for _, c := range []struct {
+		behind   time.Duration // how far the clock of the service is behind the local one
+		date     bool
+		lifetime time.Duration // 6 h by the clock of the service
+	}{
+		{8 * time.Hour, true, 6 * time.Hour},
+		{-8 * time.Hour, true, 6 * time.Hour},
+		{8 * time.Hour, false, time.Minute},
+		{6*time.Hour - time.Second, false, time.Minute},
+		{-8 * time.Hour, false, 14 * time.Hour},
+	} {
+		for _, user := range flows {
+			synctest.Test(t, func(t *testing.T) {
+				n := 0
+				cfg := configOf(transportFunc(func(r *http.Request) (*http.Response, error) {
+					n++
+					server := time.Now().UTC().Add(-c.behind)
+					resp := response(r, 200, "application/json", fmt.Sprintf(`{"access_token":"test-token","expires_at":%q}`, server.Add(6*time.Hour).Format(time.RFC3339)))
+					if c.date {
+						resp.Header.Set("Date", server.Format(http.TimeFormat))
+					}
+					return resp, nil
+				}))
+				cfg.UserID = user
+				s := source(t, cfg)
+				mustToken(t, s)
+				early := min(c.lifetime/10, 5*time.Minute)
+				time.Sleep(c.lifetime - early - time.Nanosecond)
+				mustToken(t, s)
+				synctest.Wait()
+				if n != 1 {
+					t.Errorf("%+v, user %q: %d token requests before the renewal is due", c, user, n)
+				}
+				time.Sleep(time.Nanosecond)
+				mustToken(t, s)
+				synctest.Wait()
+				if n != 2 {
+					t.Errorf("%+v, user %q: %d token requests, want 2: the lifetime is %v", c, user, n, c.lifetime)
+				}
+			})
 		}
-	})
+	}
 }
 
 // Every 2xx is a success. Afterwards nothing of the request is left.
@@ -217,6 +247,7 @@ func TestADeadConnectionIsNotReused(t *testing.T) {
 				if token, err := s.Token(t.Context()); err == nil {
 					t.Fatalf("got the token %q", token)
 				}
+				time.Sleep(time.Minute) // until the next request may start
 			}
 			mustToken(t, s)
 			if diff := cmp.Diff([]bool{false, true, true, true, false}, closes); diff != "" {

@@ -14,7 +14,9 @@ import (
 // A Store holds secrets: whoever reads a value can act as the OAuth client until the token expires. Protect it like a
 // private key.
 //
-// If a method fails or takes more than 10 s, the token source requests a token, and tries to put it all the same.
+// If a method fails or takes more than 10 s, or more than HTTPClient.Timeout, the token source requests a token, and tries to
+// put it all the same. It stops waiting then even if the method, or unlock, ignores its context. The goroutine of that method
+// remains until it returns. If it was Lock, the lock is then released.
 type Store interface {
 	// Get returns the value that was put last with this key, or nil if there is none. Keys consist of hexadecimal digits.
 	Get(ctx context.Context, key string) ([]byte, error)
@@ -69,18 +71,18 @@ func (s *sharedTokens) token(ctx context.Context, old string, refused bool) (tok
 	return t, err
 }
 
+// lock takes the lock. If the Store returns it too late, the lock is released.
 func (s *sharedTokens) lock(ctx context.Context) (unlock func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	return s.store.Lock(ctx, s.key)
+	take := func(ctx context.Context) (func(), error) { return s.store.Lock(ctx, s.key) }
+	release, err := within(ctx, s.timeout, take, func(release func()) { release() })
+	return func() { s.do(ctx, func(context.Context) { release() }) }, err
 }
 
 // get returns the token in the Store. ok is false if it is missing, unreadable, about to expire, old, or may be refused
 // like old.
 func (s *sharedTokens) get(ctx context.Context, old string, refused bool) (t token, ok bool) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	value, err := s.store.Get(ctx, s.key)
+	get := func(ctx context.Context) ([]byte, error) { return s.store.Get(ctx, s.key) }
+	value, err := within(ctx, s.timeout, get, func([]byte) {})
 	var stored storedToken
 	switch {
 	case err != nil || json.Unmarshal(value, &stored) != nil || stored.Token == "" || stored.Token == old:
@@ -93,10 +95,42 @@ func (s *sharedTokens) get(ctx context.Context, old string, refused bool) (t tok
 
 // put stores a token. If that fails, only this process has it.
 func (s *sharedTokens) put(ctx context.Context, t storedToken) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
 	if value, err := json.Marshal(t); err == nil {
-		_ = s.store.Put(ctx, s.key, value, t.Expires)
+		s.do(ctx, func(ctx context.Context) { _ = s.store.Put(ctx, s.key, value, t.Expires) })
+	}
+}
+
+// do calls f, and waits for at most s.timeout.
+func (s *sharedTokens) do(ctx context.Context, f func(context.Context)) {
+	_, _ = within(ctx, s.timeout, func(ctx context.Context) (any, error) { f(ctx); return nil, nil }, func(any) {})
+}
+
+// within returns what method returns, or an error after the timeout, even if method ignores its context. What a successful
+// method returns too late is passed to late.
+func within[T any](ctx context.Context, timeout time.Duration, method func(context.Context) (T, error), late func(T)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result) // unbuffered: either the result is received, or it is late
+	go func() {
+		value, err := method(ctx)
+		select {
+		case done <- result{value, err}:
+		case <-ctx.Done():
+			if err == nil {
+				late(value)
+			}
+		}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
 	}
 }
 

@@ -17,10 +17,11 @@ import (
 )
 
 // memory is a Store for the token sources of one test. Methods that are in fail return an error, and those in hang return
-// when their context ends.
+// when their context ends. Those in stuck, which may also contain Unlock, return when released is closed.
 type memory struct {
-	fail, hang string
-	called     func(context.Context) // if not nil
+	fail, hang, stuck string
+	released          chan struct{}
+	called            func(context.Context) // if not nil
 
 	lock   chan struct{}
 	mu     sync.Mutex
@@ -33,6 +34,10 @@ func (m *memory) check(ctx context.Context, method string) error {
 	if m.called != nil {
 		m.called(ctx)
 	}
+	if strings.Contains(m.stuck, method) {
+		<-m.released
+		return nil
+	}
 	if strings.Contains(m.hang, method) {
 		<-ctx.Done()
 		return ctx.Err()
@@ -44,12 +49,15 @@ func (m *memory) check(ctx context.Context, method string) error {
 }
 
 func (m *memory) Get(ctx context.Context, key string) ([]byte, error) {
+	if err := m.check(ctx, "Get"); err != nil {
+		return nil, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if value, ok := m.values[key]; ok {
-		return []byte(value), m.check(ctx, "Get")
+		return []byte(value), nil
 	}
-	return nil, m.check(ctx, "Get")
+	return nil, nil
 }
 
 func (m *memory) Put(ctx context.Context, key string, value []byte, _ time.Time) error {
@@ -68,7 +76,7 @@ func (m *memory) Lock(ctx context.Context, _ string) (func(), error) {
 	}
 	select {
 	case m.lock <- struct{}{}:
-		return func() { <-m.lock }, nil
+		return func() { _ = m.check(ctx, "Unlock"); <-m.lock }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -235,8 +243,37 @@ func TestTheContextsOfAStoreEnd(t *testing.T) {
 			t.Errorf("the context of call %d has not ended", i)
 		}
 	}
-	if len(contexts) != 4 { // Get, Lock, Get, Put
+	if len(contexts) != 5 { // Get, Lock, Get, Put, unlock
 		t.Errorf("%d calls", len(contexts))
+	}
+}
+
+// A method may ignore its context, for example because a disk hangs. What it does later has no effect, except that a lock
+// that it takes is released.
+func TestAStoreThatIgnoresItsContext(t *testing.T) {
+	for stuck, want := range map[string]time.Duration{
+		"Get": 20 * time.Second, "Lock": 10 * time.Second, "Put": 10 * time.Second, "Unlock": 10 * time.Second,
+		"Get Lock Put": 30 * time.Second, "Get Put Unlock": 40 * time.Second,
+	} {
+		synctest.Test(t, func(t *testing.T) { // which fails if goroutines remain
+			tenant, cfg := world(reloadstest.OAuthClient{})
+			store := newMemory()
+			store.stuck, store.released = stuck, make(chan struct{})
+			cfg.Store = store
+			began := time.Now()
+			s := source(t, cfg)
+			if first := mustToken(t, s); first != mustToken(t, s) || signIns(tenant) != 1 {
+				t.Errorf("%s: %d token requests, want 1", stuck, signIns(tenant))
+			}
+			if took := time.Since(began); took != want {
+				t.Errorf("%s: the token came after %v, want %v", stuck, took, want)
+			}
+			close(store.released)
+			synctest.Wait()
+			if len(store.lock) != 0 {
+				t.Errorf("%s: the lock is still held", stuck)
+			}
+		})
 	}
 }
 
