@@ -110,6 +110,12 @@ func TestExpiryTime(t *testing.T) {
 				if got := time.Since(began); want > 0 && got != want-1 {
 					t.Errorf("user %q, %s: a call shortly before the expiry time waited until %v", user, fields, got)
 				}
+				if want > 0 {
+					time.Sleep(time.Nanosecond)
+					if mustToken(t, s); time.Since(began) == want {
+						t.Errorf("user %q, %s: a call at the expiry time did not wait", user, fields)
+					}
+				}
 				time.Sleep(10 * time.Second) // until a renewal ends
 				if renewed := n.Load() > 1; renewed != (want > 0) {
 					t.Errorf("user %q, %s: %d token requests", user, fields, n.Load())
