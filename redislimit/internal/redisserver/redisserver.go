@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"slices"
@@ -59,13 +60,20 @@ func start(args []string) (*Server, error) {
 	return nil, err
 }
 
+// freeAddr returns a free port below those that the system chooses, so that no connection takes it while a server is
+// stopped. The port of the cluster bus, which is 10000 higher, is below them, too.
 func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	for {
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(10_000)))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		defer l.Close()
+		return l.Addr().String(), nil
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // Restart starts a stopped server again, on the same port, and waits until it responds.
