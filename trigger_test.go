@@ -207,13 +207,7 @@ func TestTriggerLogsReconciliation(t *testing.T) {
 // Over real connections, a trigger that was never sent is distinguished from one that may have been received.
 func TestTriggerOverLostConnections(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed := "http://" + listener.Addr().String()
-	_ = listener.Close()
-	client, err := reloads.NewClient(closed, reloads.APIKey(testToken), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 2, MinBackoff: 1, MaxBackoff: 2}))
+	client, err := reloads.NewClient("http://"+closedPort(t), reloads.APIKey(testToken), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 2, MinBackoff: 1, MaxBackoff: 2}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,6 +233,23 @@ func TestTriggerOverLostConnections(t *testing.T) {
 	if text := fmt.Sprint(err); !strings.Contains(text, "EOF") {
 		t.Errorf("%v does not contain the cause", err)
 	}
+}
+
+// closedPort returns an address that refuses connections. Nobody else can listen on it before the end of the test, because
+// it is that of a socket that is connected to another one.
+func closedPort(t *testing.T) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn.LocalAddr().String()
 }
 
 // plannedFault is a value in the context of a trigger: the fault of its first POST.

@@ -86,8 +86,19 @@ func descriptors() int {
 	return len(entries)
 }
 
-// startProxies starts the process of the proxies, and waits until its API responds.
+// startProxies starts the process of the proxies on a free port. Another process may take the port in between, so it tries
+// again.
 func startProxies() (stop func(), err error) {
+	for range 3 {
+		if stop, err = startProxiesOnce(); err == nil {
+			break
+		}
+	}
+	return stop, err
+}
+
+// startProxiesOnce starts the process of the proxies, and waits until its API responds.
+func startProxiesOnce() (stop func(), err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0") // a free port
 	if err != nil {
 		return nil, err

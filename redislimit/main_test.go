@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -47,7 +48,10 @@ func startRedis(t testing.TB, args ...string) *redisserver.Server {
 // connect returns a client of the server, and a counter of its round trips.
 func connect(t testing.TB, server *redisserver.Server) (*redis.Client, *roundTrips) {
 	t.Helper()
-	client := redis.NewClient(&redis.Options{Addr: server.Addr, ContextTimeoutEnabled: true, MaxRetries: -1})
+	client := redis.NewClient(&redis.Options{
+		Addr: server.Addr, ContextTimeoutEnabled: true, MaxRetries: -1,
+		DialTimeout: time.Minute, ReadTimeout: time.Minute, WriteTimeout: time.Minute, PoolTimeout: time.Minute,
+	})
 	t.Cleanup(func() { _ = client.Close() })
 	var n roundTrips
 	client.AddHook(&n)

@@ -20,8 +20,10 @@ var _ interface{ Pause(time.Time) } = (*redislimit.Limiter)(nil)
 
 const key = "reloads:{test}:trigger"
 
+// newLimiter returns a limiter whose calls may take long, because the machine of a test may be busy.
 func newLimiter(t testing.TB, client redis.Scripter, requests int, per time.Duration, opts ...redislimit.Option) *redislimit.Limiter {
 	t.Helper()
+	opts = append([]redislimit.Option{redislimit.WithTimeout(time.Minute)}, opts...)
 	l, err := redislimit.New(client, key, requests, per, opts...)
 	if err != nil {
 		t.Fatal(err)

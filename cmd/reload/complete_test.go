@@ -2,7 +2,6 @@ package main
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -126,15 +125,13 @@ func TestCompletionOfFiles(t *testing.T) {
 // A completion that fails is silent, and nothing is retried.
 func TestCompletionWithoutResponse(t *testing.T) {
 	t.Parallel()
-	closed := httptest.NewServer(http.NotFoundHandler())
-	closed.Close()
 	broken := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.TenantAdmin))
 	broken.Inject(reloadstest.Fault{Times: -1, Status: http.StatusServiceUnavailable})
 	_, failing := serve(t, broken)
 	_, user := serve(t, reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User)))
 	_, hangs := serve(t, hanging(t, nil))
 	for name, env := range map[string][]string{
-		"no tenant": nil, "refused": {"QLIK_TENANT_URL=" + closed.URL, "QLIK_API_KEY=" + testKey}, "failing": failing, "not allowed": user, "hanging": hangs,
+		"no tenant": nil, "refused": {"QLIK_TENANT_URL=" + closedServer(t), "QLIK_API_KEY=" + testKey}, "failing": failing, "not allowed": user, "hanging": hangs,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

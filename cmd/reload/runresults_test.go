@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -26,8 +25,6 @@ func TestExitStatusesOfRun(t *testing.T) {
 	tenant.AddApp("bad", reloadstest.App{Outcome: reloads.StatusFailed})
 	tenant.AddApp("yearly", reloadstest.App{RunFor: time.Hour})
 	url, env := serve(t, tenant)
-	closed := httptest.NewServer(nil)
-	closed.Close()
 	for _, c := range []struct {
 		args   []string
 		status int
@@ -38,7 +35,7 @@ func TestExitStatusesOfRun(t *testing.T) {
 		{[]string{"good", "unknown"}, statusRefused, "RELOADS-004"},
 		{[]string{"unknown", "bad"}, statusRefused, "REFUSED"},
 		{[]string{"yearly", "--step-timeout", "300ms"}, statusFailed, "CANCEL"},
-		{[]string{"good", "--server", closed.URL, "--retry", "0"}, statusUnreachable, "connection refused"},
+		{[]string{"good", "--server", closedServer(t), "--retry", "0"}, statusUnreachable, "connection refused"},
 	} {
 		args := append([]string{"run", "--server", url}, c.args...)
 		if r := run(t, env, args...); r.status != c.status || !strings.Contains(r.stdout, c.says) {

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,15 +32,13 @@ func TestATenantThatARunCannotUse(t *testing.T) {
 	list := writeFile(t, "apps.txt", apps.String())
 	expired := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.Expired))
 	_, env := serve(t, expired)
-	closed := httptest.NewServer(nil)
-	closed.Close()
 	for _, c := range []struct {
 		args   []string
 		status int
 		says   string
 	}{
 		{nil, statusRefused, "HTTP-401"},
-		{[]string{"--server", closed.URL, "--retry", "1"}, statusUnreachable, "connection refused"},
+		{[]string{"--server", closedServer(t), "--retry", "1"}, statusUnreachable, "connection refused"},
 	} {
 		file := filepath.Join(t.TempDir(), "night.json")
 		r := run(t, env, append([]string{"run", "-f", list, "--json", file}, c.args...)...)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -29,6 +30,23 @@ func serve(t *testing.T, tenant http.Handler) (url string, env []string) {
 	server := httptest.NewServer(tenant)
 	t.Cleanup(server.Close)
 	return server.URL, []string{"QLIK_TENANT_URL=" + server.URL, "QLIK_API_KEY=" + testKey}
+}
+
+// closedServer returns a URL whose port refuses connections. Nobody else can listen on it before the end of the test,
+// because it is that of a socket that is connected to another one.
+func closedServer(t *testing.T) (url string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return "http://" + conn.LocalAddr().String()
 }
 
 func TestATenantOverHTTP(t *testing.T) {

@@ -48,9 +48,7 @@ func TestExitStatuses(t *testing.T) {
 
 func TestATenantThatIsNotThere(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(http.NotFoundHandler())
-	server.Close()
-	env := []string{"QLIK_TENANT_URL=" + server.URL, "QLIK_API_KEY=" + testKey}
+	env := []string{"QLIK_TENANT_URL=" + closedServer(t), "QLIK_API_KEY=" + testKey}
 	for _, args := range [][]string{{"ls"}, {"get", "x"}, {"cancel", "x"}, {"create", "--appId", "x"}, {"log", "x"}} {
 		if r := run(t, env, append(args, "--retry", "0")...); r.status != statusUnreachable || r.stdout != "" ||
 			!strings.Contains(r.stderr, "connection refused") || !strings.Contains(r.stderr, "\nhint: check the URL") {

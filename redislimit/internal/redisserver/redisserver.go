@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -58,13 +60,20 @@ func start(args []string) (*Server, error) {
 	return nil, err
 }
 
+// freeAddr returns a free port below those that the system chooses, so that no connection takes it while a server is
+// stopped. The port of the cluster bus, which is 10000 higher, is below them, too.
 func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	for {
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(10_000)))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		defer l.Close()
+		return l.Addr().String(), nil
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // Restart starts a stopped server again, on the same port, and waits until it responds.
@@ -85,15 +94,18 @@ func (s *Server) Restart() error {
 	return nil
 }
 
-// waitReady waits up to 20 s until the server responds to a ping.
+// waitReady waits up to 20 s until the server responds. It returns an error at once if another server has its port.
 func (s *Server) waitReady() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	client := redis.NewClient(&redis.Options{Addr: s.Addr, ContextTimeoutEnabled: true})
 	defer client.Close()
 	for {
-		err := client.Ping(ctx).Err()
-		if err == nil || ctx.Err() != nil {
+		info, err := client.Info(ctx, "server").Result()
+		switch own := fmt.Sprintf("process_id:%d\r\n", s.process.Process.Pid); {
+		case err == nil && !strings.Contains(info, own):
+			return fmt.Errorf("another server responds on %s", s.Addr)
+		case err == nil || ctx.Err() != nil:
 			return err
 		}
 		select {
