@@ -299,10 +299,12 @@ func TestReadAfterClosingLog(t *testing.T) {
 // A sign-in page is not a confirmation.
 func TestCancelWithInvalidResponse(t *testing.T) {
 	t.Parallel()
-	client := scriptedClient(t, scripted(respond(200, "<html>Sign in</html>", "Content-Type", "text/html")))
-	status, err := client.Cancel(t.Context(), reloadID)
-	if e := asError(t, err); status != "" || e.StatusCode != 200 || e.Err == nil {
-		t.Errorf("got %q, %v", status, err)
+	for _, body := range []string{"<html>Sign in</html>", "x"} {
+		client := scriptedClient(t, scripted(respond(200, body, "Content-Type", "text/html")))
+		status, err := client.Cancel(t.Context(), reloadID)
+		if e := asError(t, err); status != "" || e.StatusCode != 200 || e.Err == nil {
+			t.Errorf("%s: got %q, %v", body, status, err)
+		}
 	}
 }
 

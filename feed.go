@@ -215,7 +215,7 @@ func (f *feed) walk(pageSize int) walk {
 	opts := f.options
 	opts.PageSize = pageSize
 	query, _ := opts.query() // these options are valid
-	return walk{query: query, mark: query, untilMark: 1}
+	return newWalk(query)
 }
 
 // apply updates the tracked reloads that the page contains. It returns the time of the page, which is that of the server

@@ -2,9 +2,11 @@ package reloads
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -102,4 +104,64 @@ func FuzzTenantURL(f *testing.F) {
 			t.Errorf("%q becomes %q, which becomes %q, %v", tenantURL, endpoint, again, err)
 		}
 	})
+}
+
+// The reloads that a client has seen need little memory, however many there are.
+func TestSeenReloadsAreForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		seen := seenReloads{byID: map[string]seenReload{}}
+		for i := range 999 {
+			seen.add(fmt.Sprint("early", i), false)
+		}
+		time.Sleep(time.Minute)
+		seen.add("late", true)
+		time.Sleep(rememberSeen)
+		for i := range 999 {
+			seen.add(fmt.Sprint("new", i), false)
+		}
+		if n := len(seen.byID); n != 1999 {
+			t.Errorf("%d reloads are remembered, want 1999", n)
+		}
+		seen.add("last", false)
+		if n := len(seen.byID); n != 1001 || seen.get("early0").own || !seen.get("LATE").own {
+			t.Errorf("%d reloads are remembered, want those of the last three hours", n)
+		}
+	})
+}
+
+// The offset of the records' clock becomes exact with the reloads of the client, and is not used if they contradict each other.
+func TestRecordClock(t *testing.T) {
+	t.Parallel()
+	base := time.Date(2026, 11, 4, 3, 0, 0, 0, time.UTC)
+	type observed struct{ created, sent, received, date time.Duration } // after base
+	const ms, s = time.Millisecond, time.Second
+	for name, c := range map[string]struct {
+		seen            []observed
+		min, max        time.Duration
+		known, doubtful bool
+	}{
+		"nothing":              {nil, -ms, ms, false, false},
+		"one":                  {[]observed{{created: 5 * ms, received: 10 * ms}}, -5 * ms, 6 * ms, true, false},
+		"whole seconds":        {[]observed{{created: 0, received: 10 * ms}}, -ms, ms, false, false},
+		"slow":                 {[]observed{{created: 5 * ms, received: s}}, -ms, ms, false, false},
+		"two that agree":       {[]observed{{created: 5 * ms, received: 10 * ms}, {created: 109 * ms, sent: 100 * ms, received: 110 * ms}}, -ms, 6 * ms, true, false},
+		"two that nearly do":   {[]observed{{created: 5 * ms, received: 10 * ms}, {created: 35 * ms, received: 10 * ms}}, -5 * ms, 36 * ms, true, false},
+		"two that contradict":  {[]observed{{created: 5 * ms, received: 10 * ms}, {created: 5 * s, received: 10 * ms}}, -ms, ms, false, true},
+		"the last two agree":   {[]observed{{created: 5 * ms, received: 10 * ms}, {created: 5001 * ms, received: 10 * ms}, {created: 5001 * ms, received: 20 * ms}}, 4991 * ms, 5002 * ms, true, false},
+		"another Date":         {[]observed{{created: 5001 * ms, received: 10 * ms}}, -ms, ms, false, true},
+		"a slightly other one": {[]observed{{created: 1005 * ms, received: 10 * ms, date: s}}, -ms, ms, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var clock recordClock
+			clock.observe(time.Time{}, serverDate{date: base, sent: base, received: base}) // has no effect
+			for _, o := range c.seen {
+				clock.observe(base.Add(o.created), serverDate{date: base.Add(o.date), sent: base.Add(o.sent), received: base.Add(o.received)})
+			}
+			offset, known, doubtful := clock.get(clockOffset{-ms, ms})
+			if known != c.known || doubtful != c.doubtful || offset != (clockOffset{c.min, c.max}) {
+				t.Errorf("got %v, %t, %t", offset, known, doubtful)
+			}
+		})
+	}
 }

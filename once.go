@@ -167,7 +167,7 @@ func (b *batch) rank(r *Reload, now time.Time) int {
 // an error if it cannot tell whether they are the newest ones.
 func (b *batch) listNewest(ctx context.Context, app string, size int, until time.Time) (n newestReloads, err error) {
 	query, _ := ListOptions{AppID: app, PageSize: size, Sort: SortNewestFirst}.query() // these options are valid
-	w := walk{query: query, mark: query, untilMark: 1}
+	w := newWalk(query)
 	n.reloads = map[string]*Reload{}
 	for more := true; more && len(n.all) < maxListed; {
 		page, date, invalid, err := b.listPage(ctx, w.query)

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -402,6 +403,8 @@ func TestOnceAfterEarlierRuns(t *testing.T) {
 		{"one is not in the list", map[int]reloads.Status{2: failed}, 3},
 		{"the last one succeeded", map[int]reloads.Status{1: failed, 2: reloads.StatusSucceeded}, 0},
 		{"the first one succeeded", map[int]reloads.Status{1: reloads.StatusSucceeded, 2: failed}, 0},
+		{"the last possible one succeeded", map[int]reloads.Status{1000: reloads.StatusSucceeded}, 0},
+		{"the last but one failed", map[int]reloads.Status{999: failed}, 1000},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -413,11 +416,9 @@ func TestOnceAfterEarlierRuns(t *testing.T) {
 					}
 					return reloads.StatusSucceeded
 				}
-				for run := range 4 {
-					if s, ok := test.runs[run]; ok {
-						status[onceAppID("app", run)] = s
-						w.addEarlier(t, worldRecord{app: "app", resourceID: onceAppID("app", run)})
-					}
+				for _, run := range slices.Sorted(maps.Keys(test.runs)) {
+					status[onceAppID("app", run)] = test.runs[run]
+					w.addEarlier(t, worldRecord{app: "app", resourceID: onceAppID("app", run)})
 				}
 				results := runOnce(t.Context(), t, w, requestsFor("app"))
 				succeed(t, results)
@@ -428,6 +429,104 @@ func TestOnceAfterEarlierRuns(t *testing.T) {
 				if test.want == 0 && (len(got) > 0 || results[0].Runs != 0) ||
 					test.want > 0 && (!slices.Equal(got, []string{onceAppID("app", test.want)}) || results[0].Runs != 1) {
 					t.Errorf("got %d runs and the triggers %q, want run %d", results[0].Runs, got, test.want)
+				}
+			})
+		})
+	}
+}
+
+// A step cannot have more runs than the look-up considers.
+func TestOnceAfterTheLastPossibleRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{ends: func(*worldRecord) reloads.Status { return reloads.StatusFailed }}
+		w.addEarlier(t, worldRecord{app: "app", resourceID: onceAppID("app", 1000)})
+		if rs := runOnce(t.Context(), t, w, requestsFor("app")); rs[0].Err == nil || !strings.Contains(rs[0].Err.Error(), "has had 1000 runs") || len(w.own()) > 0 {
+			t.Errorf("got %v and %d triggers", rs[0].Err, len(w.own()))
+		}
+	})
+}
+
+// A number was used twice, because the list of a process was behind. The older reload succeeded.
+func TestOnceAfterANumberWasUsedTwiceBefore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{ends: func(r *worldRecord) reloads.Status {
+			return []reloads.Status{reloads.StatusSucceeded, reloads.StatusFailed}[r.number]
+		}}
+		first := w.addEarlier(t, worldRecord{app: "app", resourceID: onceAppID("app", 1)})
+		w.addEarlier(t, worldRecord{app: "app", resourceID: onceAppID("app", 1)})
+		results := runOnce(t.Context(), t, w, requestsFor("app"))
+		if succeed(t, results); len(w.own()) > 0 || results[0].Reload == nil || results[0].Reload.ID != first.id {
+			t.Errorf("got %v and %d triggers, want the reload that succeeded", results[0].Reload, len(w.own()))
+		}
+	})
+}
+
+// A rerun has the next number, even if no list shows the run before.
+func TestOnceNumbersRerunsItself(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 50 * time.Millisecond, runFor: time.Second, unlisted: func(r *worldRecord) bool { return r.app == "unlisted" }}
+		w.ends = func(r *worldRecord) reloads.Status {
+			if r.app == "unlisted" && r.number == 0 {
+				return reloads.StatusFailed
+			}
+			return reloads.StatusSucceeded
+		}
+		succeed(t, runOnce(t.Context(), t, w, requestsFor("app", "unlisted"), reloads.Rerun(1)))
+		var got []string
+		for _, r := range w.own() {
+			if r.app == "unlisted" {
+				got = append(got, r.resourceID)
+			}
+		}
+		if want := []string{onceAppID("unlisted", 1), onceAppID("unlisted", 2)}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// The first reload is searched for in half a minute of successful lists, or a minute of failing ones.
+func TestPaceOfListsForTheFirstReloadOfOnce(t *testing.T) {
+	t.Parallel()
+	var failing []float64
+	for i := range 61 {
+		failing = append(failing, float64(i))
+	}
+	for name, c := range map[string]struct {
+		list outcome
+		want []float64 // when the lists are sent, in seconds after the trigger
+	}{
+		"not listed":      {respond(200, emptyPage), []float64{0, 1, 3, 7, 15, 30}},
+		"500":             {respond(500, ""), failing},
+		"connection lost": {fails(errReset), failing},
+		"503 for 20 s":    {respond(503, "", "Retry-After", "20"), []float64{0, 20, 40, 60, 80, 100, 120, 140, 160, 180, 200, 220, 240, 260, 280}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{runFor: time.Hour}
+				w.instead = func(r *http.Request) outcome {
+					if isList(r) && strings.Contains(r.URL.RawQuery, "appId") && len(w.postTimes()) > 0 {
+						return c.list
+					}
+					return nil
+				}
+				client := scriptedClient(t, w, noRetries)
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+				defer cancel()
+				for range client.RunAll(ctx, requestsFor("app"), reloads.Once(nightly)) {
+				}
+				var got []float64
+				all := w.sent()
+				trigger := slices.IndexFunc(all, func(r worldRequest) bool { return r.method == http.MethodPost })
+				for _, r := range all[trigger:] {
+					if strings.Contains(r.query, "appId") {
+						got = append(got, r.began.Sub(all[trigger].began).Seconds())
+					}
+				}
+				if !slices.Equal(got, c.want) {
+					t.Errorf("lists after %v s, want %v", got, c.want)
 				}
 			})
 		})
@@ -595,6 +694,9 @@ func TestOnceWithoutALookUp(t *testing.T) {
 					}
 					if r.Err != nil && !strings.Contains(r.Err.Error(), "looking up the earlier runs") {
 						t.Errorf("the error %q does not say that the look-up failed", r.Err)
+					}
+					if name == "not sorted" && r.Err != nil && !strings.Contains(r.Err.Error(), "not sorted as requested") {
+						t.Errorf("the error %q does not say that the list is not sorted", r.Err)
 					}
 					if n := len(w.postTimes()); n > 0 {
 						t.Errorf("%d triggers were sent, want none", n)

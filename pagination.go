@@ -208,7 +208,8 @@ func (c *Client) Pages(ctx context.Context, opts ListOptions) iter.Seq2[*Page, e
 			yield(nil, err)
 			return
 		}
-		w := walk{backward: opts.Prev != "", query: first, mark: first, untilMark: 1}
+		w := newWalk(first)
+		w.backward = opts.Prev != ""
 		for more := true; more; {
 			page, _, err := c.list(ctx, w.query)
 			if err != nil {
@@ -236,6 +237,8 @@ type walk struct {
 	sinceMark int // pages since the mark moved
 	empty     int // empty pages in a row
 }
+
+func newWalk(query string) walk { return walk{query: query, mark: query, untilMark: 1} }
 
 const maxEmptyPages = 1000 // in a row
 

@@ -435,6 +435,9 @@ func TestContextEndsWhileWaitingForPendingReload(t *testing.T) {
 		defer cancel()
 		rs := results(t, 1, client.RunAll(ctx, requestsFor("a"), reloads.AfterPending(), reloads.CancelOnAbort()))
 		checkOutcomes(t, rs, "no reload, not started, context deadline exceeded, 0 runs")
+		if !strings.Contains(rs[0].Err.Error(), "waiting for the pending reload of app a: ") {
+			t.Errorf("got %v", rs[0].Err)
+		}
 		rs = results(t, 1, client.RunAll(t.Context(), requestsFor("a"), reloads.AfterPending(), reloads.StepTimeout(time.Minute)))
 		checkOutcomes(t, rs, "no reload, context deadline exceeded, 0 runs")
 		if !foreign.canceled.IsZero() {

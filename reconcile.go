@@ -176,7 +176,7 @@ const maxListed = 200 // how many of an app's newest reloads are listed at most
 
 // newestReloads returns the app's newest reloads, back to a time. It returns an error if maxListed do not reach so far.
 func (c *Client) newestReloads(ctx context.Context, app string, until time.Time) (l triggerList, err error) {
-	w := walk{query: newestQuery(app), mark: newestQuery(app), untilMark: 1}
+	w := newWalk(newestQuery(app))
 	all := newTriggerList()
 	for {
 		if l, err = c.triggerPage(ctx, w.query); err != nil {

@@ -180,7 +180,7 @@ func (b *batch) findPending(ctx context.Context, st *step) (r *Reload, o origin,
 // listPending returns the app's newest reload that has not finished according to the list, or nil. It does not filter by
 // status, because the status of a new reload may be empty or unknown.
 func (b *batch) listPending(ctx context.Context, app string) (*Reload, error) {
-	w := walk{query: newestQuery(app), mark: newestQuery(app), untilMark: 1}
+	w := newWalk(newestQuery(app))
 	page, date := &Page{}, serverDate{}
 	for more := true; more && len(page.Reloads) == 0; {
 		var err error

@@ -540,6 +540,66 @@ func TestRefusedListEndsOtherPasses(t *testing.T) {
 	}
 }
 
+// The feed finds many ends at once, and ends that are listed late, wherever the list contains them. Nothing else shows them.
+func TestFeedFindsAllEnds(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		world  *world
+		others int // reloads that end 5 s after those of the batch
+		lists  int // at most
+	}{
+		"many":                  {&world{}, 0, 130},
+		"without a Date header": {&world{noDate: true}, 0, 130},
+		"one end is in the future": {&world{endOffset: func(r *worldRecord) time.Duration {
+			return map[string]time.Duration{"earlier0": 3 * time.Hour}[r.app]
+		}}, 0, 130},
+		"listed 8 s late": {&world{behind: func(r *worldRecord) time.Duration {
+			return map[string]time.Duration{"app0": 8 * time.Second}[r.app]
+		}}, 15, 140},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := c.world
+				for i := range 200 {
+					w.triggerForeign(worldRecord{app: fmt.Sprint("earlier", i)}, time.Duration(i)*20*time.Second)
+				}
+				time.Sleep(2 * time.Hour)
+				w.latency = time.Millisecond
+				w.instead = func(r *http.Request) outcome {
+					if isGet(r) {
+						return respond(500, "")
+					}
+					return nil
+				}
+				w.runFor = 2 * time.Minute
+				var apps []string
+				for i := range 30 {
+					apps = append(apps, fmt.Sprint("app", i))
+				}
+				rs := w.foreignReloads(apps)
+				for i := range c.others {
+					w.triggerForeign(worldRecord{app: fmt.Sprint("other", i)}, 2*time.Minute+5*time.Second)
+				}
+				before, began := len(w.sent()), time.Now()
+				for r := range scriptedClient(t, w).WaitAll(t.Context(), rs) {
+					if took := time.Since(began); r.Err != nil || took > 2*time.Minute+15*time.Second {
+						t.Errorf("%s: %v after %v", r.Request.AppID, r.Err, took)
+					}
+				}
+				lists := 0
+				for _, r := range w.sent()[before:] {
+					if strings.HasSuffix(r.path, "/reloads") {
+						lists++
+					}
+				}
+				if lists > c.lists {
+					t.Errorf("%d lists, want at most %d", lists, c.lists)
+				}
+			})
+		})
+	}
+}
+
 // The pace of the lists of a batch depends on how many reloads are left and on how the lists fail.
 func TestPaceOfLists(t *testing.T) {
 	t.Parallel()
@@ -574,6 +634,11 @@ func TestPaceOfLists(t *testing.T) {
 			}
 			return 500, ""
 		}, nil, []float64{0, 1, 3, 4, 5, 7, 8, 9, 11}},
+		"earlier ends": {4, always(200, `{"data":[`+finished("earlier", "1999-12-31T23:00:00Z")+`],"links":{"next":{"href":"?next=1"}}}`), nil,
+			[]float64{0, 1, 2, 3, 4, 5, 6, 7, 8}},
+		"endless": {4, func(n int) (int, string) {
+			return 200, pageJSON(fmt.Sprintf(`{"next":{"href":"?next=%d"}}`, n), fmt.Sprint("foreign", n))
+		}, nil, []float64{0, 0, 0, 0, 1, 1, 1, 1, 3}},
 		"few are left": {5, func(n int) (int, string) {
 			if n < 3 {
 				return 200, emptyPage

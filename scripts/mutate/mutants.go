@@ -304,6 +304,9 @@ func (f *finder) constant(e ast.Expr, value constant.Value) {
 		after := "0"
 		if constant.Sign(value) == 0 {
 			after = "1"
+			if t.String() == "time.Duration" {
+				after = "1e9" // a nanosecond makes no difference
+			}
 		}
 		name := types.TypeString(t, func(p *types.Package) string {
 			if p == f.types {
