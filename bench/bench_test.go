@@ -2,6 +2,11 @@ package main
 
 import (
 	"bytes"
+	"go/version"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -32,8 +37,10 @@ func Benchmark(b *testing.B) {
 		for _, c := range cols {
 			b.Run(strings.ReplaceAll(r.name, " ", "_")+"/"+strings.ReplaceAll(c.name, " ", "_"), func(b *testing.B) {
 				b.ReportAllocs()
+				team := startWorkers(r.workers)
+				defer team.stop()
 				for b.Loop() {
-					if err := r.call(b.Context(), c); err != nil {
+					if err := team.call(b.Context(), r, c, 1); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -45,6 +52,9 @@ func Benchmark(b *testing.B) {
 // All clients get the same results from the server, for every task.
 func TestColumnsAgree(t *testing.T) {
 	for _, c := range testColumns(t) {
+		if _, ok := c.client.(limit); ok {
+			continue // decodes nothing
+		}
 		id, err := c.get(t.Context(), recordID)
 		if err != nil || id != "5be59decca62aa0000000000" {
 			t.Errorf("%s: get: %q, %v", c.name, id, err)
@@ -77,30 +87,63 @@ func TestTheFloorDecodesWhatWeDo(t *testing.T) {
 	}
 }
 
-// The command prints a ratio for every task and client.
+// The command writes a table of each kind of cost for the present version of Go, with all tasks.
 func TestRun(t *testing.T) {
-	var out bytes.Buffer
-	short := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.name == "iterate 100,000" }) // takes too long
-	if err := run(t.Context(), []string{"-rounds", "1", "-time", "1ms"}, short, &out); err != nil {
+	file := filepath.Join(t.TempDir(), "README.md")
+	begin := "<!-- " + version.Lang(runtime.Version()) + " -->\n"
+	if err := os.WriteFile(file, []byte("before\n"+begin+"old\n<!-- end -->\nafter\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range short {
-		if n := strings.Count(out.String(), "| "+r.name+" |"); n != 3 {
-			t.Errorf("%s is in %d tables, want 3:\n%s", r.name, n, &out)
+	untargeted := slices.Clone(rows)
+	for i := range untargeted {
+		untargeted[i].targets = cost{}
+	}
+	if err := run(t.Context(), []string{"-rounds", "1", "-slice", "1us", "-write", file}, untargeted, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	written, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(written)
+	if strings.Contains(text, "old") || !strings.HasPrefix(text, "before\n"+begin) || !strings.HasSuffix(text, "<!-- end -->\nafter\n") {
+		t.Errorf("the tables replaced the wrong text:\n%s", text)
+	}
+	want := strings.Count(text, " of | net/http + encoding/json |")
+	for _, r := range rows {
+		if n := strings.Count(text, "| "+r.name+" |"); n != want || n < 3 {
+			t.Errorf("%s is in %d tables, want %d:\n%s", r.name, n, want, text)
 		}
 	}
 }
 
-func TestVerdict(t *testing.T) {
+// A target that all rounds miss is an error.
+func TestRunMissesATarget(t *testing.T) {
+	strict := rows[0]
+	strict.targets = targets(0, 0, 0.01)
+	var out bytes.Buffer
+	err := run(t.Context(), []string{"-rounds", "1", "-slice", "1us"}, []row{strict}, &out)
+	if err == nil || !strings.HasPrefix(err.Error(), "allocations of Get: ") || !strings.Contains(out.String(), "0.01, missed") {
+		t.Errorf("%v\n%s", err, &out)
+	}
+}
+
+func TestJudge(t *testing.T) {
 	for _, c := range []struct {
-		ratio, target float64
-		want          string
-	}{{0.449, 0.45, "0.45, met"}, {0.454, 0.45, "0.45, met"}, {0.456, 0.45, "0.45, not met"}, {7, 0, ""}} {
-		if got := verdict(c.ratio, c.target); got != c.want {
-			t.Errorf("%v of %v: %q", c.ratio, c.target, got)
+		low, median, target float64
+		want                string
+		ok                  bool
+	}{
+		{0.4, 0.454, 0.45, "0.45, met", true},
+		{0.454, 0.456, 0.45, "0.45, within the margin", true},
+		{0.456, 0.5, 0.45, "0.45, missed", false},
+		{7, 7, 0, "", true},
+	} {
+		if got, ok := judge(quartiles{c.low, c.median, 9}, c.target); got != c.want || ok != c.ok {
+			t.Errorf("%+v: %q, %v", c, got, ok)
 		}
 	}
-	if got := medians([]cost{{5, 1, 9}, {1, 1, 1}, {4, 2, 8}, {2, 3, 7}, {3, 3, 6}}); got != (cost{3, 2, 7}) {
-		t.Errorf("the medians are %v", got)
+	if got := quartilesOf([]cost{{5}, {1}, {4}, {2}, {3}}, 0); got != (quartiles{2, 3, 4}) {
+		t.Errorf("the quartiles are %v", got)
 	}
 }

@@ -67,13 +67,17 @@ type floor struct {
 	http *http.Client
 }
 
-func (f floor) do(ctx context.Context, path string, into any) error {
+func (f floor) request(ctx context.Context, path string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.url+path, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := f.http.Do(req)
+	return f.http.Do(req)
+}
+
+func (f floor) do(ctx context.Context, path string, into any) error {
+	resp, err := f.request(ctx, path)
 	if err != nil {
 		return err
 	}

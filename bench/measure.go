@@ -2,77 +2,164 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
 	"time"
 )
 
-// cost is the cost of a call: time in nanoseconds, allocated bytes, and number of allocations.
-type cost [3]float64
+// kind is a kind of cost.
+type kind int
 
-// result is the cost of a task for a client, and the ratio to the cost of the baseline. Both are medians over all
-// rounds.
-type result struct{ cost, ratio cost }
+const (
+	wallTime kind = iota // in nanoseconds
+	cpuTime              // in nanoseconds, of the process, which includes the server; 0 on platforms without getrusage
+	allocatedBytes
+	allocations
+	kinds // the number of kinds
+)
 
-// measure measures a row for about d per client and round. In each round, all clients do the task in turn. A ratio
-// compares two measurements of the same round, so that other load on the machine affects both in the same way.
-func measure(ctx context.Context, r row, cols []column, rounds int, d time.Duration) ([]result, error) {
-	calls := make([]int, len(cols))
-	for i, c := range cols { // the first call warms up, the second determines how many calls take the time d
-		var took time.Duration
-		for range 2 {
-			began := time.Now()
-			if err := r.call(ctx, c); err != nil {
-				return nil, fmt.Errorf("%s, %s: %w", r.name, c.name, err)
-			}
-			took = time.Since(began)
-		}
-		calls[i] = max(1, int(d/max(took, time.Microsecond)))
+// cost is the cost of a call.
+type cost [kinds]float64
+
+// result is the cost of a task for a client, and its ratio to the cost of the baseline in the same round.
+type result struct{ cost, ratio [kinds]quartiles }
+
+// quartiles are the values that a quarter, half and three quarters of the rounds do not exceed.
+type quartiles struct{ low, median, high float64 }
+
+// slicesPerRound is how many slices of a round each client has. The cheapest one counts: other load on the machine only
+// adds to the cost.
+const slicesPerRound = 8
+
+// measure measures a row. The clients do the task in turn, for a slice of about the given duration each. Slices are so
+// short that even on a busy machine some of them are not interrupted.
+func measure(ctx context.Context, r row, cols []column, rounds int, slice time.Duration) ([]result, error) {
+	if r.workers == 1 { // without other threads, CPU time does not include waking them
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	}
+	team := startWorkers(r.workers)
+	defer team.stop()
+	calls, err := team.callsIn(ctx, r, cols[0], slice)
+	if err != nil {
+		return nil, err
 	}
 	costs, ratios := make([][]cost, len(cols)), make([][]cost, len(cols))
-	for round := range rounds {
-		of := make([]cost, len(cols))
-		for turn := range cols {
-			i := (round + turn) % len(cols) // each round begins with another client
-			before := memory()
-			began := time.Now()
-			for range calls[i] {
-				if err := r.call(ctx, cols[i]); err != nil {
-					return nil, fmt.Errorf("%s, %s: %w", r.name, cols[i].name, err)
+	for range rounds {
+		cheapest := make([]cost, len(cols))
+		for n := range slicesPerRound {
+			for i, c := range cols {
+				of, err := team.measure(ctx, r, c, calls)
+				if err != nil {
+					return nil, err
+				}
+				for k := range of {
+					if n == 0 || of[k] < cheapest[i][k] {
+						cheapest[i][k] = of[k]
+					}
 				}
 			}
-			took, after, n := time.Since(began), memory(), float64(calls[i])
-			of[i] = cost{float64(took) / n, float64(after.TotalAlloc-before.TotalAlloc) / n, float64(after.Mallocs-before.Mallocs) / n}
 		}
-		for i := range cols {
-			costs[i] = append(costs[i], of[i])
-			ratios[i] = append(ratios[i], cost{of[i][0] / of[0][0], of[i][1] / of[0][1], of[i][2] / of[0][2]})
+		for i, of := range cheapest {
+			costs[i] = append(costs[i], of)
+			for k := range of {
+				of[k] /= cheapest[0][k]
+			}
+			ratios[i] = append(ratios[i], of)
 		}
 	}
 	results := make([]result, len(cols))
 	for i := range cols {
-		results[i] = result{medians(costs[i]), medians(ratios[i])}
+		for k := range kinds {
+			results[i].cost[k] = quartilesOf(costs[i], k)
+			results[i].ratio[k] = quartilesOf(ratios[i], k)
+		}
 	}
 	return results, nil
 }
 
-// memory collects garbage and returns the memory statistics.
-func memory() (m runtime.MemStats) {
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return m
+func quartilesOf(costs []cost, k kind) quartiles {
+	var values []float64
+	for _, c := range costs {
+		values = append(values, c[k])
+	}
+	slices.Sort(values)
+	at := func(quarter int) float64 { return values[(len(values)-1)*quarter/4] }
+	return quartiles{at(1), at(2), at(3)}
 }
 
-// medians returns the median of each kind of cost.
-func medians(costs []cost) (m cost) {
-	for kind := range m {
-		var values []float64
-		for _, c := range costs {
-			values = append(values, c[kind])
-		}
-		slices.Sort(values)
-		m[kind] = values[len(values)/2]
+// workers are goroutines that call a client at the same time. They last for all slices of a row, so that the costs do
+// not include starting goroutines.
+type workers struct {
+	n    int
+	jobs chan func() error
+	errs chan error
+}
+
+func startWorkers(n int) workers {
+	w := workers{n, make(chan func() error), make(chan error, n)}
+	for range n {
+		go func() {
+			for job := range w.jobs {
+				w.errs <- job()
+			}
+		}()
 	}
-	return m
+	return w
+}
+
+func (w workers) stop() { close(w.jobs) }
+
+// call lets each worker do the task n times.
+func (w workers) call(ctx context.Context, r row, c column, n int) error {
+	job := func() error {
+		for range n {
+			if err := r.call(ctx, c); err != nil {
+				return fmt.Errorf("%s, %s: %w", r.name, c.name, err)
+			}
+		}
+		return nil
+	}
+	for range w.n {
+		w.jobs <- job
+	}
+	var err error
+	for range w.n {
+		err = errors.Join(err, <-w.errs)
+	}
+	return err
+}
+
+// callsIn returns how many calls of each worker take about the time d, at least 1.
+func (w workers) callsIn(ctx context.Context, r row, c column, d time.Duration) (int, error) {
+	fastest := d
+	for range 20 {
+		began := time.Now()
+		if err := w.call(ctx, r, c, 1); err != nil {
+			return 0, err
+		}
+		fastest = min(fastest, time.Since(began))
+	}
+	return int(d / fastest), nil
+}
+
+// measure returns the cost of a call, from n calls of each worker. A few calls before them warm up the caches of the
+// processor, which other clients have just used.
+func (w workers) measure(ctx context.Context, r row, c column, n int) (cost, error) {
+	if err := w.call(ctx, r, c, 1+n/4); err != nil {
+		return cost{}, err
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	cpu, began := processTime(), time.Now()
+	err := w.call(ctx, r, c, n)
+	wall := time.Since(began)
+	cpu = processTime() - cpu
+	runtime.ReadMemStats(&after)
+	of := cost{float64(wall), float64(cpu), float64(after.TotalAlloc - before.TotalAlloc), float64(after.Mallocs - before.Mallocs)}
+	for k := range of {
+		of[k] /= float64(n * w.n)
+	}
+	return of, err
 }
