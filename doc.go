@@ -106,14 +106,13 @@
 //
 // # Rate limits
 //
-// The service allows each user of a tenant 1000 requests per minute to List, Get and Log together (Tier 1), and 50 each
-// to Trigger and Cancel (Special). A client does not start more than that in any minute, unless [WithLimiters] says so.
-// Calls wait in order. Each attempt counts, including retries, at its start: before its connection is made, so attempts
-// that wait for connections may reach the service together. A read that net/http repeats by itself, because the service
-// closed a reused connection, counts once. The client gets the token before it waits for the rate limit, so that a slow
-// sign-in does not delay requests which then start together. See [WindowLimiter], and [WithLimiters] to share the limits
-// between clients that use the same key. The module github.com/reloads-go/reloads/redislimit shares them between
-// processes through Redis.
+// The service allows each user of a tenant 1000 requests per minute to List, Get and Log together (Tier 1), and 50 each to
+// Trigger and Cancel (Special). A client does not start more than that in any minute, unless [WithLimiters] says so. Calls
+// wait in order. Each attempt counts, including retries, at its start: before its connection is made, so attempts that wait
+// for connections may reach the service together. A read that net/http repeats by itself, because the service closed a reused
+// connection, counts once. The client gets the token before it waits for the rate limit, so that a slow sign-in does not delay
+// requests which then start together. See [WindowLimiter], and [WithLimiters] to share the limits between clients that use the
+// same key. The module github.com/reloads-go/reloads/redislimit shares them between processes through Redis.
 //
 // # Waiting
 //
@@ -125,11 +124,10 @@
 //
 // # Batches
 //
-// [Client.RunAll] triggers reloads as fast as the rate limit allows and yields each [Result] when its reload has
-// finished. [Client.RunPlan] does the same for a [Plan], whose steps start after others have succeeded. Steps with the
-// same app run one after another. Every step has a result. The error of a step that had no effect because ctx ended
-// matches [ErrNotStarted], and that of a step whose predecessor did not succeed matches [ErrSkipped]. [Client.Run] is a
-// batch of one step.
+// [Client.RunAll] triggers reloads as fast as the rate limit allows and yields each [Result] when its reload has finished.
+// [Client.RunPlan] does the same for a [Plan], whose steps start after others have succeeded. Steps with the same app run one
+// after another. Every step has a result. The error of a step that had no effect because ctx ended matches [ErrNotStarted],
+// and that of a step whose predecessor did not succeed matches [ErrSkipped]. [Client.Run] is a batch of one step.
 //
 // [MaxActive] limits how many reloads are active at once, [StepTimeout] how long each may take, and [Rerun] triggers
 // those that FAILED again. [AttachToPending] and [AfterPending] say what to do if an app already has a pending reload.
