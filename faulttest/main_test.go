@@ -93,7 +93,7 @@ func startProxies() (stop func(), err error) {
 		return nil, err
 	}
 	address := listener.Addr().String()
-	listener.Close()
+	_ = listener.Close()
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -109,7 +109,7 @@ func startProxies() (stop func(), err error) {
 		return nil, err
 	}
 	stop = func() {
-		stdin.Close() // ends the process; so does the end of the test process, even if that crashes
+		_ = stdin.Close() // ends the process; so does the end of the test process, even if that crashes
 		_ = cmd.Wait()
 	}
 	proxies = toxics.NewClient("http://" + address)
