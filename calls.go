@@ -96,7 +96,7 @@ func (c *Client) canceledBefore(ctx context.Context, id string, refused error) (
 	case err == nil && (r.Status == StatusCanceling || r.Status == StatusCanceled):
 		return r.Status, nil
 	case err != nil && !errors.Is(err, ErrNotFound):
-		return "", fmt.Errorf("reloads: it is unknown whether reload %s was canceled (%v): %w", id, refused, err)
+		return "", fmt.Errorf("reloads: it is unknown whether reload %s was canceled (%v): %w", id, refused, err) //nolint:errorlint // the error must not match ErrNotCancelable
 	}
 	return "", refused
 }

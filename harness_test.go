@@ -560,7 +560,7 @@ func recordText(id, app string, status reloads.Status, created time.Time, fields
 		record["creationTime"] = created.UTC().Format(milliseconds)
 	}
 	for i := 0; i < len(fields); i += 2 {
-		record[fields[i].(string)] = fields[i+1]
+		record[fields[i].(string)] = fields[i+1] //nolint:gosec // fields are pairs
 	}
 	text, err := json.Marshal(record)
 	if err != nil {

@@ -260,7 +260,7 @@ func (b *batch) stop(cause error) {
 		switch {
 		case st.runs > 0:
 			b.report(st, st.reload, fmt.Errorf("%w; it is not run again: %w", st.err, cause))
-		case b.ctx != nil && cause == b.ctx.Err():
+		case b.ctx != nil && cause == b.ctx.Err(): //nolint:errorlint // not an error that wraps it
 			b.report(st, nil, fmt.Errorf("%w: %w", ErrNotStarted, cause))
 		default:
 			b.report(st, st.reload, cause)

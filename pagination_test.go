@@ -97,12 +97,15 @@ func TestPagesFromCursor(t *testing.T) {
 func TestBreakSendsNoFurtherRequest(t *testing.T) {
 	t.Parallel()
 	client, requests := servePages(t, threePages)
-	for r := range client.All(t.Context(), reloads.ListOptions{}) {
-		if r.ID == "b" {
+	for r, err := range client.All(t.Context(), reloads.ListOptions{}) {
+		if err != nil || r.ID == "b" {
 			break
 		}
 	}
-	for range client.Pages(t.Context(), reloads.ListOptions{}) {
+	for _, err := range client.Pages(t.Context(), reloads.ListOptions{}) {
+		if err != nil {
+			t.Error(err)
+		}
 		break
 	}
 	if diff := cmp.Diff([]string{"", ""}, queries(requests)); diff != "" {

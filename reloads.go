@@ -93,11 +93,7 @@ const (
 
 // Ended reports whether s is a terminal status: SUCCEEDED, FAILED, CANCELED or EXCEEDED_LIMIT.
 func (s Status) Ended() bool {
-	switch s {
-	case StatusSucceeded, StatusFailed, StatusCanceled, StatusExceededLimit:
-		return true
-	}
-	return false
+	return s == StatusSucceeded || s == StatusFailed || s == StatusCanceled || s == StatusExceededLimit
 }
 
 // Active reports whether s is not a terminal status. The empty status and unknown ones are active. See also
@@ -131,8 +127,9 @@ func (r *Reload) Ended() bool {
 	switch r.Status {
 	case StatusQueued, StatusReloading, StatusCanceling:
 		return false
+	default:
+		return r.Status.Ended() || !r.EndTime.IsZero()
 	}
-	return r.Status.Ended() || !r.EndTime.IsZero()
 }
 
 // QueueTime returns how long the reload was queued: from its creation to its start or, if it finished without

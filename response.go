@@ -40,8 +40,9 @@ func (l Limiters) limiter(op operation) Limiter {
 		return l.Trigger
 	case opCancel:
 		return l.Cancel
+	default:
+		return l.Read
 	}
-	return l.Read
 }
 
 // attempt is one HTTP request of a call, and its outcome. A retry is a new attempt.

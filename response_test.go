@@ -121,7 +121,7 @@ func TestAllStatusCodes(t *testing.T) {
 
 // successOf returns the status and the body of the endpoint's successful response.
 func successOf(e endpoint) (status int, body string) {
-	resp, _ := e.ok(nil)
+	resp, _ := e.ok(nil) //nolint:bodyclose // in memory
 	b, _ := io.ReadAll(resp.Body)
 	return resp.StatusCode, string(b)
 }
@@ -277,7 +277,7 @@ func TestEndlessBodies(t *testing.T) { // not in parallel: what is allocated is 
 			runtime.ReadMemStats(&before)
 			_, err := client.Get(t.Context(), reloadID)
 			runtime.ReadMemStats(&after)
-			if asError(t, err); !errors.Is(err, reloads.ErrBodyTooLong) || !strings.Contains(err.Error(), fmt.Sprintf("the limit is %d bytes", c.limit)) {
+			if _ = asError(t, err); !errors.Is(err, reloads.ErrBodyTooLong) || !strings.Contains(err.Error(), fmt.Sprintf("the limit is %d bytes", c.limit)) {
 				t.Errorf("%v", err)
 			}
 			// The buffer doubles until it holds the limit, and the race detector doubles that.

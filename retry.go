@@ -149,7 +149,7 @@ func (p RetryPolicy) backoff(n int) time.Duration {
 	if n < 32 && p.MinBackoff < d>>n {
 		d = p.MinBackoff << n
 	}
-	return d - rand.N(d/2+1)
+	return d - rand.N(d/2+1) //nolint:gosec // the jitter need not be secret
 }
 
 const (
@@ -199,8 +199,9 @@ func (h *pollHealth) endsWait(err error) bool {
 		return h.invalid.add(minInvalid, invalidSpan)
 	case permanent:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // succeeded records a poll that succeeded.

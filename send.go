@@ -85,7 +85,7 @@ func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
 			PrepareRetry: k.beginAttempt,
 			ErrorHandler: retryablehttp.PassthroughErrorHandler,
 		}
-		_, stopped := k.loop.Do(req)
+		_, stopped := k.loop.Do(req) //nolint:bodyclose // attempt.read closes it
 		err = k.attempt.err
 		if k.retrying && stopped != nil { // ctx ended before the next attempt, or there was no token
 			err = fmt.Errorf("%w; the previous attempt: %w", stopped, err)

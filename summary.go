@@ -127,8 +127,9 @@ func (e *ReloadError) Is(target error) bool {
 		return target == ErrReloadCanceled
 	case StatusExceededLimit:
 		return target == ErrReloadExceededLimit
+	default:
+		return false
 	}
-	return false
 }
 
 // LogValue returns the group of the reload.

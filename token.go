@@ -43,7 +43,7 @@ func (k APIKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted)
 // String returns "REDACTED" and a number, which identifies the key within this process only. If the texts of different
 // keys were equal, go-cmp would print the keys instead.
 func (k APIKey) String() string {
-	return fmt.Sprintf("%s-%08x", redacted, uint32(maphash.String(keySeed, string(k))))
+	return fmt.Sprintf("%s-%08x", redacted, maphash.String(keySeed, string(k))>>32)
 }
 
 var keySeed = maphash.MakeSeed()

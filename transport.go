@@ -179,8 +179,8 @@ func (c *connTrace) trace(r *http.Request) *http.Request {
 // unsent reports whether the attempt failed before it had a connection. Without a trace, only a DNS or dial error
 // proves that.
 func (c *connTrace) unsent(err error) bool {
-	if _, ok := err.(tls.RecordHeaderError); ok {
-		return false // http.Client only recognizes it unwrapped
+	if _, ok := err.(tls.RecordHeaderError); ok { //nolint:errorlint // http.Client only recognizes it unwrapped
+		return false
 	}
 	if c.requested.Load() {
 		return !c.connected.Load()

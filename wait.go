@@ -116,7 +116,7 @@ func (c *Client) pollError(ctx context.Context, id string, last *Reload, err err
 // interval returns the time until the next poll of a reload of the given age.
 func (p PollPolicy) interval(age time.Duration) time.Duration {
 	d := min(age/10, p.MaxInterval)
-	d -= rand.N(max(0, d/10) + 1)
+	d -= rand.N(max(0, d/10) + 1) //nolint:gosec // the jitter need not be secret
 	return max(d, p.MinInterval)
 }
 

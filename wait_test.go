@@ -52,7 +52,10 @@ func TestWatch(t *testing.T) {
 			}
 		}
 		polls := countRequests(tenant, "get")
-		for range states {
+		for _, err := range states {
+			if err != nil {
+				t.Error(err)
+			}
 			break
 		}
 		if n := countRequests(tenant, "get") - polls; n != 1 {

@@ -213,7 +213,7 @@ func (s *crashService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func crashFail(w http.ResponseWriter, status int, code, title string) {
 	w.WriteHeader(status)
-	fmt.Fprintf(w, `{"errors":[{"code":%q,"title":%q}]}`, code, title)
+	_, _ = fmt.Fprintf(w, `{"errors":[{"code":%q,"title":%q}]}`, code, title)
 }
 
 // unreliably responds, except for one request in 50, which fails.

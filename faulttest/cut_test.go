@@ -37,7 +37,7 @@ var framings = []struct {
 			panic(err)
 		}
 		defer conn.Close()
-		fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\n\r\n%s",
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\n\r\n%s",
 			a.Code, http.StatusText(a.Code), a.Header().Get("Date"), a.Body)
 	})},
 	{"gzip, until the connection ends", rewrite(func(w http.ResponseWriter, a *httptest.ResponseRecorder) {
@@ -46,7 +46,7 @@ var framings = []struct {
 			panic(err)
 		}
 		defer conn.Close()
-		fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n",
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n",
 			a.Code, http.StatusText(a.Code), a.Header().Get("Date"))
 		zip := gzip.NewWriter(conn)
 		defer zip.Close()

@@ -84,7 +84,7 @@ func serveNames(t *testing.T, respond func(query []byte) []byte) (address string
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { _ = conn.Close() })
 	go func() {
 		query := make([]byte, 4096)
 		for {

@@ -104,7 +104,7 @@ func startProxiesOnce() (stop func(), err error) {
 		return nil, err
 	}
 	address := listener.Addr().String()
-	listener.Close()
+	_ = listener.Close()
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -120,7 +120,7 @@ func startProxiesOnce() (stop func(), err error) {
 		return nil, err
 	}
 	stop = func() {
-		stdin.Close() // ends the process; so does the end of the test process, even if that crashes
+		_ = stdin.Close() // ends the process; so does the end of the test process, even if that crashes
 		_ = cmd.Wait()
 	}
 	proxies = toxics.NewClient("http://" + address)

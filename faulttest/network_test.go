@@ -70,7 +70,7 @@ var faults = []fault{
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { listener.Close() })
+		t.Cleanup(func() { _ = listener.Close() })
 		return listener.Addr().String()
 	}, hangs, false},
 	{"latency of 10 s before the tenant", through(toxic{"latency", "upstream", toxics.Attributes{"latency": 10_000}}), hangs, true},

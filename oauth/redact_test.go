@@ -114,7 +114,7 @@ func TestASecretInTheErrorOfATransport(t *testing.T) {
 	var texts func(error) string
 	texts = func(err error) string {
 		s := fmt.Sprintf("%v %+v %#v\n", err, err, err)
-		switch e := err.(type) {
+		switch e := err.(type) { //nolint:errorlint // unwraps step by step
 		case interface{ Unwrap() error }:
 			if inner := e.Unwrap(); inner != nil {
 				s += texts(inner)

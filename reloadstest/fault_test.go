@@ -148,7 +148,7 @@ func TestAResponseWithoutABody(t *testing.T) {
 			if text, err := io.ReadAll(resp.Body); resp.StatusCode != status || len(text) > 0 || err != nil {
 				t.Errorf("%d over a connection: got %d %q, %v", status, resp.StatusCode, text, err)
 			}
-			resp.Body.Close()
+			_ = resp.Body.Close()
 		}
 	}
 }

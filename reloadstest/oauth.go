@@ -61,7 +61,7 @@ func (t *Tenant) RevokeOAuthTokens() {
 	}
 }
 
-const tokenPath = "/oauth/token"
+const tokenPath = "/oauth/token" //nolint:gosec // a path is not a credential
 
 // isTokenPath reports whether the path of a request ends with /oauth/token.
 func isTokenPath(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, tokenPath) }

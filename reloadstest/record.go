@@ -151,6 +151,7 @@ func (rec *record) finish(r *reloads.Reload) {
 		summary = "Reload finished successfully\nIn total 1000 rows read from sources.\nIn total 900 rows stored."
 	case reloads.StatusFailed:
 		r.ErrorCode, r.ErrorMessage = rec.script.ErrorCode, rec.script.ErrorMessage
+	default: // the other statuses have no details
 	}
 	r.Log = rec.script.Log
 	if r.Log == "" {

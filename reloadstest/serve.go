@@ -131,7 +131,12 @@ func (t *Tenant) serve(r *http.Request, body []byte) response {
 		return t.serveTrigger(r, body)
 	case Log:
 		return t.serveLog(r)
+	default: // Cancel
+		return t.serveCancel(id)
 	}
+}
+
+func (t *Tenant) serveCancel(id string) response {
 	rec := t.byID[id]
 	if rec == nil {
 		return notFound

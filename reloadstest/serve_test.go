@@ -69,7 +69,7 @@ func TestADelayEndsWithTheRequest(t *testing.T) {
 	}
 	resp, err := server.Client().Do(req)
 	if err == nil {
-		resp.Body.Close()
+		_ = resp.Body.Close()
 	}
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want the end of the context", err)

@@ -102,7 +102,7 @@ func postLate(t *testing.T, tenant *reloadstest.Tenant, token, body string, afte
 	}
 	req.Header.Set("Authorization", token)
 	if resp, err := tenant.RoundTrip(req); err == nil {
-		resp.Body.Close()
+		_ = resp.Body.Close()
 		t.Fatalf("the caller got %d, want a lost connection", resp.StatusCode)
 	}
 }

@@ -3,6 +3,7 @@ package reloadstest
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -159,7 +160,7 @@ func (w Webhook) post(body []byte, secret string) int {
 	if w.Handler != nil {
 		url = "https://webhook.example.com/"
 	}
-	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return 0
 	}
@@ -189,7 +190,7 @@ func serve(handler http.Handler, req *http.Request) (status int) {
 	defer func() {
 		if value := recover(); value != nil {
 			status = 0
-			if value != http.ErrAbortHandler {
+			if value != http.ErrAbortHandler { //nolint:errorlint // net/http does not unwrap it, either
 				log.Printf("reloadstest: the handler of a webhook panicked: %v\n%s", value, debug.Stack())
 			}
 		}

@@ -57,7 +57,7 @@ func newHandler(t testing.TB, opts ...webhook.Option) (http.Handler, *[]webhook.
 
 // post sends a delivery to the handler.
 func post(handler http.Handler, signature string, body io.Reader) *http.Response {
-	r := httptest.NewRequest(http.MethodPost, "/", body)
+	r := httptest.NewRequestWithContext(context.Background(), http.MethodPost, "/", body)
 	if signature != "" {
 		r.Header.Set("Qlik-Signature", signature)
 	}
@@ -178,7 +178,7 @@ func captureLog(t *testing.T) *bytes.Buffer {
 func TestOtherMethods(t *testing.T) {
 	handler, events := newHandler(t)
 	for _, method := range []string{"GET", "HEAD", "PUT", "OPTIONS", "post"} {
-		r := httptest.NewRequest(method, "/", strings.NewReader(event))
+		r := httptest.NewRequestWithContext(t.Context(), method, "/", strings.NewReader(event))
 		r.Header.Set("Qlik-Signature", sign(secret, event))
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r)

@@ -94,10 +94,10 @@ func (a *app) createAndWait(ctx context.Context, client *reloads.Client, c *crea
 		if !announced && a.quiet {
 			_ = a.writeRow(r) // stdout keeps the error
 		} else if !announced {
-			live.write(func() { fmt.Fprintf(a.stderr, "Reload %s of app %s\n", show.Line(r.ID), show.Line(r.AppID)) })
+			_ = live.write(func() { _, _ = fmt.Fprintf(a.stderr, "Reload %s of app %s\n", show.Line(r.ID), show.Line(r.AppID)) })
 		}
 		announced = true
-		live.change(r)
+		_ = live.change(r)
 	})}
 	if c.attach {
 		opts = append(opts, reloads.AttachToPending())

@@ -267,7 +267,7 @@ func TestInstallationForSystemd(t *testing.T) {
 	}
 }
 
-// verifyUnits checks units with systemd-analyze, if it is installed. It reports a misspelt key, but its exit status is 0 then.
+// verifyUnits checks units with systemd-analyze, if it is installed. It reports a misspelled key, but its exit status is 0 then.
 func verifyUnits(t *testing.T, units ...string) {
 	t.Helper()
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {

@@ -89,7 +89,7 @@ func (l *logReader) read(ctx context.Context, r *reloads.Reload, last bool) erro
 		return err
 	}
 	defer log.Close()
-	if _, err := io.CopyN(io.Discard, log, l.offset); err != nil && err != io.EOF {
+	if _, err := io.CopyN(io.Discard, log, l.offset); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	lines := bufio.NewReader(log)

@@ -117,7 +117,7 @@ func (o *output) flush() error {
 		err = o.writeTable(o.columns(), o.rows)
 	}
 	if o.footer != "" && o.table() {
-		fmt.Fprintln(o.stderr, show.Line(o.footer))
+		_, _ = fmt.Fprintln(o.stderr, show.Line(o.footer))
 	}
 	o.rows, o.footer = nil, ""
 	return err

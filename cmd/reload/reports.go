@@ -93,7 +93,7 @@ func isStdout(path string) bool {
 func (o *openReport) create() error {
 	info, err := os.Lstat(o.path)
 	if err == nil && !info.Mode().IsRegular() {
-		o.file, err = os.OpenFile(o.path, os.O_WRONLY|os.O_CREATE|syscall.O_NONBLOCK, 0o666)
+		o.file, err = os.OpenFile(o.path, os.O_WRONLY|os.O_CREATE|syscall.O_NONBLOCK, 0o666) //nolint:gosec // the umask decides
 		return err
 	}
 	f, err := createBeside(o.path)
@@ -105,7 +105,7 @@ func (o *openReport) create() error {
 
 // createBeside creates a temporary file beside a file, with the permissions of that file.
 func createBeside(path string) (*os.File, error) {
-	f, err := os.OpenFile(path+"."+rand.Text(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := os.OpenFile(path+"."+rand.Text(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) //nolint:gosec // the umask decides
 	var failed *os.PathError
 	if errors.As(err, &failed) {
 		failed.Path = path

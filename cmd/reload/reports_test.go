@@ -28,7 +28,7 @@ func TestOutputsOfRunThatFail(t *testing.T) {
 		var stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = full, &stderr
 		r := newResult(t, cmd.Run(), &bytes.Buffer{}, &stderr)
-		full.Close()
+		_ = full.Close()
 		if r.status == statusOK || !strings.Contains(r.stderr, "no space left") {
 			t.Errorf("%q: %+v", args, r)
 		}

@@ -182,7 +182,7 @@ func TestRunRefusesAWrongPlan(t *testing.T) {
 	if r := run(t, nil, "run", "--fake", "-f", good, "--after-pending", "--progress", "none"); r.status != statusOK {
 		t.Errorf("%+v", r)
 	}
-	// A misspelt variable must not end in a fake tenant.
+	// A misspelled variable must not end in a fake tenant.
 	if r := run(t, []string{"QLIK_TENANT=https://tenant.example.com", "QLIK_API_KEY=" + testKey}, "run", "a"); r.status != statusUsage {
 		t.Errorf("%+v", r)
 	}

@@ -74,7 +74,7 @@ func (r *runner) readPlan(args []string) (*planfile.Plan, error) {
 	if name == "-" {
 		name = "standard input"
 	} else {
-		f, err := os.Open(name)
+		f, err := os.Open(name) //nolint:gosec // the file that the user names
 		if err != nil {
 			return nil, err
 		}

@@ -57,7 +57,7 @@ func TestClock(t *testing.T) {
 				return &http.Response{Header: http.Header{"Date": {time.Now().Add(-c.ahead).UTC().Format(http.TimeFormat)}}, Body: http.NoBody}, nil
 			}))
 			for range 20 {
-				if _, err := transport.RoundTrip(nil); err != nil {
+				if _, err := transport.RoundTrip(nil); err != nil { //nolint:bodyclose // http.NoBody
 					t.Fatal(err)
 				}
 			}

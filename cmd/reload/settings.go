@@ -89,7 +89,7 @@ func (s *settings) tokenStore() oauth.Store {
 		}
 	}
 	if s.verbose || !s.silent {
-		fmt.Fprintf(s.logTo, "reload: warning: this command does not share its token with others: %s\n", show.Line(err.Error()))
+		_, _ = fmt.Fprintf(s.logTo, "reload: warning: this command does not share its token with others: %s\n", show.Line(err.Error()))
 	}
 	return nil
 }
@@ -114,18 +114,18 @@ func (s *settings) resolve(getenv func(string) string) (server string, c credent
 	case server != "" && (keyGiven || !c.empty()):
 		return server, c, c.check()
 	case !keyGiven && !c.empty():
-		return "", c, usagef("QLIK_TENANT_URL is not set, but QLIK_API_KEY or QLIK_CLIENT_ID is; set the tenant that it belongs to%s", misspelt())
+		return "", c, usagef("QLIK_TENANT_URL is not set, but QLIK_API_KEY or QLIK_CLIENT_ID is; set the tenant that it belongs to%s", misspelled())
 	}
 	active, err := readContext(s.context)
 	switch {
 	case errors.Is(err, errNoContext) && server == "":
-		return "", c, usagef("QLIK_TENANT_URL is not set; set it, or use --server, --fake or a context of qlik-cli (%w)%s", err, misspelt())
+		return "", c, usagef("QLIK_TENANT_URL is not set; set it, or use --server, --fake or a context of qlik-cli (%w)%s", err, misspelled())
 	case errors.Is(err, errNoContext):
-		return "", c, usagef("QLIK_API_KEY is not set; set it, or use --api-key-file (%w)%s", err, misspelt())
+		return "", c, usagef("QLIK_API_KEY is not set; set it, or use --api-key-file (%w)%s", err, misspelled())
 	case err != nil:
 		return "", c, &usageError{err}
 	case server != "" && strings.TrimRight(server, "/") != strings.TrimRight(active.server, "/"):
-		return "", c, usagef("QLIK_API_KEY is not set, and the active context of qlik-cli is for another tenant; set it, or use --api-key-file%s", misspelt())
+		return "", c, usagef("QLIK_API_KEY is not set, and the active context of qlik-cli is for another tenant; set it, or use --api-key-file%s", misspelled())
 	}
 	if !keyGiven {
 		c = active.credentials
@@ -133,9 +133,9 @@ func (s *settings) resolve(getenv func(string) string) (server string, c credent
 	return active.server, c, c.check()
 }
 
-// misspelt returns a text that names the variables in the environment that look like those of this command, but are not.
+// misspelled returns a text that names the variables in the environment that look like those of this command, but are not.
 // It is empty if there are none.
-func misspelt() string {
+func misspelled() string {
 	known := []string{"QLIK_TENANT_URL", "QLIK_API_KEY", "QLIK_CLIENT_ID", "QLIK_CLIENT_SECRET"}
 	var names []string
 	for _, variable := range os.Environ() {
@@ -166,7 +166,7 @@ func (c credentials) check() error {
 func readKey(name string) (credentials, error) {
 	in := io.Reader(os.Stdin)
 	if name != "-" {
-		f, err := os.Open(name)
+		f, err := os.Open(name) //nolint:gosec // the file that the user names
 		if err != nil {
 			return credentials{}, err
 		}

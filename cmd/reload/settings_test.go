@@ -41,7 +41,7 @@ func TestSettings(t *testing.T) {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, `{"access_token":%q,"token_type":"bearer","expires_in":21600}`, testKey)
+		_, _ = fmt.Fprintf(w, `{"access_token":%q,"token_type":"bearer","expires_in":21600}`, testKey)
 	})
 	server, env := serve(t, mux)
 	elsewhere, _ := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
@@ -123,7 +123,7 @@ current-context: by-key
 	}
 }
 
-// Without a tenant, every command fails. It names variables that look misspelt, but not their values.
+// Without a tenant, every command fails. It names variables that look misspelled, but not their values.
 func TestNoTenant(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{

@@ -84,7 +84,7 @@ func printError(w io.Writer, err error) {
 		text = "terminated: " + text
 	}
 	for line := range strings.Lines(text) {
-		fmt.Fprintln(w, "reload:", show.Line(line))
+		_, _ = fmt.Fprintln(w, "reload:", show.Line(line))
 	}
 }
 

@@ -25,8 +25,9 @@ func statusCell(s reloads.Status) cell {
 		return cell{string(s), "31"} // red
 	case reloads.StatusCanceling, reloads.StatusCanceled:
 		return cell{string(s), "33"} // yellow
+	default:
+		return cell{string(s), "36"} // cyan
 	}
-	return cell{string(s), "36"} // cyan
 }
 
 // columns returns the columns of the table of reloads.

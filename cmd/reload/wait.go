@@ -62,13 +62,13 @@ func (a *app) waitAll(ctx context.Context, client *reloads.Client, rs []*reloads
 		case a.table():
 			rows[r.ID] = r
 		default:
-			live.write(func() { _ = a.writeRow(r) }) // stdout keeps the error
+			_ = live.write(func() { _ = a.writeRow(r) }) // stdout keeps the error
 		}
 		if result.Err == nil {
 			continue
 		}
 		err := explain(ctx, result.Err)
-		live.write(func() { printError(a.stderr, err) })
+		_ = live.write(func() { printError(a.stderr, err) })
 		if exitStatus(err) > exitStatus(worst) {
 			worst = &reportedError{err}
 		}
@@ -78,7 +78,7 @@ func (a *app) waitAll(ctx context.Context, client *reloads.Client, rs []*reloads
 
 // changeOf writes a line for the new status of one of several reloads. It leaves the status line as it is.
 func (l *live) changeOf(r *reloads.Reload) {
-	l.write(func() {
+	_ = l.write(func() {
 		below := l.status
 		l.status = statusCell(r.Status)
 		fmt.Fprintf(l.w, "%s  %s\n", l.line(), show.Line(r.ID))

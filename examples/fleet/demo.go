@@ -49,8 +49,9 @@ func demo(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer web.Close()
-	go func() { _ = http.Serve(web, tenant) }()
+	service := &http.Server{Handler: tenant, ReadHeaderTimeout: 10 * time.Second}
+	defer service.Close()
+	go func() { _ = service.Serve(web) }()
 
 	if _, err := enqueue(ctx, asynq.NewClientFromRedisClient(rdb), "tonight", time.Now().Add(time.Hour), apps); err != nil {
 		return err

@@ -31,7 +31,7 @@ func startRedis(ctx context.Context, dir, addr string) (*redisServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, "redis-server", "--bind", host, "--port", port, "--dir", dir, "--save", "",
+	cmd := exec.CommandContext(ctx, "redis-server", "--bind", host, "--port", port, "--dir", dir, "--save", "", //nolint:gosec // the arguments are those of demo
 		"--appendonly", "yes", "--appendfsync", "always")
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%w; on Debian, install it with: apt-get install redis-server", err)
@@ -86,7 +86,7 @@ func startWorkers(ctx context.Context, n int, env ...string) *workers {
 }
 
 func (w *workers) runProcess(ctx context.Context, i int, env []string) {
-	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd := exec.CommandContext(ctx, os.Args[0]) //nolint:gosec // the program itself
 	cmd.Env, cmd.Stderr = append(os.Environ(), env...), os.Stderr
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, "fleet:", err)

@@ -116,7 +116,7 @@ func TestAnAppIsReloadedInTheRealTenant(t *testing.T) {
 	}
 }
 
-// A misspelt or missing variable must not lead to the fake tenant.
+// A misspelled or missing variable must not lead to the fake tenant.
 func TestBadUsageIsStatusTwo(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -125,7 +125,7 @@ func TestBadUsageIsStatusTwo(t *testing.T) {
 	}{
 		{nil, []string{"-nonsense"}, "-nonsense"},
 		{nil, []string{"sales"}, "want -app"},
-		{nil, []string{"-app", ""}, "want -app"}, // -app "$MISSPELT"
+		{nil, []string{"-app", ""}, "want -app"}, // -app "$MISSPELLED"
 		{nil, []string{"-app", "sales"}, "QLIK_TENANT_URL, QLIK_API_KEY: reloads: tenant URL"},
 		{[]string{"QLIK_TENANT_URL=https://tenant.example.com"}, []string{"-app", "sales"}, "QLIK_TENANT_URL, QLIK_API_KEY: reloads: "},
 		{[]string{"QLIK_API_KEY=test-token"}, []string{"-app", "sales"}, "QLIK_TENANT_URL, QLIK_API_KEY: reloads: tenant URL"},

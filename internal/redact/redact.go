@@ -140,7 +140,7 @@ func (r *Redactor) harmlessParts(err error) (parts []error) {
 }
 
 func unwrap(err error) []error {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // unwraps step by step
 	case interface{ Unwrap() error }:
 		if inner := e.Unwrap(); inner != nil {
 			return []error{inner}

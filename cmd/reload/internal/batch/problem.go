@@ -22,7 +22,7 @@ func (b *Batch) Problem(i int) string {
 
 // problem returns the text of an error, without what is known anyway.
 func problem(err error) string {
-	if failed, ok := err.(*reloads.ReloadError); ok && failed.Reload != nil && Reason(failed.Reload) != "" {
+	if failed, ok := err.(*reloads.ReloadError); ok && failed.Reload != nil && Reason(failed.Reload) != "" { //nolint:errorlint // the text of an error that wraps it says more
 		return Reason(failed.Reload)
 	}
 	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), "reloads: "), ": reloads: ", ": ")
@@ -44,6 +44,7 @@ func (b *Batch) rootCause(i int) string {
 			return b.rootCause(p)
 		case Failed, Aborted, Refused, Errored:
 			return s.Name
+		default: // not the cause
 		}
 	}
 	return "a predecessor"

@@ -104,6 +104,7 @@ func (b *Batch) Spans(i int, now time.Time) []Span {
 	switch s.State {
 	case Waiting, NotStarted, Refused, Errored:
 		add(wait, end, 0, "")
+	default: // the last span is one of the reload
 	}
 	return spans
 }

@@ -161,8 +161,9 @@ func (d *document) value(n *yaml.Node) any {
 			items[i] = d.value(item)
 		}
 		return items
+	default:
+		return scalar(n)
 	}
-	return scalar(n)
 }
 
 // mapping returns a mapping as a JSON object. It reports keys that are not text and keys that are given twice.

@@ -93,6 +93,7 @@ func (e Event) title() string {
 		if e.Status != "" {
 			return string(e.Status)
 		}
+	default: // the status does not tell the state
 	}
 	return strings.ToUpper(e.State.Label())
 }

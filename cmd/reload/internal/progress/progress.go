@@ -43,8 +43,9 @@ func (m *Mode) Set(name string) error {
 	case Auto, Live, Plain, JSON, None:
 		*m = mode
 		return nil
+	default:
+		return fmt.Errorf("must be %s, %s, %s, %s or %s", Auto, Live, Plain, JSON, None)
 	}
-	return fmt.Errorf("must be %s, %s, %s, %s or %s", Auto, Live, Plain, JSON, None)
 }
 
 // Options are the options of [New]. The zero value is that of an output that is not a terminal.
@@ -85,6 +86,7 @@ func (o Options) mode() Mode {
 		if !live {
 			return Plain
 		}
+	default: // needs no terminal
 	}
 	return o.Mode
 }

@@ -85,7 +85,7 @@ func TestTheLiveView(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				e := newEmulator(columns, 24)
-				fmt.Fprintln(e, "$ reload run -f night.yaml")
+				_, _ = fmt.Fprintln(e, "$ reload run -f night.yaml")
 				b := newBatch()
 				d := New(e, b, Options{Size: e.size})
 				time.Sleep(interval / 2) // so that no update coincides with what follows

@@ -94,7 +94,7 @@ func newPage(b *batch.Batch) page {
 	path := b.CriticalPath()
 	p := page{
 		Policy: fmt.Sprintf("default-src 'none'; style-src 'sha256-%s'; base-uri 'none'; form-action 'none'", base64.StdEncoding.EncodeToString(hash[:])),
-		CSS:    template.CSS(pageCSS),
+		CSS:    template.CSS(pageCSS), //nolint:gosec // a constant
 		Tenant: show.Line(b.Tenant),
 		Took:   show.Duration(end(b).Sub(b.Start)), Resumed: durationIfAny(b.Began.Sub(b.Start)), Interrupted: interrupted(b),
 		Headline: headline(b), Counts: counts(b),
@@ -112,6 +112,7 @@ func newPage(b *batch.Batch) page {
 		switch b.Steps[i].State {
 		case batch.Failed, batch.Aborted, batch.Refused, batch.Errored:
 			p.Failed = append(p.Failed, row.stepLink)
+		default: // did not fail
 		}
 	}
 	const most = 10

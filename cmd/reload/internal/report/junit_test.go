@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -45,8 +46,8 @@ func TestJUnit(t *testing.T) {
 	if sessions.Status != junit.StatusFailed || sessions.Message != "EngineConnectionError: failed to complete reload: unexpected EOF" {
 		t.Errorf("sessions %s: %s", sessions.Status, sessions.Message)
 	}
-	failure, ok := sessions.Error.(junit.Error)
-	if !ok || failure.Type != "FAILED" || !strings.HasSuffix(failure.Body, "Connector reply error: timeout\n2026-11-24 02:04:49 Execution Failed") {
+	var failure junit.Error
+	if !errors.As(sessions.Error, &failure) || failure.Type != "FAILED" || !strings.HasSuffix(failure.Body, "Connector reply error: timeout\n2026-11-24 02:04:49 Execution Failed") {
 		t.Errorf("the failure is %#v, want the last lines of the log", sessions.Error)
 	}
 	if marketing.Status != junit.StatusSkipped || marketing.Message != "sessions did not succeed" {

@@ -127,6 +127,7 @@ func barClass(s batch.Span) string {
 		return "paused"
 	case batch.InQueue:
 		return "queue"
+	default: // in the engine
 	}
 	switch s.Status {
 	case reloads.StatusSucceeded:
@@ -135,8 +136,9 @@ func barClass(s batch.Span) string {
 		return "run bad"
 	case reloads.StatusCanceled, reloads.StatusExceededLimit:
 		return "run stopped"
+	default:
+		return "run open"
 	}
-	return "run open"
 }
 
 // tickSteps are the distances of ticks that are easy to read.
