@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -27,8 +28,8 @@ const (
 )
 
 // New returns a redactor that finds each secret in every spelling: as it is, and as it is encoded in URLs and forms, in
-// JSON, in quoted Go strings and in HTML, also if it was encoded more than once. It also finds the beginning of a secret at
-// the end of a text that was cut off.
+// JSON, in quoted Go strings and in HTML, also if it was encoded more than once. A secret of more than 4 KiB is found only as it
+// is. So is the beginning of a secret at the end of a text that was cut off, if it has 8 bytes or more.
 func New(secrets ...string) *Redactor {
 	r := &Redactor{}
 	for _, s := range secrets {
@@ -36,6 +37,7 @@ func New(secrets ...string) *Redactor {
 			r.secrets = append(r.secrets, secret{s, pattern(s)})
 		}
 	}
+	slices.SortFunc(r.secrets, func(a, b secret) int { return len(b.literal) - len(a.literal) }) // one may contain another
 	return r
 }
 
@@ -57,8 +59,15 @@ func pattern(secret string) *regexp.Regexp {
 	return regexp.MustCompile(pattern.String())
 }
 
+// Patterns of the characters that begin an escape, which may be encoded once more.
+const (
+	percent   = `%(?:25)*`
+	backslash = `(?:\\|` + percent + `5c)`
+	ampersand = `(?:&|` + backslash + `+u0026|` + percent + `26)(?:amp;)*`
+)
+
 // entities are the names of characters in HTML.
-var entities = map[rune]string{'&': "&amp;", '<': "&lt;", '>': "&gt;", '"': "&quot;", '\'': "&apos;"}
+var entities = map[rune]string{'&': "amp", '<': "lt", '>': "gt", '"': "quot", '\'': "apos"}
 
 // spellings returns a pattern that matches a character in every spelling. encoded is its UTF-8 encoding.
 func spellings(c rune, encoded string) string {
@@ -66,23 +75,25 @@ func spellings(c rune, encoded string) string {
 	if isPlain(c) {
 		return literal
 	}
-	var percent, escaped strings.Builder
+	var octets, escaped strings.Builder
 	for i := range len(encoded) {
-		fmt.Fprintf(&percent, "%%(?:25)*%02x", encoded[i])
+		fmt.Fprintf(&octets, "%s%02x", percent, encoded[i])
 	}
 	for _, unit := range utf16.AppendRune(nil, c) {
-		fmt.Fprintf(&escaped, `\\+u%04x`, unit)
+		fmt.Fprintf(&escaped, "%s+u%04x", backslash, unit)
 	}
+	entity := fmt.Sprintf("#0*%d|#x0*%x", c, c)
+	if name, ok := entities[c]; ok {
+		entity += "|" + name
+	}
+	prefix := ""
 	switch c {
 	case '"', '\'', '/', '\\':
-		literal = `\\*` + literal
+		prefix = backslash + "*"
 	case ' ':
-		literal += `|\+|%(?:25)*2[Bb]` // in a form
+		literal += `|\+|` + percent + "2b" // in a form
 	}
-	if name, ok := entities[c]; ok {
-		literal += "|" + name
-	}
-	return fmt.Sprintf("(?:%s|(?i:%s|%s|&#0*%d;|&#x0*%x;))", literal, &percent, &escaped, c, c)
+	return fmt.Sprintf("(?i:%s(?:%s|%s|%s|%s(?:%s);))", prefix, literal, &octets, &escaped, ampersand, entity)
 }
 
 // Text returns s without the secrets.
