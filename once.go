@@ -59,10 +59,13 @@ type earlierRuns struct {
 	reload  *Reload // that the step waits for; nil if its next run is to be triggered
 	origin  origin  // of the reload
 	run     int     // its number or, if it is nil, that of the next run
+	ended   *Reload // if reload is nil: the most recent run, which did not succeed; nil if there is none
 	pending *Reload // if reload is nil: the pending reload of the app, which belongs to no step; nil if there is none
 }
 
-func (e *earlierRuns) Error() string { return "reloads: the step has another run" }
+func (e *earlierRuns) Error() string {
+	return fmt.Sprintf("reloads: reload %s is a run of the step", cmp.Or(e.reload, e.ended).ID)
+}
 
 // lookUp returns the earlier runs of a step, from the app's newest reloads: the first time maxListed of them, afterwards
 // those since then. The number of a run that did not succeed may have been used again by a process whose list was
@@ -95,7 +98,7 @@ func (b *batch) lookUp(ctx context.Context, st *step) (*earlierRuns, error) {
 		case b.mayCount(r, newest.now):
 			e.reload, e.origin, e.run = r, resumed, run
 		case e.reload == nil:
-			e.run = max(e.run, run+1)
+			e.run, e.ended = max(e.run, run+1), r
 		}
 	}
 	if e.run > onceRuns {

@@ -1135,3 +1135,31 @@ func TestOnceDoesNotWaitForALongRetryAfter(t *testing.T) {
 		}
 	})
 }
+
+// The outcome of a trigger is unknown. Before its retry, a look-up shows that it took effect late, and that its reload FAILED.
+// Without Rerun, no other run is triggered.
+func TestOnceDoesNotRerunATriggerThatTookEffectLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var late atomic.Pointer[worldRecord]
+		triggers := 0
+		w := &world{latency: 10 * time.Millisecond, ends: func(*worldRecord) reloads.Status { return reloads.StatusFailed }}
+		w.instead = func(r *http.Request) outcome {
+			if !isTrigger(r) {
+				return nil
+			}
+			if triggers++; triggers > 1 {
+				return nil
+			}
+			time.AfterFunc(40*time.Second, func() {
+				late.Store(w.triggerForeign(worldRecord{app: "app", resourceID: onceAppID("app", 1)}, 0))
+			})
+			return fails(errReset)
+		}
+		client := scriptedClient(t, w, reloads.WithLimiters(reloads.Limiters{Trigger: reloads.NewLimiter(1, time.Minute)}))
+		r, err := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.Once(nightly))
+		if r != nil || triggers != 1 || !errors.Is(err, reloads.ErrOutcomeUnknown) || !errors.Is(err, errReset) || !strings.Contains(err.Error(), "reload "+late.Load().id+" is a run of the step;") {
+			t.Errorf("got %v, %v after %d triggers, want ErrOutcomeUnknown that names the reload, after 1", r, err, triggers)
+		}
+	})
+}

@@ -35,15 +35,13 @@ type APIKey string
 // Token returns the key.
 func (k APIKey) Token(context.Context) (string, error) { return string(k), nil }
 
-const redacted = redact.Redacted
-
 // Format prints "REDACTED", whatever the verb.
-func (k APIKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+func (k APIKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redact.Redacted) }
 
 // String returns "REDACTED" and a number, which identifies the key within this process only. If the texts of different
 // keys were equal, go-cmp would print the keys instead.
 func (k APIKey) String() string {
-	return fmt.Sprintf("%s-%08x", redacted, maphash.String(keySeed, string(k))>>32)
+	return fmt.Sprintf("%s-%08x", redact.Redacted, maphash.String(keySeed, string(k))>>32)
 }
 
 var keySeed = maphash.MakeSeed()
@@ -54,10 +52,10 @@ func (k APIKey) Equal(other APIKey) bool {
 }
 
 // LogValue returns "REDACTED".
-func (k APIKey) LogValue() slog.Value { return slog.StringValue(redacted) }
+func (k APIKey) LogValue() slog.Value { return slog.StringValue(redact.Redacted) }
 
 // MarshalText returns "REDACTED", which is also its JSON.
-func (k APIKey) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (k APIKey) MarshalText() ([]byte, error) { return []byte(redact.Redacted), nil }
 
 // TokenFunc is a function that implements [TokenSource].
 type TokenFunc func(ctx context.Context) (string, error)
@@ -77,7 +75,7 @@ func newTokens(source TokenSource) (tokens, error) {
 	}
 	if key, ok := source.(APIKey); ok {
 		if err := checkToken(string(key)); err != nil {
-			return tokens{}, invalid("API key", redacted, err.Error())
+			return tokens{}, invalid("API key", redact.Redacted, err.Error())
 		}
 	}
 	t := tokens{
