@@ -1105,6 +1105,52 @@ func TestBatchIgnoresCaseOfID(t *testing.T) {
 	})
 }
 
+// The same for the records of a list, and for hints.
+func TestBatchIgnoresCaseOfListedAndHintedID(t *testing.T) {
+	t.Parallel()
+	spellings := map[string]string{"abc1": "ABC1", "ABC2": "abc2", "abc3": "ABC3", "ABC4": "abc4"}
+	for _, hinted := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			ended := began.Add(30 * time.Second)
+			s := &scriptedService{list: listForbidden}
+			client := scriptedClient(t, s, rarely)
+			s.get = func(id string) (int, string) {
+				status := reloads.StatusReloading
+				if hinted && !time.Now().Before(ended) {
+					status = reloads.StatusSucceeded
+				}
+				return http.StatusOK, recordText(id, "app", status, began)
+			}
+			var given []*reloads.Reload
+			var records []string
+			for id, spelling := range spellings {
+				given = append(given, &reloads.Reload{ID: id})
+				records = append(records, recordText(spelling, "app", reloads.StatusSucceeded, began, "endTime", ended.UTC().Format(milliseconds)))
+				if hinted {
+					time.AfterFunc(30*time.Second, func() { client.Poll(spelling) })
+				}
+			}
+			if !hinted {
+				client = scriptedClient(t, s)
+				s.list = func(*http.Request) (int, string) {
+					if time.Now().Before(ended) {
+						return http.StatusOK, listText()
+					}
+					return http.StatusOK, listText(records...)
+				}
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+			defer cancel()
+			for r := range client.WaitAll(ctx, given) {
+				if r.Err != nil {
+					t.Errorf("hinted %v, %s: %v", hinted, r.Reload.ID, r.Err)
+				}
+			}
+		})
+	}
+}
+
 // A poll without a response does not hold up the end of a batch whose reloads have all finished.
 func TestBatchEndsDuringPollWithoutResponse(t *testing.T) {
 	t.Parallel()

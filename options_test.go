@@ -162,6 +162,35 @@ func TestAttachToPendingWithInaccurateList(t *testing.T) {
 	}
 }
 
+// The Retry-After of a poll of the pending reload is the pause of all reads of the batch.
+func TestPollOfPendingReloadHonorsRetryAfter(t *testing.T) {
+	t.Parallel()
+	for name, opt := range map[string]reloads.RunOption{"AttachToPending": reloads.AttachToPending(), "AfterPending": reloads.AfterPending()} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{latency: 20 * time.Millisecond, runFor: 10 * time.Minute}
+			w.triggerForeign(worldRecord{app: "app"}, 0)
+			var refused time.Time
+			w.instead = func(r *http.Request) outcome {
+				if !isGet(r) || !refused.IsZero() {
+					return nil
+				}
+				refused = time.Now()
+				return respond(http.StatusServiceUnavailable, "", "Retry-After", "60")
+			}
+			for r := range scriptedClient(t, w).RunAll(t.Context(), requestsFor("app", "other"), opt) {
+				if r.Err != nil {
+					t.Errorf("%s: %v", name, r.Err)
+				}
+			}
+			for _, r := range w.sent() {
+				if after := r.began.Sub(refused); r.method == http.MethodGet && after > 0 && after < time.Minute {
+					t.Errorf("%s: GET %s?%s %v after a poll got a 503 with Retry-After: 60", name, r.path, r.query, after)
+				}
+			}
+		})
+	}
+}
+
 func TestCancelOnAbort(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

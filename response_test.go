@@ -3,10 +3,13 @@ package reloads_test
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"runtime"
 	"strings"
 	"testing"
@@ -383,6 +386,92 @@ func TestTokenInMalformedResponseIsRedacted(t *testing.T) {
 		t.Fatal("no error")
 	}
 	checkNoSecrets(t, "the error", err.Error())
+}
+
+// A token is also redacted where it is encoded, and where the body was cut off within it.
+func TestEncodedAndTruncatedTokensAreRedacted(t *testing.T) {
+	t.Parallel()
+	const token = "test+token/5f3a-c2VjcmV0LXRva2Vu=="
+	texts := map[string]outcome{}
+	for name, encode := range map[string]*strings.Replacer{
+		"JSON, slashes":  strings.NewReplacer("/", `\/`),
+		"JSON":           strings.NewReplacer("+", `\u002b`, "/", `\/`, "=", `\u003d`),
+		"HTML":           strings.NewReplacer("+", "&#43;", "/", "&#x2F;", "=", "&#61;"),
+		"URL":            strings.NewReplacer("+", "%2B", "/", "%2F", "=", "%3D"),
+		"URL, lowercase": strings.NewReplacer("+", "%2b", "=", "%3d"),
+	} {
+		encoded := encode.Replace(token)
+		texts[name] = respond(403, "<p>Bearer "+encoded+"</p>")
+		texts[name+", quoted"] = respond(403, `{"errors":[{"title":"Bearer `+strings.ReplaceAll(encoded, `\`, `\\`)+` is invalid"}]}`)
+	}
+	for _, n := range []int{8, 20, len(token) - 1} {
+		texts[fmt.Sprint("the first ", n, " bytes")] = func(r *http.Request) (*http.Response, error) {
+			resp, err := respond(502, "", "Content-Type", "text/html")(r)
+			resp.Body, resp.ContentLength = io.NopCloser(&truncatedBody{text: "<p>Bearer " + token[:n]}), 1000
+			return resp, err
+		}
+	}
+	for name, o := range texts {
+		_, err := clientWithTokens(t, reloads.APIKey(token), scripted(o), noRetries, unmetered).Get(t.Context(), reloadID)
+		text := printAll(err) + printAll(*asError(t, err))
+		checkNoSecrets(t, name, text, "c2VjcmV0LXRva2Vu", "token", fmt.Sprintf("%x", "token"))
+		if !strings.Contains(text, "Bearer REDACTED") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// No error in a chain shows the token, and an error is classified as if nothing were redacted: a trigger that was not sent is
+// retried at once, and one that may have been sent is reconciled.
+func TestRedactionOfErrorChains(t *testing.T) {
+	t.Parallel()
+	quoting := fmt.Errorf("%w of Authorization: Bearer %s", errReset, testToken)
+	for name, c := range map[string]struct {
+		outcome outcome
+		is      error
+		methods string // of the requests of a trigger, if its second POST succeeds
+	}{
+		"not sent": {fails(&net.OpError{Op: "dial", Net: "tcp", Err: quoting}), errReset, "POST POST"},
+		"sent": {func(r *http.Request) (*http.Response, error) {
+			if trace := httptrace.ContextClientTrace(r.Context()); trace != nil {
+				trace.GotConn(httptrace.GotConnInfo{})
+			}
+			return nil, fmt.Errorf("%w: %w", quoting, x509.UnknownAuthorityError{}) // without a connection, this would be final
+		}, errReset, "POST GET GET GET GET GET GET POST"},
+		"invalid record": {respond(200, `{"id":"1","creationTime":"Bearer `+testToken+`"}`), nil, "POST GET GET GET GET GET GET"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			_, err := scriptedClient(t, scripted(c.outcome), noRetries).Get(t.Context(), reloadID)
+			if c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), "Bearer REDACTED") {
+				t.Errorf("%s: got %v", name, err)
+			}
+			for chain := []error{err}; len(chain) > 0; chain = chain[1:] {
+				checkNoSecrets(t, fmt.Sprintf("%s: %T", name, chain[0]), printAll(chain[0]))
+				switch e := chain[0].(type) {
+				case interface{ Unwrap() error }:
+					if inner := e.Unwrap(); inner != nil {
+						chain = append(chain, inner)
+					}
+				case interface{ Unwrap() []error }:
+					chain = append(chain, e.Unwrap()...)
+				}
+			}
+			wire := scripted(c.outcome, func(r *http.Request) (*http.Response, error) {
+				if isList(r) {
+					return respond(200, emptyPage)(r)
+				}
+				return respond(201, queued)(r)
+			})
+			_, err = scriptedClient(t, wire).Trigger(t.Context(), reloads.Request{AppID: "app"})
+			var methods []string
+			for _, r := range wire.requests() {
+				methods = append(methods, r.Method)
+			}
+			if got := strings.Join(methods, " "); got != c.methods || err != nil && !errors.Is(err, reloads.ErrOutcomeUnknown) {
+				t.Errorf("%s: a trigger sent %s, want %s; %v", name, got, c.methods, err)
+			}
+		})
+	}
 }
 
 // classesOf returns the errors that err matches, of those that this package and its tests define.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"path"
 	"runtime"
 	"slices"
 	"strconv"
@@ -466,6 +467,50 @@ func TestBatchKeepsItsShareOfRateLimit(t *testing.T) {
 		}
 		if most > 800 || most < 400 {
 			t.Errorf("%d reads in a minute, want at most 800, and the batch not to stop", most)
+		}
+	})
+}
+
+// A list shows the end of a reload while a poll of it is slow. That is not an end that the lists have missed, so single polls
+// stay rare.
+func TestSlowPollIsNotAMissedEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var slow atomic.Bool
+		w := &world{lasts: func(string) time.Duration { return time.Hour }}
+		w.instead = func(r *http.Request) outcome {
+			if !isGet(r) || time.Since(began) < time.Minute || !slow.CompareAndSwap(false, true) {
+				return nil
+			}
+			return func(r *http.Request) (*http.Response, error) {
+				w.mu.Lock()
+				w.byID[path.Base(r.URL.Path)].ended = time.Now()
+				w.mu.Unlock()
+				time.Sleep(25 * time.Second)
+				return w.serve(r)
+			}
+		}
+		var apps []string
+		for i := range 200 {
+			apps = append(apps, fmt.Sprint("app", i))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		ended := 0
+		for r := range scriptedClient(t, w).WaitAll(ctx, w.foreignReloads(apps)) {
+			if r.Err == nil {
+				ended++
+			}
+		}
+		var reads []time.Duration
+		for _, r := range w.sent() {
+			if at := r.began.Sub(began); at > 2*time.Minute {
+				reads = append(reads, at)
+			}
+		}
+		if most := maxInWindow(reads, time.Minute); ended != 1 || most < 20 || most > 200 {
+			t.Errorf("%d reloads ended, and later there were up to %d requests in a minute, want 1 and at most 200", ended, most)
 		}
 	})
 }

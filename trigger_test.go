@@ -1911,3 +1911,61 @@ func TestTriggerDoesNotTakeReloadAfterOutage(t *testing.T) {
 		})
 	}
 }
+
+// The lists after a lost trigger honor Retry-After as far as MaxRetryAfter, also when the retries of a list are used up.
+func TestTriggerListsHonorRetryAfter(t *testing.T) {
+	t.Parallel()
+	for after, pause := range map[string]time.Duration{"60": time.Minute, "600": 5 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			wire := scripted(fails(errReset), respond(503, "", "Retry-After", after))
+			_, err := scriptedClient(t, wire).Trigger(t.Context(), reloads.Request{AppID: "app"})
+			gaps := wire.gaps()[1:] // the first list follows at once
+			if !errors.Is(err, reloads.ErrOutcomeUnknown) || len(gaps) < 5 || slices.Min(gaps) < pause || slices.Max(gaps) > pause+15*time.Second {
+				t.Errorf("Retry-After %s: %v between the lists, %v", after, gaps, err)
+			}
+		})
+	}
+}
+
+// A trigger without an effect is retried when the Retry-After of its response has passed. It is not retried if that exceeds
+// MaxRetryAfter.
+func TestTriggerRetryHonorsRetryAfter(t *testing.T) {
+	t.Parallel()
+	for after, retries := range map[string]int{"120": 1, "3600": 0} {
+		synctest.Test(t, func(t *testing.T) {
+			began, failed := time.Now(), false
+			w, client := newWorld(t, &world{})
+			w.instead = func(r *http.Request) outcome {
+				if failed || !isTrigger(r) {
+					return nil
+				}
+				failed = true
+				return respond(http.StatusBadGateway, "", "Retry-After", after)
+			}
+			got := w.trigger(t, client, reloads.Request{AppID: "app"})
+			got.sent(t, retries)
+			if retries == 0 {
+				got.isUnknown(t)
+			} else if got.returnsOwn(t); got.posts[0].Sub(began).Round(time.Second) != 2*time.Minute {
+				t.Errorf("the trigger was retried after %v, want 2m", got.posts[0].Sub(began))
+			}
+		})
+	}
+}
+
+// The client's clock is set forward by less than the clocks of the service may be apart, and the record of the next trigger
+// has a clock that is behind. No second reload is made.
+func TestTriggerAfterClockWasSetAndRecordClockIsBehind(t *testing.T) {
+	t.Parallel()
+	for by := 100 * time.Millisecond; by < 2*time.Second; by += 200 * time.Millisecond {
+		for behind := 100 * time.Millisecond; behind < 2*time.Second; behind += 200 * time.Millisecond {
+			synctest.Test(t, func(t *testing.T) {
+				w, client := newWorld(t, &world{})
+				w.calibrate(t, client)
+				time.Sleep(time.Hour)
+				w.dateOffset, w.recordOffset = -by, -behind
+				w.trigger(t, client, reloads.Request{AppID: "app"}, lostAfter).returnsOwnOrUnknown(t, true)
+			})
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/time/rate"
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/reloadstest"
@@ -746,6 +748,39 @@ func TestWaitIgnoresCaseOfID(t *testing.T) {
 			t.Errorf("got %v, %v after %v", reload, err, took)
 		}
 	})
+}
+
+// After a 429 or 503 with Retry-After, no poll starts before that, or MaxRetryAfter, has passed: neither after the retries of a
+// poll are used up, nor because of a hint, nor if the limiter cannot pause.
+func TestWaitHonorsRetryAfter(t *testing.T) {
+	t.Parallel()
+	for after, pause := range map[string]time.Duration{"60": time.Minute, "600": 5 * time.Minute} {
+		for _, status := range []int{429, 503} {
+			for name, opt := range map[string]reloads.Option{
+				"no retries": noRetries, "the usual limiter": defaultPolling,
+				"a limiter without Pause": reloads.WithLimiters(reloads.Limiters{Read: rate.NewLimiter(10, 10)}),
+			} {
+				synctest.Test(t, func(t *testing.T) {
+					wire := scripted(respond(status, "", "Retry-After", after))
+					client := scriptedClient(t, wire, opt)
+					ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+					defer cancel()
+					go func() {
+						for ctx.Err() == nil {
+							client.Poll("mine")
+							time.Sleep(7 * time.Second)
+						}
+					}()
+					_, err := client.Wait(ctx, "mine")
+					time.Sleep(7 * time.Second) // for the end of the hints
+					gaps := wire.gaps()
+					if !errors.Is(err, context.DeadlineExceeded) || len(gaps) < 4 || slices.Min(gaps) < pause || slices.Max(gaps) > 2*pause {
+						t.Errorf("%d with Retry-After %s, %s: %v between the polls, %v", status, after, name, gaps, err)
+					}
+				})
+			}
+		}
+	}
 }
 
 // The token source fails for a few seconds after the run has attached to a reload. The service has responded before, so the
