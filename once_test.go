@@ -672,6 +672,7 @@ func TestOnceWithoutALookUp(t *testing.T) {
 		"invalid record": respond(http.StatusOK, listText(`{"id":5}`)),
 		"no ID":          respond(http.StatusOK, listText(`{"appId":"app"}`)),
 		"another app":    respond(http.StatusOK, listText(other)),
+		"cursor loop":    respond(http.StatusOK, `{"data":[`+unsorted[1]+`],"links":{"next":{"href":"?next=2"}}}`),
 		"not sorted":     respond(http.StatusOK, `{"data":[`+strings.Join(unsorted, ",")+`],"links":{"next":{"href":"?next=2"}}}`),
 	} {
 		for _, first := range []int{0, 1} { // the first look-up that fails
@@ -705,6 +706,41 @@ func TestOnceWithoutALookUp(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A look-up is retried as often as the policy says.
+func TestOnceRetriesItsLookUps(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		lists := 0
+		w := &world{instead: func(*http.Request) outcome {
+			lists++
+			return respond(500, "")
+		}}
+		client := scriptedClient(t, w, reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 2}))
+		for r := range client.RunAll(t.Context(), requestsFor("app"), reloads.Once(nightly)) {
+			if r.Err == nil || lists != 3 {
+				t.Errorf("%v after %d lists, want an error after 3", r.Err, lists)
+			}
+		}
+	})
+}
+
+// Several steps are looked up at the same time.
+func TestOnceLooksUpConcurrently(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{lookUpLatency: func() time.Duration { return time.Second }}
+		var apps []string
+		for i := range 80 {
+			apps = append(apps, fmt.Sprint("app", i))
+		}
+		began := time.Now()
+		succeed(t, runOnce(t.Context(), t, w, requestsFor(apps...)))
+		if first := w.postTimes()[0].Sub(began); first < 10*time.Second || first > 14*time.Second {
+			t.Errorf("the first trigger was sent after %v, want 10 s for the look-ups, and one more before the trigger", first)
+		}
+	})
 }
 
 // If look-ups are slow, triggers must not bunch up.

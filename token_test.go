@@ -43,6 +43,11 @@ func TestAPIKeyDoesNotPrintItself(t *testing.T) {
 			t.Errorf("%s does not contain REDACTED: %s", what, text)
 		}
 	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		if got := fmt.Sprintf(verb, key); got != "REDACTED" {
+			t.Errorf("%s prints %q", verb, got)
+		}
+	}
 	if got, err := key.Token(t.Context()); got != testToken || err != nil {
 		t.Errorf("the key has another token, or %v", err)
 	}

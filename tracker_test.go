@@ -146,6 +146,21 @@ func TestWaitAllOfFinishedUnknownAndDuplicateReloads(t *testing.T) {
 	})
 }
 
+// WaitAll copies its argument.
+func TestArgumentOfWaitAllIsCopied(t *testing.T) {
+	t.Parallel()
+	inBubble(t, &world{}, func(t *testing.T, client *reloads.Client) {
+		rs := []*reloads.Reload{{ID: "1", Status: reloads.StatusSucceeded}}
+		all := client.WaitAll(t.Context(), rs)
+		rs[0] = nil
+		for r := range all {
+			if r.Err != nil || r.Reload == nil || r.Reload.ID != "1" {
+				t.Errorf("got %v, %v", r.Reload, r.Err)
+			}
+		}
+	})
+}
+
 // batchOf runs the reloads of n apps in the world, of which each takes up to ten minutes, and returns how late their ends
 // were seen. Every reload must have one result, and must have succeeded.
 func batchOf(t *testing.T, w *world, client *reloads.Client, batch string, n int, opts ...reloads.RunOption) (lags []time.Duration) {

@@ -181,10 +181,6 @@ func TestUserHTTPClients(t *testing.T) {
 	for name, hc := range map[string]*http.Client{
 		"zero": {}, "with a jar": {Jar: jar}, "with a timeout": {Timeout: 10 * time.Second},
 		"with a transport": {Transport: http.DefaultTransport},
-		"that checks redirects": {CheckRedirect: func(*http.Request, []*http.Request) error {
-			t.Error("CheckRedirect was called")
-			return nil
-		}},
 	} {
 		client, requests := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			http.SetCookie(w, &http.Cookie{Name: "sticky", Value: "node7", Path: "/"})
