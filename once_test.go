@@ -1027,6 +1027,42 @@ func TestOnceAfterARunBetweenLookUpAndTrigger(t *testing.T) {
 }
 
 // A pending reload that does not belong to the key is a refusal, unless AfterPending or AttachToPending is given.
+// The other process succeeded, so nothing is triggered, and the step has no run of its own.
+func TestOnceAfterASuccessBetweenLookUpAndTrigger(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 10 * time.Millisecond}
+		time.AfterFunc(time.Second, func() {
+			w.triggerForeign(worldRecord{app: "app", resourceID: onceAppID("app", 1)}, time.Second)
+		})
+		results := runOnce(t.Context(), t, w, requestsFor("app"))
+		succeed(t, results)
+		if n := len(w.own()); n != 0 || results[0].Runs != 0 {
+			t.Errorf("%d triggers and %d runs, want none", n, results[0].Runs)
+		}
+	})
+}
+
+// The app has a pending reload, and the list that would show it fails.
+func TestOnceWithPendingReloadThatCannotBeListed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &scriptedService{trigger: func(int, string) (int, string) {
+			return http.StatusTooManyRequests, testdata(t, "error_429_pending.json")
+		}}
+		s.list = func(*http.Request) (int, string) {
+			if s.triggers > 0 {
+				return http.StatusForbidden, ""
+			}
+			return http.StatusOK, emptyPage
+		}
+		rs := runOnce(t.Context(), t, s, requestsFor("app"))
+		if !errors.Is(rs[0].Err, reloads.ErrReloadPending) || !errors.Is(rs[0].Err, reloads.ErrForbidden) || s.triggers != 1 {
+			t.Errorf("got %v after %d triggers", rs[0].Err, s.triggers)
+		}
+	})
+}
+
 func TestOnceWithForeignPendingReload(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -479,6 +479,24 @@ func TestEveryAttemptIsLogged(t *testing.T) {
 	})
 }
 
+func TestWaitForTheRateLimitIsLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log logBuffer
+		limit := reloads.WithLimiters(reloads.Limiters{Read: reloads.NewLimiter(1, 10*time.Second)})
+		client := scriptedClient(t, scripted(respond(200, queued)), limit, log.option(slog.LevelDebug))
+		for range 2 {
+			if _, err := client.Get(t.Context(), reloadID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		lines := log.lines(t)
+		if len(lines) != 2 || lines[0]["waited"] != 0.0 || lines[1]["waited"].(float64) < 10e9 || lines[1]["waited"].(float64) > 11e9 {
+			t.Errorf("the log is %v", lines)
+		}
+	})
+}
+
 func TestRenewedTokenIsLogged(t *testing.T) {
 	t.Parallel()
 	var log logBuffer

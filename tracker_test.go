@@ -776,5 +776,15 @@ func TestWaitAllPollsOldReloadsRarely(t *testing.T) {
 		if polls := len(w.sent()) - 1; polls < 4 || polls > 6 {
 			t.Errorf("%d polls in a minute, want one every 15 s or so", polls)
 		}
+		before := len(w.sent())
+		wrong := *r
+		wrong.CreationTime = time.Now().Add(-10 * time.Hour) // no reload takes so long
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for range client.WaitAll(ctx, []*reloads.Reload{&wrong}) {
+		}
+		if polls := len(w.sent()) - before; polls < 25 {
+			t.Errorf("%d polls in a minute, want as many as of a new reload", polls)
+		}
 	})
 }

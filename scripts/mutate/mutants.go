@@ -217,6 +217,7 @@ func (f *finder) returned(n *ast.ReturnStmt, stack []ast.Node) {
 	for i, e := range n.Results {
 		if failing && i < len(n.Results)-1 && f.info.Types[e].Value != nil {
 			f.skip[e] = true
+			continue
 		}
 		if zeros[i] == "false" { // a bool
 			f.negate(e)
