@@ -147,6 +147,9 @@ func TestRecordClock(t *testing.T) {
 		"one":                  {[]observed{{created: 5 * ms, received: 10 * ms}}, -5 * ms, 6 * ms, true, false},
 		"whole seconds":        {[]observed{{created: 0, received: 10 * ms}}, -ms, ms, false, false},
 		"slow":                 {[]observed{{created: 5 * ms, received: s}}, -ms, ms, false, false},
+		"nearly slow":          {[]observed{{created: 5 * ms, received: 999 * ms}}, -994 * ms, 6 * ms, true, false},
+		"a Date 3 s behind":    {[]observed{{created: 5 * ms, received: 10 * ms, date: -3 * s}}, -ms, ms, false, false},
+		"a second, slow one":   {[]observed{{created: 5 * ms, received: 10 * ms}, {created: 500 * ms, received: s, date: s}}, -5 * ms, 6 * ms, true, false},
 		"two that agree":       {[]observed{{created: 5 * ms, received: 10 * ms}, {created: 109 * ms, sent: 100 * ms, received: 110 * ms}}, -ms, 6 * ms, true, false},
 		"two that nearly do":   {[]observed{{created: 5 * ms, received: 10 * ms}, {created: 35 * ms, received: 10 * ms}}, -5 * ms, 36 * ms, true, false},
 		"two that contradict":  {[]observed{{created: 5 * ms, received: 10 * ms}, {created: 5 * s, received: 10 * ms}}, -ms, ms, false, true},
@@ -249,6 +252,19 @@ func TestChooseReload(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The time of a response is its Date or, without one, the client's.
+func TestTimeOfAResponse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		if got := (serverDate{date: responseDate}).now(); got != responseDate {
+			t.Errorf("got %v, want the Date", got)
+		}
+		if got := (serverDate{}).now(); !got.Equal(time.Now()) {
+			t.Errorf("got %v, want the present time", got)
+		}
+	})
 }
 
 func TestListsOfATriggerAreJoined(t *testing.T) {

@@ -28,7 +28,7 @@ func TestRequestHeaders(t *testing.T) {
 	t.Parallel()
 	for _, e := range endpoints {
 		wire := scripted(e.ok)
-		if err := e.call(t.Context(), scriptedClient(t, wire, reloads.WithUserAgent("ignored/1"), reloads.WithUserAgent("nightly/1.4"))); err != nil {
+		if err := e.call(t.Context(), scriptedClient(t, wire, reloads.WithUserAgent("ignored/1"), reloads.WithUserAgent("nightly/1.4 ~"))); err != nil {
 			t.Fatal(err)
 		}
 		want := http.Header{
@@ -44,7 +44,7 @@ func TestRequestHeaders(t *testing.T) {
 		if diff := cmp.Diff(want, wire.requests()[0].Header); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", e.name, diff)
 		}
-		if got := want.Get("User-Agent"); !strings.HasPrefix(got, "nightly/1.4 reloads-go/") {
+		if got := want.Get("User-Agent"); !strings.HasPrefix(got, "nightly/1.4 ~ reloads-go/") {
 			t.Errorf("User-Agent is %q", got)
 		}
 	}

@@ -663,6 +663,7 @@ func TestPaceOfLists(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				var log logBuffer
 				began, n := time.Now(), 0
 				s := &scriptedService{get: func(id string) (int, string) {
 					return http.StatusOK, recordText(id, id, reloads.StatusReloading, began)
@@ -673,7 +674,7 @@ func TestPaceOfLists(t *testing.T) {
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Second)
 				defer cancel()
-				for range scriptedClient(t, s).WaitAll(ctx, scriptedReloads("r", c.reloads), c.opts...) {
+				for range scriptedClient(t, s, log.option(slog.LevelWarn)).WaitAll(ctx, scriptedReloads("r", c.reloads), c.opts...) {
 				}
 				var got []float64
 				for _, r := range s.requests() {
@@ -683,6 +684,10 @@ func TestPaceOfLists(t *testing.T) {
 				}
 				if !slices.Equal(got, c.want) {
 					t.Errorf("lists after %v s, want %v", got, c.want)
+				}
+				fails := n == 1 || slices.Equal(c.want, backoff) || name == "some fail"
+				if logged := strings.Contains(log.String(), "listing the tenant failed, continuing with single polls"); logged != fails {
+					t.Errorf("the log contains a failure: %t, want %t", logged, fails)
 				}
 			})
 		})

@@ -47,6 +47,9 @@ func TestAttemptTimeout(t *testing.T) {
 			if took := time.Since(began); err == nil || took != c.want {
 				t.Errorf("%s: gave up after %v, want %v: %v", name, took, c.want, err)
 			}
+			if text := fmt.Sprint("the attempt took longer than ", c.want); name != "none" && !strings.HasSuffix(err.Error(), text) {
+				t.Errorf("%s: got %v, want %q", name, err, text)
+			}
 		})
 	}
 }
