@@ -173,6 +173,8 @@ func TestInvalidIDsAreNotSent(t *testing.T) {
 		refusedBeforeSending(t, err, "id", `"`+id+`"`)
 		_, err = client.Cancel(t.Context(), id)
 		refusedBeforeSending(t, err, "id", `"`+id+`"`)
+		_, err = client.Wait(t.Context(), id)
+		refusedBeforeSending(t, err, "id", `"`+id+`"`)
 	}
 	if n := len(requests.requests()); n != 0 {
 		t.Errorf("%d requests were sent", n)

@@ -108,6 +108,7 @@ func TestInvalidOptions(t *testing.T) {
 		"WithLogger nil":                 reloads.WithLogger(nil),
 		`WithUserAgent ""`:               reloads.WithUserAgent(""),
 		`WithUserAgent "a\nb"`:           reloads.WithUserAgent("a\nb"),
+		`WithUserAgent "\x7f"`:           reloads.WithUserAgent("\x7f"),
 		"WithAttemptTimeout -1ns":        reloads.WithAttemptTimeout(-1),
 		"RetryPolicy.MaxRetries -1":      reloads.WithRetry(reloads.RetryPolicy{MaxRetries: -1}),
 		"RetryPolicy.MinBackoff -1ns":    reloads.WithRetry(reloads.RetryPolicy{MinBackoff: -1}),

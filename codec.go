@@ -99,7 +99,7 @@ func decodeValid(data []byte) (page pageBody, invalid []error, err error) {
 		Links pageLinks        `json:"links"`
 	}
 	if err := json.Unmarshal(data, &raw, decoding); err != nil || raw.Data == nil {
-		return page, nil, err
+		return pageBody{}, nil, err
 	}
 	page = pageBody{Data: make([]Reload, 0, len(raw.Data)), Links: raw.Links}
 	for i, value := range raw.Data {

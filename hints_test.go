@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,6 +144,37 @@ func (s slowTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // A hint that comes during a poll is not lost, nor one that comes before the response to the trigger.
+// Several hints for a reload cost one poll, a second after the one before at the earliest. One during a poll costs another one.
+func TestHintsAreMerged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		s := &scriptedService{latency: 100 * time.Millisecond, get: func(id string) (int, string) {
+			return http.StatusOK, recordText(id, id, reloads.StatusReloading, began)
+		}}
+		client := scriptedClient(t, s, rarely)
+		hint := func(id string, at ...time.Duration) {
+			for _, d := range at {
+				time.AfterFunc(d, func() { client.Poll(id) })
+			}
+		}
+		hint("r0", 10*time.Second, 10*time.Second, 10*time.Second, 10300*time.Millisecond, 10300*time.Millisecond)
+		hint("r1", 10010*time.Millisecond, 10150*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		for range client.WaitAll(ctx, scriptedReloads("r", 2)) {
+		}
+		got := map[string][]float64{}
+		for _, r := range s.requests() {
+			id := r.URI[strings.LastIndex(r.URI, "/")+1:]
+			got[id] = append(got[id], r.At.Sub(began).Round(time.Second/10).Seconds())
+		}
+		if diff := cmp.Diff(map[string][]float64{"r0": {10, 11.1}, "r1": {10.1, 11.2}}, got); diff != "" {
+			t.Errorf("polls, in seconds (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestHintDuringRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: 10500 * time.Millisecond})

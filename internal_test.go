@@ -1,8 +1,10 @@
 package reloads
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 	"testing"
@@ -145,6 +147,9 @@ func TestRecordClock(t *testing.T) {
 		"one":                  {[]observed{{created: 5 * ms, received: 10 * ms}}, -5 * ms, 6 * ms, true, false},
 		"whole seconds":        {[]observed{{created: 0, received: 10 * ms}}, -ms, ms, false, false},
 		"slow":                 {[]observed{{created: 5 * ms, received: s}}, -ms, ms, false, false},
+		"nearly slow":          {[]observed{{created: 5 * ms, received: 999 * ms}}, -994 * ms, 6 * ms, true, false},
+		"a Date 3 s behind":    {[]observed{{created: 5 * ms, received: 10 * ms, date: -3 * s}}, -ms, ms, false, false},
+		"a second, slow one":   {[]observed{{created: 5 * ms, received: 10 * ms}, {created: 500 * ms, received: s, date: s}}, -5 * ms, 6 * ms, true, false},
 		"two that agree":       {[]observed{{created: 5 * ms, received: 10 * ms}, {created: 109 * ms, sent: 100 * ms, received: 110 * ms}}, -ms, 6 * ms, true, false},
 		"two that nearly do":   {[]observed{{created: 5 * ms, received: 10 * ms}, {created: 35 * ms, received: 10 * ms}}, -5 * ms, 36 * ms, true, false},
 		"two that contradict":  {[]observed{{created: 5 * ms, received: 10 * ms}, {created: 5 * s, received: 10 * ms}}, -ms, ms, false, true},
@@ -163,5 +168,206 @@ func TestRecordClock(t *testing.T) {
 				t.Errorf("got %v, %t, %t", offset, known, doubtful)
 			}
 		})
+	}
+}
+
+// Which of the listed reloads may be the triggered one, and whether that is sure. Times are in milliseconds after the POST.
+func TestChooseReload(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	post := time.Date(2026, 11, 4, 3, 0, 0, 0, time.UTC)
+	at := func(id string, created int, fields ...string) Reload {
+		r := Reload{ID: id, AppID: "app", CreationTime: post.Add(time.Duration(created) * ms)}
+		if len(fields) > 0 {
+			r.ResourceID = fields[0]
+		}
+		return r
+	}
+	exactly := clockOffset{-5 * ms, 5 * ms}
+	type known struct {
+		id  string
+		at  time.Duration // after the POST
+		own bool
+	}
+	for name, c := range map[string]struct {
+		listed   []Reload
+		dates    clockOffset
+		resource string // of the request
+		once     bool   // it alone identifies the reload
+		known    []known
+		probes   int
+		want     string // the possible ones
+		sure     bool
+		exact    bool
+	}{
+		"nothing":                       {nil, exactly, "", false, nil, 0, "", false, true},
+		"one":                           {[]Reload{at("a", 11)}, exactly, "", false, nil, 0, "a", true, true},
+		"just before":                   {[]Reload{at("a", -7)}, exactly, "", false, nil, 0, "a", false, true},
+		"perhaps just before":           {[]Reload{at("a", -5)}, exactly, "", false, nil, 0, "a", true, true},
+		"2 s before":                    {[]Reload{at("a", -2006)}, exactly, "", false, nil, 0, "", false, true},
+		"nearly 2 s before":             {[]Reload{at("a", -2005)}, exactly, "", false, nil, 0, "a", false, true},
+		"too late":                      {[]Reload{at("a", 40_000)}, exactly, "", false, nil, 0, "a", false, true},
+		"two":                           {[]Reload{at("b", 21), at("a", 11)}, exactly, "", false, nil, 0, "a b", true, true},
+		"two at the same time":          {[]Reload{at("b", 11), at("a", 11)}, exactly, "", false, nil, 0, "b a", false, true},
+		"wide offset":                   {[]Reload{at("a", 11)}, clockOffset{0, 51 * ms}, "", false, nil, 0, "a", false, false},
+		"wide offset, later":            {[]Reload{at("a", 51)}, clockOffset{0, 51 * ms}, "", false, nil, 0, "a", true, false},
+		"offset of 50 ms":               {[]Reload{at("a", 11)}, clockOffset{0, 50 * ms}, "", false, nil, 0, "a", true, true},
+		"after all probes":              {[]Reload{at("a", 11)}, clockOffset{0, 51 * ms}, "", false, nil, maxProbes, "a", true, true},
+		"after all but one":             {[]Reload{at("a", 11)}, clockOffset{0, 51 * ms}, "", false, nil, maxProbes - 1, "a", false, false},
+		"too wide after all":            {[]Reload{at("a", 11)}, clockOffset{0, 1001 * ms}, "", false, nil, maxProbes, "a", false, false},
+		"of another call":               {[]Reload{at("a", 11)}, exactly, "", false, []known{{"a", time.Second, true}}, 0, "", false, true},
+		"known before":                  {[]Reload{at("a", 11)}, exactly, "", false, []known{{"a", -1, false}}, 0, "", false, true},
+		"known since":                   {[]Reload{at("a", 11)}, exactly, "", false, []known{{"a", time.Second, false}}, 0, "a", true, true},
+		"of another app":                {[]Reload{{ID: "a", AppID: "other", CreationTime: post}}, exactly, "", false, nil, 0, "", false, true},
+		"of an unknown app":             {[]Reload{{ID: "a", CreationTime: post}}, exactly, "", false, nil, 0, "a", true, true},
+		"without creation time":         {[]Reload{{ID: "a", AppID: "app"}}, exactly, "", false, nil, 0, "a", false, true},
+		"with the ResourceID":           {[]Reload{at("b", 11), at("a", 21, "x")}, exactly, "x", false, nil, 0, "a b", true, true},
+		"with another ResourceID":       {[]Reload{at("a", 11, "y")}, exactly, "x", false, nil, 0, "a", false, true},
+		"without the ResourceID":        {[]Reload{at("a", 11)}, exactly, "x", false, nil, 0, "a", true, true},
+		"Once":                          {[]Reload{at("a", 11, "x")}, exactly, "x", true, nil, 0, "a", true, true},
+		"Once, long before":             {[]Reload{at("a", -99_000, "x"), at("b", -99_000)}, exactly, "x", true, nil, 0, "a", true, true},
+		"Once, with another ResourceID": {[]Reload{at("a", 11, "y")}, exactly, "x", true, nil, 0, "", false, true},
+		"Once, without a ResourceID":    {[]Reload{at("a", 11)}, exactly, "x", true, nil, 0, "a", false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := &Client{seen: seenReloads{byID: map[string]seenReload{}}}
+			for _, k := range c.known {
+				client.seen.byID[k.id] = seenReload{at: post.Add(k.at), own: k.own}
+			}
+			s := reconciliation{
+				client: client, req: Request{AppID: "app", ResourceID: c.resource}, since: post, last: post, ended: post.Add(time.Second),
+				dates: c.dates, probes: c.probes, listed: newTriggerList(),
+			}
+			if c.once {
+				s.options.check = func(context.Context, admission) error { return nil }
+			}
+			s.listed.add(triggerList{Page: &Page{Reloads: c.listed}})
+			sure, exact := s.choose()
+			var got []string
+			for _, r := range s.possible {
+				got = append(got, r.ID)
+			}
+			if strings.Join(got, " ") != c.want || sure != c.sure || exact != c.exact {
+				t.Errorf("got %q, %t, %t, want %q, %t, %t", got, sure, exact, c.want, c.sure, c.exact)
+			}
+		})
+	}
+}
+
+// The time of a response is its Date or, without one, the client's.
+func TestTimeOfAResponse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		if got := (serverDate{date: responseDate}).now(); got != responseDate {
+			t.Errorf("got %v, want the Date", got)
+		}
+		if got := (serverDate{}).now(); !got.Equal(time.Now()) {
+			t.Errorf("got %v, want the present time", got)
+		}
+	})
+}
+
+func TestListsOfATriggerAreJoined(t *testing.T) {
+	t.Parallel()
+	all := newTriggerList()
+	partial := true
+	all.add(triggerList{Page: &Page{Reloads: []Reload{{ID: "a", Status: StatusQueued}, {ID: "b"}}}})
+	all.add(triggerList{Page: &Page{Reloads: []Reload{{ID: "c"}, {ID: "A", Status: StatusFailed}}}, partial: map[string]*bool{"A": &partial}})
+	var got []string
+	for _, r := range all.Reloads {
+		got = append(got, r.ID+string(r.Status))
+	}
+	if text := strings.Join(got, " "); text != "AFAILED b c" || all.partial["A"] != &partial {
+		t.Errorf("got %s, %v", text, all.partial)
+	}
+}
+
+// When failed polls end a wait.
+func TestFailedPolls(t *testing.T) {
+	t.Parallel()
+	invalidBody := &Error{StatusCode: 200, Err: errNoID}
+	missing := &Error{StatusCode: 404, Method: "GET"}
+	internal := &Error{StatusCode: 500, Method: "GET"}
+	synctest.Test(t, func(t *testing.T) {
+		var h pollHealth
+		if !h.endsWait(missing) || h.endsWait(internal) || !h.endsWait(&Error{StatusCode: 403}) {
+			t.Error("a reload that was never seen is waited for")
+		}
+		h.succeeded()
+		time.Sleep(notFoundGrace - 1)
+		if h.endsWait(missing) {
+			t.Error("a new reload is not waited for")
+		}
+		time.Sleep(1)
+		if h.succeeded(); !h.endsWait(missing) {
+			t.Error("a reload is waited for longer than 10 s")
+		}
+		for i, want := range []bool{false, false, false, true} { // after 0, 20, 40 and 60 s
+			if got := h.endsWait(invalidBody); got != want {
+				t.Errorf("invalid response %d: %t", i, got)
+			}
+			time.Sleep(20 * time.Second)
+		}
+		if h.endsWait(internal) || h.endsWait(invalidBody) {
+			t.Error("another failure between invalid responses does not count")
+		}
+
+		var o outage
+		noServer := &net.DNSError{IsNotFound: true}
+		if o.failed(noServer, time.Hour) == nil || o.failed(internal, time.Hour) != nil {
+			t.Error("before the first success, an unknown host is final, and a 500 is not")
+		}
+		o.succeeded()
+		for i := range 6 {
+			err := o.failed(noServer, 4*time.Minute)
+			if (err != nil) != (i >= 4) {
+				t.Errorf("failure %d after %d min: %v", i, i, err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if o.failed(ErrRateLimited, 0) != nil || o.failed(internal, -1) != nil {
+			t.Error("the rate limit, or a negative limit, ends a wait")
+		}
+	})
+}
+
+// The overlap of the passes of a feed is twice the longest delay of the past ten minutes.
+func TestOverlap(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		f := feed{latest: now, overlap: minOverlap}
+		check := func(found time.Time, want time.Duration) {
+			t.Helper()
+			if f.setOverlap(found); f.overlap != want {
+				t.Errorf("the overlap is %v, want %v", f.overlap, want)
+			}
+		}
+		check(time.Time{}, minOverlap)
+		check(now.Add(-5*time.Second), minOverlap)
+		check(now.Add(-6*time.Second), 12*time.Second)
+		check(now.Add(-time.Hour), maxOverlap)
+		time.Sleep(afterMiss)
+		check(time.Time{}, maxOverlap)
+		time.Sleep(1)
+		check(time.Time{}, maxOverlap/2)
+		check(time.Time{}, maxOverlap/2)
+		for range 5 {
+			time.Sleep(afterMiss + 1)
+			f.setOverlap(time.Time{})
+		}
+		check(time.Time{}, minOverlap)
+	})
+}
+
+// Hints that are too long are not remembered. They are no IDs.
+func TestLongHints(t *testing.T) {
+	t.Parallel()
+	var h hints
+	long := strings.Repeat("x", maxHintLength)
+	h.add(long)
+	h.add(long + "x")
+	if !h.cameRecently(long) || h.cameRecently(long+"x") {
+		t.Error("the limit is not 256 bytes")
 	}
 }

@@ -672,6 +672,7 @@ func TestOnceWithoutALookUp(t *testing.T) {
 		"invalid record": respond(http.StatusOK, listText(`{"id":5}`)),
 		"no ID":          respond(http.StatusOK, listText(`{"appId":"app"}`)),
 		"another app":    respond(http.StatusOK, listText(other)),
+		"cursor loop":    respond(http.StatusOK, `{"data":[`+unsorted[1]+`],"links":{"next":{"href":"?next=2"}}}`),
 		"not sorted":     respond(http.StatusOK, `{"data":[`+strings.Join(unsorted, ",")+`],"links":{"next":{"href":"?next=2"}}}`),
 	} {
 		for _, first := range []int{0, 1} { // the first look-up that fails
@@ -705,6 +706,41 @@ func TestOnceWithoutALookUp(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A look-up is retried as often as the policy says.
+func TestOnceRetriesItsLookUps(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		lists := 0
+		w := &world{instead: func(*http.Request) outcome {
+			lists++
+			return respond(500, "")
+		}}
+		client := scriptedClient(t, w, reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 2}))
+		for r := range client.RunAll(t.Context(), requestsFor("app"), reloads.Once(nightly)) {
+			if r.Err == nil || lists != 3 {
+				t.Errorf("%v after %d lists, want an error after 3", r.Err, lists)
+			}
+		}
+	})
+}
+
+// Several steps are looked up at the same time.
+func TestOnceLooksUpConcurrently(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{lookUpLatency: func() time.Duration { return time.Second }}
+		var apps []string
+		for i := range 80 {
+			apps = append(apps, fmt.Sprint("app", i))
+		}
+		began := time.Now()
+		succeed(t, runOnce(t.Context(), t, w, requestsFor(apps...)))
+		if first := w.postTimes()[0].Sub(began); first < 10*time.Second || first > 14*time.Second {
+			t.Errorf("the first trigger was sent after %v, want 10 s for the look-ups, and one more before the trigger", first)
+		}
+	})
 }
 
 // If look-ups are slow, triggers must not bunch up.
@@ -991,6 +1027,42 @@ func TestOnceAfterARunBetweenLookUpAndTrigger(t *testing.T) {
 }
 
 // A pending reload that does not belong to the key is a refusal, unless AfterPending or AttachToPending is given.
+// The other process succeeded, so nothing is triggered, and the step has no run of its own.
+func TestOnceAfterASuccessBetweenLookUpAndTrigger(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 10 * time.Millisecond}
+		time.AfterFunc(time.Second, func() {
+			w.triggerForeign(worldRecord{app: "app", resourceID: onceAppID("app", 1)}, time.Second)
+		})
+		results := runOnce(t.Context(), t, w, requestsFor("app"))
+		succeed(t, results)
+		if n := len(w.own()); n != 0 || results[0].Runs != 0 {
+			t.Errorf("%d triggers and %d runs, want none", n, results[0].Runs)
+		}
+	})
+}
+
+// The app has a pending reload, and the list that would show it fails.
+func TestOnceWithPendingReloadThatCannotBeListed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &scriptedService{trigger: func(int, string) (int, string) {
+			return http.StatusTooManyRequests, testdata(t, "error_429_pending.json")
+		}}
+		s.list = func(*http.Request) (int, string) {
+			if s.triggers > 0 {
+				return http.StatusForbidden, ""
+			}
+			return http.StatusOK, emptyPage
+		}
+		rs := runOnce(t.Context(), t, s, requestsFor("app"))
+		if !errors.Is(rs[0].Err, reloads.ErrReloadPending) || !errors.Is(rs[0].Err, reloads.ErrForbidden) || s.triggers != 1 {
+			t.Errorf("got %v after %d triggers", rs[0].Err, s.triggers)
+		}
+	})
+}
+
 func TestOnceWithForeignPendingReload(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

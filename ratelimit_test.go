@@ -235,6 +235,9 @@ func TestWindowLimiterFailsEarlyWithShortDeadline(t *testing.T) {
 		if !errors.Is(err, reloads.ErrRateLimited) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want an error that is both ErrRateLimited and DeadlineExceeded", err)
 		}
+		if text := "the next request may start in 1m0.6s, the deadline is in 59s: "; err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("got %v, want an error that contains %q", err, text)
+		}
 		// The third waiter has its turn in the second window after this one.
 		for range 2 {
 			go func() { _ = l.Wait(t.Context()) }()

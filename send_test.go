@@ -28,7 +28,7 @@ func TestRequestHeaders(t *testing.T) {
 	t.Parallel()
 	for _, e := range endpoints {
 		wire := scripted(e.ok)
-		if err := e.call(t.Context(), scriptedClient(t, wire, reloads.WithUserAgent("ignored/1"), reloads.WithUserAgent("nightly/1.4"))); err != nil {
+		if err := e.call(t.Context(), scriptedClient(t, wire, reloads.WithUserAgent("ignored/1"), reloads.WithUserAgent("nightly/1.4 ~"))); err != nil {
 			t.Fatal(err)
 		}
 		want := http.Header{
@@ -44,7 +44,7 @@ func TestRequestHeaders(t *testing.T) {
 		if diff := cmp.Diff(want, wire.requests()[0].Header); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", e.name, diff)
 		}
-		if got := want.Get("User-Agent"); !strings.HasPrefix(got, "nightly/1.4 reloads-go/") {
+		if got := want.Get("User-Agent"); !strings.HasPrefix(got, "nightly/1.4 ~ reloads-go/") {
 			t.Errorf("User-Agent is %q", got)
 		}
 	}
@@ -475,6 +475,24 @@ func TestEveryAttemptIsLogged(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, log.lines(t)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestWaitForTheRateLimitIsLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log logBuffer
+		limit := reloads.WithLimiters(reloads.Limiters{Read: reloads.NewLimiter(1, 10*time.Second)})
+		client := scriptedClient(t, scripted(respond(200, queued)), limit, log.option(slog.LevelDebug))
+		for range 2 {
+			if _, err := client.Get(t.Context(), reloadID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		lines := log.lines(t)
+		if len(lines) != 2 || lines[0]["waited"] != 0.0 || lines[1]["waited"].(float64) < 10e9 || lines[1]["waited"].(float64) > 11e9 {
+			t.Errorf("the log is %v", lines)
 		}
 	})
 }

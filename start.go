@@ -92,10 +92,6 @@ func (b *batch) startStep(ctx context.Context, st *step) {
 			b.finishStep(st, nil, notStarted(err))
 		}
 	}()
-	if cause := ctx.Err(); cause != nil {
-		err = &expiredError{cause}
-		return
-	}
 	if r, o, err = b.triggerOrAttach(ctx, st); err == nil && o == triggered && b.options.once != nil {
 		b.checkListed(ctx, st, r)
 	}

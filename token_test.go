@@ -43,6 +43,11 @@ func TestAPIKeyDoesNotPrintItself(t *testing.T) {
 			t.Errorf("%s does not contain REDACTED: %s", what, text)
 		}
 	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		if got := fmt.Sprintf(verb, key); got != "REDACTED" {
+			t.Errorf("%s prints %q", verb, got)
+		}
+	}
 	if got, err := key.Token(t.Context()); got != testToken || err != nil {
 		t.Errorf("the key has another token, or %v", err)
 	}
@@ -226,6 +231,21 @@ func (a refuseToken) RoundTrip(r *http.Request) (*http.Response, error) {
 		return respond(401, "")(r)
 	}
 	return respond(200, queued)(r)
+}
+
+func TestRenewalThatFails(t *testing.T) {
+	t.Parallel()
+	n := 0
+	source := reloads.TokenFunc(func(context.Context) (string, error) {
+		if n++; n > 1 {
+			return "", errDial
+		}
+		return testToken, nil
+	})
+	_, err := clientWithTokens(t, source, scripted(respond(401, "")), noRetries).Get(t.Context(), reloadID)
+	if !errors.Is(err, reloads.ErrUnauthorized) || !errors.Is(err, errDial) || !strings.Contains(err.Error(), "; renewing the token: ") || n != 2 {
+		t.Errorf("got %v after %d calls of the source, want the response and the failed renewal", err, n)
+	}
 }
 
 func TestInvalidTokens(t *testing.T) {

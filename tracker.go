@@ -119,7 +119,7 @@ func (t *tracker) add(st *step, o origin, r *Reload) *trackedReload {
 	}
 	tr := &trackedReload{id: id, first: st, steps: []*step{st}, origin: o, reload: r, created: created, polled: now}
 	tr.health.firstSeen = t.client.seen.get(r.ID).at
-	tr.due = now.Add(t.client.polling.interval(0))
+	tr.due = now.Add(t.client.polling.MinInterval)
 	t.tracked[id] = tr
 	t.oldest = earlier(t.oldest, r.CreationTime)
 	t.events.push(event{tracked: tr})

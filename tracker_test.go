@@ -147,6 +147,21 @@ func TestWaitAllOfFinishedUnknownAndDuplicateReloads(t *testing.T) {
 	})
 }
 
+// WaitAll copies its argument.
+func TestArgumentOfWaitAllIsCopied(t *testing.T) {
+	t.Parallel()
+	inBubble(t, &world{}, func(t *testing.T, client *reloads.Client) {
+		rs := []*reloads.Reload{{ID: "1", Status: reloads.StatusSucceeded}}
+		all := client.WaitAll(t.Context(), rs)
+		rs[0] = nil
+		for r := range all {
+			if r.Err != nil || r.Reload == nil || r.Reload.ID != "1" {
+				t.Errorf("got %v, %v", r.Reload, r.Err)
+			}
+		}
+	})
+}
+
 // batchOf runs the reloads of n apps in the world, of which each takes up to ten minutes, and returns how late their ends
 // were seen. Every reload must have one result, and must have succeeded.
 func batchOf(t *testing.T, w *world, client *reloads.Client, batch string, n int, opts ...reloads.RunOption) (lags []time.Duration) {
@@ -693,6 +708,7 @@ func TestPaceOfLists(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				var log logBuffer
 				began, n := time.Now(), 0
 				s := &scriptedService{get: func(id string) (int, string) {
 					return http.StatusOK, recordText(id, id, reloads.StatusReloading, began)
@@ -703,7 +719,7 @@ func TestPaceOfLists(t *testing.T) {
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Second)
 				defer cancel()
-				for range scriptedClient(t, s).WaitAll(ctx, scriptedReloads("r", c.reloads), c.opts...) {
+				for range scriptedClient(t, s, log.option(slog.LevelWarn)).WaitAll(ctx, scriptedReloads("r", c.reloads), c.opts...) {
 				}
 				var got []float64
 				for _, r := range s.requests() {
@@ -713,6 +729,10 @@ func TestPaceOfLists(t *testing.T) {
 				}
 				if !slices.Equal(got, c.want) {
 					t.Errorf("lists after %v s, want %v", got, c.want)
+				}
+				fails := n == 1 || slices.Equal(c.want, backoff) || name == "some fail"
+				if logged := strings.Contains(log.String(), "listing the tenant failed, continuing with single polls"); logged != fails {
+					t.Errorf("the log contains a failure: %t, want %t", logged, fails)
 				}
 			})
 		})
@@ -805,6 +825,16 @@ func TestWaitAllPollsOldReloadsRarely(t *testing.T) {
 		}
 		if polls := len(w.sent()) - 1; polls < 4 || polls > 6 {
 			t.Errorf("%d polls in a minute, want one every 15 s or so", polls)
+		}
+		before := len(w.sent())
+		wrong := *r
+		wrong.CreationTime = time.Now().Add(-10 * time.Hour) // no reload takes so long
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for range client.WaitAll(ctx, []*reloads.Reload{&wrong}) {
+		}
+		if polls := len(w.sent()) - before; polls < 25 {
+			t.Errorf("%d polls in a minute, want as many as of a new reload", polls)
 		}
 	})
 }

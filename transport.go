@@ -134,9 +134,7 @@ func (b *attemptBody) attemptError(err error) error {
 	ended := b.ctx.Err()
 	var timeout attemptTimeout
 	switch {
-	case err == nil:
-		return nil
-	case ended == nil:
+	case err == nil, ended == nil:
 	case errors.As(context.Cause(b.ctx), &timeout):
 		err = timeout
 	case !errors.Is(err, ended):

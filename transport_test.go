@@ -47,6 +47,9 @@ func TestAttemptTimeout(t *testing.T) {
 			if took := time.Since(began); err == nil || took != c.want {
 				t.Errorf("%s: gave up after %v, want %v: %v", name, took, c.want, err)
 			}
+			if text := fmt.Sprint("the attempt took longer than ", c.want); name != "none" && !strings.HasSuffix(err.Error(), text) {
+				t.Errorf("%s: got %v, want %q", name, err, text)
+			}
 		})
 	}
 }
@@ -181,10 +184,6 @@ func TestUserHTTPClients(t *testing.T) {
 	for name, hc := range map[string]*http.Client{
 		"zero": {}, "with a jar": {Jar: jar}, "with a timeout": {Timeout: 10 * time.Second},
 		"with a transport": {Transport: http.DefaultTransport},
-		"that checks redirects": {CheckRedirect: func(*http.Request, []*http.Request) error {
-			t.Error("CheckRedirect was called")
-			return nil
-		}},
 	} {
 		client, requests := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			http.SetCookie(w, &http.Cookie{Name: "sticky", Value: "node7", Path: "/"})

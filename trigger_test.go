@@ -985,6 +985,41 @@ func TestTimeOfALateCancelOnAbort(t *testing.T) {
 	})
 }
 
+// The wait before a retry ends with the context, also if a trigger in flight may outlive it.
+func TestAbortDuringAWaitForRetryAfter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client := scriptedClient(t, scripted(respond(503, "", "Retry-After", "60")), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 1}))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer time.AfterFunc(5*time.Second, cancel).Stop()
+		began := time.Now()
+		_, err := client.Run(ctx, reloads.Request{AppID: "app"}, reloads.CancelOnAbort())
+		if took := time.Since(began); took != 5*time.Second || !errors.Is(err, context.Canceled) || !errors.Is(err, reloads.ErrNotStarted) {
+			t.Errorf("%v after %v, want the end of the context after 5 s", err, took)
+		}
+	})
+}
+
+// The cancel of an aborted run is refused, but the reload goes on. Its state is the most recent one.
+func TestCancelOnAbortThatIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &scriptedService{
+			trigger: func(int, string) (int, string) { return http.StatusCreated, queued },
+			cancel:  func(string) (int, string) { return http.StatusConflict, "" },
+			get: func(string) (int, string) {
+				return http.StatusOK, strings.Replace(queued, "QUEUED", "RELOADING", 1)
+			},
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // before the first poll
+		defer cancel()
+		r, err := scriptedClient(t, s).Run(ctx, reloads.Request{AppID: "app"}, reloads.CancelOnAbort())
+		if r == nil || r.Status != reloads.StatusReloading || !errors.Is(err, reloads.ErrNotCancelable) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, %v", r, err)
+		}
+	})
+}
+
 // A trigger that gets no response at all does not make an aborted run longer than 10 s. Its reload is canceled if the client
 // can narrow the clock offset in time. Otherwise the error names the reload.
 func TestCancelOnAbortOfTriggerWithoutResponse(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -165,6 +166,23 @@ func TestWaitEndsOnPermanentFailure(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestFailedPollsAreLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log logBuffer
+		wire := scripted(respond(500, ""), respond(200, strings.Replace(queued, "QUEUED", "SUCCEEDED", 1)))
+		if _, err := scriptedClient(t, wire, noRetries, log.option(slog.LevelWarn)).Wait(t.Context(), reloadID); err != nil {
+			t.Error(err)
+		}
+		if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "poll failed, continuing") || !strings.Contains(text, "500") {
+			t.Errorf("the log is %s", text)
+		}
+		if lines := log.lines(t); len(lines) != 1 || lines[0]["level"] != "WARN" || lines[0]["reload"] != reloadID {
+			t.Errorf("the log is %v", lines)
+		}
+	})
 }
 
 func TestWaitForUnknownReload(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"go/constant"
 	"go/token"
 	"go/types"
+	"regexp"
 	"strings"
 )
 
@@ -46,6 +47,7 @@ type finder struct {
 	src   []byte
 	name  string
 	where string
+	skip  map[ast.Expr]bool // constants that make no difference
 }
 
 func (f *finder) offset(p token.Pos) int        { return f.file.Offset(p) }
@@ -211,12 +213,17 @@ func (f *finder) returned(n *ast.ReturnStmt, stack []ast.Node) {
 		f.add(n.Pos(), n.End(), "return "+strings.Join(zeros, ", "), "if § { return "+strings.Join(zeros, ", ")+" }; ", "")
 		return
 	}
+	failing := f.failing(n)
 	for i, e := range n.Results {
+		if failing && i < len(n.Results)-1 && f.info.Types[e].Value != nil {
+			f.skip[e] = true
+			continue
+		}
 		if zeros[i] == "false" { // a bool
 			f.negate(e)
 			continue
 		}
-		if code := f.code(e); code == zeros[i] || strings.HasSuffix(code, "{}") {
+		if code := f.code(e); code == zeros[i] || strings.HasSuffix(code, "{}") || f.isZero(e) {
 			continue
 		}
 		var after []string
@@ -229,6 +236,23 @@ func (f *finder) returned(n *ast.ReturnStmt, stack []ast.Node) {
 		text := "return " + strings.Join(after, ", ")
 		f.add(n.Pos(), n.End(), text, "if § { "+text+" }; ", "")
 	}
+}
+
+// isZero reports whether an expression is the constant 0.
+func (f *finder) isZero(e ast.Expr) bool {
+	value := f.info.Types[e].Value
+	return value != nil && value.Kind() == constant.Int && constant.Sign(value) == 0
+}
+
+var isError = regexp.MustCompile(`^(err|errors\.New\(.*|fmt\.Errorf\((?s:.*))$`)
+
+// failing reports whether a return statement returns an error, or may do so. Then nobody uses constants beside it.
+func (f *finder) failing(n *ast.ReturnStmt) bool {
+	if len(n.Results) < 2 {
+		return false
+	}
+	last := n.Results[len(n.Results)-1]
+	return f.info.TypeOf(last).String() == "error" && isError.MatchString(f.code(last))
 }
 
 // zero returns the code of the zero value of a type.
@@ -263,7 +287,9 @@ var (
 // expression adds the mutants of an operator or a constant. It returns false if there are none inside.
 func (f *finder) expression(e ast.Expr) bool {
 	if value := f.info.Types[e].Value; value != nil {
-		f.constant(e, value)
+		if !f.skip[e] {
+			f.constant(e, value)
+		}
 		return false
 	}
 	n, ok := e.(*ast.BinaryExpr)

@@ -61,7 +61,7 @@ func load(dir string) (*pkg, error) {
 		return nil, errs[0]
 	}
 	for _, file := range asts {
-		f := &finder{pkg: p, file: p.fset.File(file.Pos())}
+		f := &finder{pkg: p, file: p.fset.File(file.Pos()), skip: map[ast.Expr]bool{}}
 		f.name = filepath.Base(f.file.Name())
 		f.src = p.files[f.name]
 		ast.PreorderStack(file, nil, f.visit)
