@@ -313,7 +313,7 @@ func TestRecipesMatchExamples(t *testing.T) {
 	}
 	for _, block := range commands {
 		for _, line := range slices.Collect(strings.Lines(block[1])) {
-			if !strings.Contains(checks, "documented '"+strings.TrimSpace(line)+"'") {
+			if !strings.Contains(checks, "in_docs '"+strings.TrimSpace(line)+"'") {
 				t.Errorf("the checks do not run this command: %s", line)
 			}
 		}
