@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -19,6 +20,9 @@ import (
 
 func TestOutputsOfRunThatFail(t *testing.T) {
 	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("/dev/full is a device of Linux")
+	}
 	for _, args := range [][]string{{"--report", "/dev/full"}, {"--junit", "/dev/full"}, {"--json", "/dev/full"}, {"--report", "-"}, {"--json", "-"}, {"--junit", "-"}, {"-q"}, {}} {
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 		if err != nil {

@@ -73,7 +73,7 @@ func browser(t *testing.T) context.Context {
 	ctx, cancel := chromedp.NewContext(allocator)
 	t.Cleanup(cancel)
 	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("starting Chromium, which scripts/chromium installs: %v", err)
+		t.Fatalf("starting Chromium, which scripts/prerequisites installs: %v", err)
 	}
 	return ctx
 }
@@ -108,7 +108,7 @@ func render(t *testing.T, browser context.Context, b *batch.Batch, width int64, 
 		if _, err := cdp.Call(ctx, tab, emulation.SetEmulatedMedia, colors); err != nil {
 			return nil, err
 		}
-		if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, 900), chromedp.Navigate("file://"+file)); err != nil {
+		if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, 900), chromedp.Navigate("file://"+filepath.ToSlash(file))); err != nil {
 			return nil, err
 		}
 		return chromedp.Run(ctx, chromedp.Evaluate[[]byte](measureJS))
