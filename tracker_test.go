@@ -616,6 +616,51 @@ func TestFeedFindsAllEnds(t *testing.T) {
 	}
 }
 
+// While the feed works, single polls are a second apart. Without it, they are as frequent as the budget allows, and the least
+// recently polled reload comes first.
+func TestPaceOfSinglePolls(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		list     func(*http.Request) (int, string)
+		reloads  int
+		interval time.Duration // between polls
+		longest  time.Duration // between the polls of a reload
+	}{
+		"with a list":    {func(*http.Request) (int, string) { return http.StatusOK, emptyPage }, 20, time.Second, 22 * time.Second},
+		"without a list": {listForbidden, 300, time.Minute / 782, 25 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				s := &scriptedService{list: c.list, get: func(id string) (int, string) {
+					return http.StatusOK, recordText(id, id, reloads.StatusReloading, began)
+				}}
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+				defer cancel()
+				for range scriptedClient(t, s).WaitAll(ctx, scriptedReloads("r", c.reloads)) {
+				}
+				last := map[string]time.Time{}
+				var previous time.Time
+				for _, r := range s.requests() {
+					if strings.HasPrefix(r.URI, "/api/v1/reloads?") {
+						continue
+					}
+					if gap := r.At.Sub(previous); gap < c.interval {
+						t.Errorf("a poll %v after the one before, want at least %v", gap, c.interval)
+					}
+					if known, ok := last[r.URI]; ok && r.At.Sub(known) > c.longest {
+						t.Errorf("%s was not polled for %v", r.URI, r.At.Sub(known))
+					}
+					previous, last[r.URI] = r.At, r.At
+				}
+				if len(last) != c.reloads {
+					t.Errorf("%d reloads were polled, want %d", len(last), c.reloads)
+				}
+			})
+		})
+	}
+}
+
 // The pages of the feed are small while few reloads end, and large afterwards. A pass reads back to what earlier ones have read.
 func TestPagesOfTheFeed(t *testing.T) {
 	t.Parallel()
