@@ -128,7 +128,7 @@ func (f *feed) beginPass() (n int, wait time.Duration, changed <-chan struct{}) 
 	defer t.mu.Unlock()
 	n = len(t.tracked)
 	if n == 0 && t.closed {
-		return 0, 0, nil
+		return n, wait, nil
 	}
 	if n < minForFeed && f.latest.IsZero() {
 		return n, time.Hour, t.changed

@@ -175,6 +175,65 @@ func TestHintsAreMerged(t *testing.T) {
 	})
 }
 
+// A poll because of a hint is retried after 1, 2, 4, 8 and 16 s. Another hint begins again. Only many hints at once cause a list.
+func TestPaceAfterHints(t *testing.T) {
+	t.Parallel()
+	hints := func(n int) (all []string) {
+		for i := range n {
+			all = append(all, fmt.Sprint("r", i))
+		}
+		return all
+	}
+	for name, c := range map[string]struct {
+		status int
+		hints  map[time.Duration][]string // the IDs of reloads, by the time
+		polls  []float64                  // of r0, in seconds
+		lists  []float64
+	}{
+		"one":             {200, map[time.Duration][]string{10 * time.Second: hints(1)}, []float64{10}, []float64{0, 60}},
+		"eight":           {200, map[time.Duration][]string{10 * time.Second: hints(8)}, []float64{10}, []float64{0, 60}},
+		"nine":            {200, map[time.Duration][]string{10 * time.Second: hints(9)}, []float64{10}, []float64{0, 10, 70}},
+		"it fails":        {500, map[time.Duration][]string{10 * time.Second: hints(1)}, []float64{10, 12, 16, 24, 40}, []float64{0, 60}},
+		"it fails, twice": {500, map[time.Duration][]string{10 * time.Second: hints(1), 30 * time.Second: hints(1)}, []float64{10, 12, 16, 24, 30, 32, 36, 44}, []float64{0, 60}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				s := &scriptedService{
+					get: func(id string) (int, string) {
+						return c.status, recordText(id, id, reloads.StatusReloading, began)
+					},
+					list: func(*http.Request) (int, string) { return http.StatusOK, emptyPage },
+				}
+				client := scriptedClient(t, s, rarely)
+				for at, ids := range c.hints {
+					time.AfterFunc(at, func() {
+						for _, id := range ids {
+							client.Poll(id)
+						}
+					})
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 110*time.Second)
+				defer cancel()
+				for range client.WaitAll(ctx, scriptedReloads("r", 9)) {
+				}
+				var polls, lists []float64
+				for _, r := range s.requests() {
+					switch at := r.At.Sub(began).Round(time.Second).Seconds(); {
+					case strings.HasPrefix(r.URI, "/api/v1/reloads?"):
+						lists = append(lists, at)
+					case strings.HasSuffix(r.URI, "/r0") && at < 58:
+						polls = append(polls, at)
+					}
+				}
+				if !slices.Equal(polls, c.polls) || !slices.Equal(lists, c.lists) {
+					t.Errorf("polls after %v s, lists after %v s, want %v and %v", polls, lists, c.polls, c.lists)
+				}
+			})
+		})
+	}
+}
+
 func TestHintDuringRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: 10500 * time.Millisecond})

@@ -371,3 +371,10 @@ func TestLongHints(t *testing.T) {
 		t.Error("the limit is not 256 bytes")
 	}
 }
+
+func TestNewestQuery(t *testing.T) {
+	t.Parallel()
+	if got := newestQuery("a b"); got != "appId=a+b&limit=20&sort=-creationTime" {
+		t.Errorf("got %s", got)
+	}
+}

@@ -67,10 +67,7 @@ func (b *batch) work(ctx context.Context, cancel context.CancelCauseFunc, start 
 		start(ctx)
 		b.close()
 	})
-	running.Go(func() {
-		b.pollAll(ctx)
-		cancel(errStopped) // everything has finished, or ctx has ended
-	})
+	running.Go(func() { b.pollAll(ctx) })
 	running.Go(func() { b.finishedFeed().run(ctx) })
 	if b.options.onChange != nil {
 		running.Go(func() { b.startedFeed().run(ctx) })

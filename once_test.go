@@ -599,6 +599,21 @@ func TestOnceWaitsForAnotherStep(t *testing.T) {
 	}
 }
 
+// The active reload of an earlier process is not canceled, as it would be if the step had triggered it.
+func TestOnceSparesAnEarlierRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 50 * time.Millisecond}
+		earlier := w.triggerForeign(worldRecord{app: "app", resourceID: onceAppID("app", 1)}, time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		r := runOnce(ctx, t, w, requestsFor("app"), reloads.CancelOnAbort())[0]
+		if r.Reload == nil || r.Reload.ID != earlier.id || r.Runs != 1 || !errors.Is(r.Err, context.DeadlineExceeded) || !earlier.canceled.IsZero() {
+			t.Errorf("got %v with %d runs, %v; canceled: %v", r.Reload, r.Runs, r.Err, earlier.canceled)
+		}
+	})
+}
+
 func TestOnceRefusesAResourceID(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -614,7 +629,7 @@ func TestOnceRefusesAResourceID(t *testing.T) {
 		refusedBeforeSending(t, results[1].Err, "ResourceID")
 		refusedBeforeSending(t, results[2].Err, "AppID")
 		for _, r := range w.sent() {
-			if strings.Contains(r.query, "refused") {
+			if strings.Contains(r.query, "refused") || strings.HasSuffix(r.path, "/reloads") && r.method == http.MethodGet && !strings.Contains(r.query, "appId=app") {
 				t.Errorf("%s %s?%s was sent", r.method, r.path, r.query)
 			}
 		}

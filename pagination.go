@@ -221,7 +221,6 @@ func (c *Client) Pages(ctx context.Context, opts ListOptions) iter.Seq2[*Page, e
 			}
 			if more, err = w.advance(page); err != nil {
 				yield(nil, err)
-				return
 			}
 		}
 	}

@@ -465,6 +465,9 @@ func TestStepTimeout(t *testing.T) {
 		if d := time.Since(began); d > 21*time.Minute {
 			t.Errorf("the plan took %v", d)
 		}
+		if rs := results(t, 1, client.RunAll(t.Context(), requestsFor("stuck"), reloads.StepTimeout(500*time.Millisecond))); !errors.Is(rs[0].Err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want the end after 500 ms", rs[0].Err)
+		}
 	})
 }
 
@@ -523,6 +526,9 @@ func TestStepTimeoutWhenCancelFails(t *testing.T) {
 				r, err := client.Run(t.Context(), reloads.Request{AppID: "a"}, reloads.StepTimeout(time.Minute))
 				if r == nil || !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 130*time.Second {
 					t.Errorf("got %v and %v after %v", r, err, time.Since(began))
+				}
+				if failed := strings.Contains(fmt.Sprint(err), "; canceling it: "); failed != (name == "refused") {
+					t.Errorf("the error %v says that the cancel failed: %t", err, failed)
 				}
 			})
 		})

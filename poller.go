@@ -51,7 +51,7 @@ func (t *tracker) next(now time.Time) (next *trackedReload, wait time.Duration, 
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.tracked) == 0 && t.closed {
-		return nil, 0, nil
+		return nil, wait, nil
 	}
 	candidates := []func(time.Time) (*trackedReload, time.Duration){t.nextHinted, t.nextDue}
 	if t.afterHint {
@@ -62,7 +62,7 @@ func (t *tracker) next(now time.Time) (next *trackedReload, wait time.Duration, 
 		tr, w := candidate(now)
 		if tr != nil {
 			tr.polling, t.afterHint = true, tr.asked
-			return tr, 0, t.changed
+			return tr, wait, t.changed
 		}
 		wait = min(wait, w)
 	}
@@ -102,12 +102,12 @@ func (t *tracker) hint(id string) {
 
 // addHint marks a reload to be polled now. The caller holds t.mu.
 func (t *tracker) addHint(tr *trackedReload) {
+	t.wake() // also if it is hinted already, because it may wait for a retry
 	if tr.hinted {
 		return
 	}
 	tr.hinted = true
 	t.hinted = append(t.hinted, tr)
-	t.wake()
 	if len(t.hinted) > concurrentPolls { // a list shows the ends of all of them
 		select {
 		case t.crowd <- struct{}{}:

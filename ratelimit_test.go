@@ -231,7 +231,7 @@ func TestWindowLimiterFailsEarlyWithShortDeadline(t *testing.T) {
 			defer cancel()
 			return l.Wait(ctx)
 		}
-		err := within(59 * time.Second)
+		err := within(59*time.Second + 400*time.Microsecond)
 		if !errors.Is(err, reloads.ErrRateLimited) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want an error that is both ErrRateLimited and DeadlineExceeded", err)
 		}

@@ -272,7 +272,6 @@ func (c *call) pauseTier(d time.Duration) {
 // release returns the buffer of the body to the client.
 func (c *call) release() {
 	if body := c.attempt.body; body.Cap() <= pooledBody+bytes.MinRead {
-		body.Reset()
 		c.client.buffers.Put(body)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"path"
 	"runtime"
 	"slices"
@@ -703,6 +704,130 @@ func TestFeedFindsAllEnds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// While the feed works, single polls are a second apart. Without it, they are as frequent as the budget allows, and the least
+// recently polled reload comes first.
+func TestPaceOfSinglePolls(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		list     func(*http.Request) (int, string)
+		reloads  int
+		interval time.Duration // between polls
+		longest  time.Duration // between the polls of a reload
+	}{
+		"with a list":    {func(*http.Request) (int, string) { return http.StatusOK, emptyPage }, 20, time.Second, 22 * time.Second},
+		"without a list": {listForbidden, 300, time.Minute / 782, 25 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				s := &scriptedService{list: c.list, get: func(id string) (int, string) {
+					return http.StatusOK, recordText(id, id, reloads.StatusReloading, began)
+				}}
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+				defer cancel()
+				for range scriptedClient(t, s).WaitAll(ctx, scriptedReloads("r", c.reloads)) {
+				}
+				last := map[string]time.Time{}
+				var previous time.Time
+				for _, r := range s.requests() {
+					if strings.HasPrefix(r.URI, "/api/v1/reloads?") {
+						continue
+					}
+					if gap := r.At.Sub(previous); gap < c.interval {
+						t.Errorf("a poll %v after the one before, want at least %v", gap, c.interval)
+					}
+					if known, ok := last[r.URI]; ok && r.At.Sub(known) > c.longest {
+						t.Errorf("%s was not polled for %v", r.URI, r.At.Sub(known))
+					}
+					previous, last[r.URI] = r.At, r.At
+				}
+				if len(last) != c.reloads {
+					t.Errorf("%d reloads were polled, want %d", len(last), c.reloads)
+				}
+			})
+		})
+	}
+}
+
+// The pages of the feed are small while few reloads end, and large afterwards. A pass reads back to what earlier ones have read.
+func TestPagesOfTheFeed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{runFor: time.Minute, lasts: func(app string) time.Duration {
+			if strings.HasPrefix(app, "long") {
+				return 2 * time.Minute
+			}
+			return 0
+		}}
+		for i := range 150 {
+			w.triggerForeign(worldRecord{app: fmt.Sprint("other", i)}, 0)
+		}
+		began := time.Now()
+		for r := range scriptedClient(t, w).WaitAll(t.Context(), w.foreignReloads([]string{"a", "b", "long1", "long2", "long3", "long4"})) {
+			if r.Err != nil {
+				t.Error(r.Err)
+			}
+		}
+		pages := map[float64][]string{} // by the second in which the pass begins
+		for _, r := range w.sent() {
+			if query, _ := url.ParseQuery(r.query); strings.HasSuffix(r.path, "/reloads") {
+				second := r.began.Sub(began).Seconds()
+				pages[second] = append(pages[second], query.Get("limit")+" from "+cmp.Or(query.Get("next"), "0"))
+			}
+		}
+		for second, want := range map[float64][]string{
+			0:  {"10 from 0"},
+			59: {"10 from 0"},
+			60: {"10 from 0", "100 from 0", "100 from 100"}, // all end
+			61: {"100 from 0", "100 from 100"},
+			69: {"100 from 0", "100 from 100"},
+			70: {"100 from 0", "100 from 100"},
+			71: {"100 from 0", "100 from 100"},
+			72: {"100 from 0"}, // they are older than the overlap
+			73: {"10 from 0"},
+		} {
+			if !slices.Equal(pages[second], want) {
+				t.Errorf("after %v s: %q, want %q", second, pages[second], want)
+			}
+		}
+	})
+}
+
+// The feed reads back further if the service lists ends late.
+func TestFeedAdaptsToALateList(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		late := map[string]time.Duration{"app1": 9 * time.Second, "app2": 17 * time.Second, "app3": 30 * time.Second, "app4": 50 * time.Second}
+		w := &world{behind: func(r *worldRecord) time.Duration { return late[r.app] }}
+		w.instead = func(r *http.Request) outcome {
+			if isGet(r) {
+				return respond(500, "")
+			}
+			return nil
+		}
+		number := func(app string) time.Duration {
+			n, _ := strconv.Atoi(strings.TrimLeft(app, "aother-p"))
+			return time.Duration(n)
+		}
+		w.lasts = func(app string) time.Duration {
+			if strings.HasPrefix(app, "app") {
+				return number(app) * 40 * time.Second
+			}
+			return number(app) * time.Second // one of the others ends each second
+		}
+		for i := range 400 {
+			w.triggerForeign(worldRecord{app: fmt.Sprint("other-", i)}, 0)
+		}
+		rs := w.foreignReloads([]string{"app1", "app2", "app3", "app4", "app5", "app6", "app7", "app8", "app9"})
+		for r := range scriptedClient(t, w).WaitAll(t.Context(), rs) {
+			// With three reloads left, a pass reads at most three pages.
+			if lag := time.Since(w.end(r.Reload.ID)); r.Err != nil || lag > late[r.Request.AppID]+5*time.Second && number(r.Request.AppID) < 7 {
+				t.Errorf("%s: %v, %v after the end", r.Request.AppID, r.Err, lag)
+			}
+		}
+	})
 }
 
 // The pace of the lists of a batch depends on how many reloads are left and on how the lists fail.
