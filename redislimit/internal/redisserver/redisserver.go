@@ -64,7 +64,7 @@ func start(args []string) (*Server, error) {
 // stopped. The port of the cluster bus, which is 10000 higher, is below them, too.
 func freeAddr() (string, error) {
 	for {
-		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(10_000)))
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(10_000))) //nolint:noctx // a loopback port returns at once
 		if errors.Is(err, syscall.EADDRINUSE) {
 			continue
 		}
