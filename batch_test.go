@@ -291,13 +291,14 @@ func TestBreakStopsBatch(t *testing.T) {
 // Every request has exactly one result whenever the context ends. Nothing is triggered after that.
 func TestRunAllReportsEveryRequestWhenContextEnds(t *testing.T) {
 	t.Parallel()
+	apps := size(100, 30)
 	for seed := range size(12, 2) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(uint64(seed), 4))
 			tenant := reloadstest.NewTenant()
 			var reqs []reloads.Request
-			for i := range 120 {
-				app := fmt.Sprint("app", i%100) // some twice
+			for i := range apps + apps/5 {
+				app := fmt.Sprint("app", i%apps) // some twice
 				reqs = append(reqs, reloads.Request{AppID: app, Weight: 1 + i%10})
 				tenant.AddApp(app, reloadstest.App{QueueFor: time.Second, RunFor: time.Duration(random.Int64N(int64(5 * time.Minute)))})
 			}
@@ -324,8 +325,8 @@ func TestRunAllReportsEveryRequestWhenContextEnds(t *testing.T) {
 				}
 			}
 			ended := time.Now()
-			for i := range 100 {
-				if want, n := 1+min(1, max(0, 20-i)), results[fmt.Sprint("app", i)]; n != want {
+			for i := range apps {
+				if want, n := 1+min(1, max(0, apps/5-i)), results[fmt.Sprint("app", i)]; n != want {
 					t.Errorf("seed %d: app%d has %d results, want %d", seed, i, n, want)
 				}
 			}

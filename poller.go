@@ -183,7 +183,7 @@ func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 			t.addHint(tr)
 		}
 	default:
-		if r.Ended() && r.EndTime.Before(t.covered) { // or without an end time
+		if t.tracked[tr.id] == tr && r.Ended() && r.EndTime.Before(t.covered) { // or without an end time
 			t.missed = time.Now()
 			t.feedWorks = false
 		}

@@ -395,6 +395,51 @@ func TestBatchWithInaccurateList(t *testing.T) {
 	}
 }
 
+// A poll in flight, whose end the feed sees before the response arrives, is not an end that the feed missed.
+func TestEndDuringASlowPollIsNotMissed(t *testing.T) {
+	t.Parallel()
+	for range 3 { // which reload is polled at the end of the others is random
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{lasts: func(app string) time.Duration {
+				if app < "app5" {
+					return 40 * time.Minute
+				}
+				return 2*time.Minute + 30*time.Second
+			}}
+			w.instead = func(r *http.Request) outcome {
+				if !isGet(r) {
+					return nil
+				}
+				return func(r *http.Request) (*http.Response, error) {
+					id := strings.TrimPrefix(r.URL.Path, "/api/v1/reloads/")
+					return w.exchange(r, "", 0, 5*time.Second, func() (*http.Response, error) { return w.get(r, id) })
+				}
+			}
+			var apps []string
+			for i := range 5 {
+				apps = append(apps, fmt.Sprint("app", i))
+			}
+			for i := range 200 {
+				apps = append(apps, fmt.Sprint("app5-", i))
+			}
+			for r := range scriptedClient(t, w, rarely).WaitAll(t.Context(), w.foreignReloads(apps)) {
+				if r.Err != nil {
+					t.Error(r.Err)
+				}
+			}
+			polls := 0
+			for _, r := range w.sent() {
+				if r.path != "/api/v1/reloads" {
+					polls++
+				}
+			}
+			if polls > 45 {
+				t.Errorf("%d reloads were polled singly, want one a minute", polls)
+			}
+		})
+	}
+}
+
 // A rate limit that only lists reach does not use up the time of the single polls.
 func TestBatchOfManyWithRateLimitedList(t *testing.T) {
 	t.Parallel()

@@ -920,6 +920,7 @@ func TestCancelOnAbortOfTriggerInFlight(t *testing.T) {
 			"it is responded to with 502 in 3 s": {hold: 3 * time.Second, status: http.StatusBadGateway},
 		} {
 			t.Run(batchName+": "+planName, func(t *testing.T) {
+				sample(t, 3)
 				synctest.Test(t, func(t *testing.T) {
 					w := &world{runFor: time.Hour, everyPost: plan, latency: 20 * time.Millisecond}
 					client := scriptedClient(t, w) // with the rate limits of the service

@@ -87,6 +87,10 @@ func accepted(t *testing.T, tenant *reloadstest.Tenant, n int) (count int) {
 // after Retry-After is accepted, and so is each request while the limit is not reached.
 func TestTheAlgorithms(t *testing.T) {
 	const limit, period = 7, 3 * time.Minute
+	triggers := 1000
+	if testing.Short() {
+		triggers = 200
+	}
 	for name, metering := range algorithms {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -94,7 +98,7 @@ func TestTheAlgorithms(t *testing.T) {
 				tenant := newTenant(reloadstest.App{}, reloadstest.WithMetering(metering, time.Minute),
 					reloadstest.WithRateLimit(reloadstest.Trigger, limit, period))
 				var starts []time.Time
-				for range 1000 {
+				for range triggers {
 					time.Sleep(time.Duration(random.Int64N(int64(period) * 2 / limit)))
 					got := trigger(t, tenant, "app")
 					if got.status == 429 {

@@ -97,7 +97,7 @@ func shell(t *testing.T, dir, line string, status int, env ...string) {
 	cmd := exec.CommandContext(t.Context(), "bash", "-o", "pipefail", "-ec", line)
 	cmd.Dir = dir
 	path := filepath.Dir(binary) + string(os.PathListSeparator) + os.Getenv("PATH")
-	cmd.Env = append([]string{"HOME=" + dir, "PATH=" + path, "NO_COLOR=1"}, env...)
+	cmd.Env = slices.Concat(environment, []string{"HOME=" + dir, "PATH=" + path, "NO_COLOR=1"}, env)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if r := newResult(t, cmd.Run(), &stdout, &stderr); r.status != status {

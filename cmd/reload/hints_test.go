@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/reloadstest"
@@ -35,6 +36,14 @@ func TestHints(t *testing.T) {
 	broken.AddApp("sales", reloadstest.App{})
 	broken.Inject(reloadstest.Fault{Times: -1, Status: http.StatusInternalServerError})
 	_, down := serve(t, broken)
+	limited := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
+	limited.Inject(reloadstest.Fault{Times: -1, Status: http.StatusTooManyRequests})
+	_, busy := serve(t, limited)
+	hidden := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
+	hidden.AddApp("sales", reloadstest.App{RunFor: time.Hour})
+	hidden.Trigger("sales", reloads.Reload{})
+	hidden.Inject(reloadstest.Fault{Operation: reloadstest.List, Times: -1, Status: http.StatusForbidden})
+	_, unlisted := serve(t, hidden)
 	logless := reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.User))
 	logless.AddReload(reloads.Reload{ID: "1", AppID: "sales", Status: reloads.StatusCanceled})
 	logless.Inject(reloadstest.Fault{Operation: reloadstest.Log, Times: -1, Status: http.StatusNotFound})
@@ -46,6 +55,8 @@ func TestHints(t *testing.T) {
 	}{
 		"pending":           {nil, []string{"--fake", "create", "--appId", "forecast"}, "add --wait --attach, or run: reload wait " + fakeLong},
 		"pending, waiting":  {nil, []string{"--fake", "create", "--appId", "forecast", "--wait"}, "add --wait --attach, or run: reload wait " + fakeLong},
+		"pending, unlisted": {unlisted, []string{"create", "--appId", "sales"}, "or run: reload wait ID"},
+		"rate limit":        {busy, []string{"ls", "--appId", "sales", "--retry", "0"}, "the tenant limits the requests of a user; try again later"},
 		"quota":             {nil, []string{"--fake", "create", "--appId", "often"}, "try again later"},
 		"unknown app":       {nil, []string{"--fake", "create", "--appId", "nothing"}, "check the ID of the app"},
 		"unknown reload":    {nil, []string{"--fake", "get", "nothing"}, "reload ls --appId APP_ID"},

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,11 +25,15 @@ import (
 	"github.com/reloads-go/reloads/reloadstest"
 )
 
-// These tests build the command and run it as a process.
+// These tests build the command and run it as a process. With the flag -test.gocoverdir, the processes write their coverage
+// there, too.
 
 var update = flag.Bool("update", false, "write the golden files")
 
-var binary string
+var (
+	binary      string
+	environment []string // of every process, beside that of the test
+)
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -40,7 +45,12 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	binary = filepath.Join(dir, "reload")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+	build := []string{"build", "-o", binary}
+	if covered := flag.Lookup("test.gocoverdir").Value.String(); covered != "" {
+		build = append(build, "-cover", "-coverpkg=./...")
+		environment = []string{"GOCOVERDIR=" + covered}
+	}
+	if out, err := exec.Command("go", append(build, ".")...).CombinedOutput(); err != nil {
 		panic(fmt.Sprintf("%v\n%s", err, out))
 	}
 	status := m.Run()
@@ -54,10 +64,10 @@ const secret = "test-token-"
 // command returns the command with the given environment and an empty home directory. It is killed if it hangs.
 func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Env = append([]string{"HOME=" + t.TempDir(), "TERM=xterm"}, env...)
+	cmd.Env = slices.Concat(environment, []string{"HOME=" + t.TempDir(), "TERM=xterm"}, env)
 	return cmd
 }
 

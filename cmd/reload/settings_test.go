@@ -68,6 +68,14 @@ func TestSettings(t *testing.T) {
   half:
     server: %[1]s
     oauth-client-id: client
+  nowhere:
+    server-type: cloud
+    headers:
+      Authorization: Bearer %[2]s
+  basic:
+    server: %[1]s
+    headers:
+      Authorization: Basic %[3]s
   wrong:
     server: %[1]s
     headers:
@@ -104,6 +112,10 @@ current-context: by-key
 		"half a client":           {[]string{contexts}, []string{"--context", "half"}, statusUsage, "needs an ID and a secret"},
 		"an unknown context":      {[]string{contexts}, []string{"--context", "none"}, statusUsage, `no context "none"`},
 		"another server type":     {[]string{contexts}, []string{"--context", "windows"}, statusUsage, "expected server type cloud"},
+		"no server":               {[]string{contexts}, []string{"--context", "nowhere"}, statusUsage, `context "nowhere": server is not set`},
+		"another scheme":          {[]string{contexts}, []string{"--context", "basic"}, statusUsage, "expected an Authorization header with scheme Bearer"},
+		"no home":                 {[]string{"HOME="}, []string{"--context", "by-key"}, statusUsage, "$HOME is not defined"},
+		"a key is a directory":    {[]string{url}, []string{"--api-key-file", os.TempDir()}, statusUsage, "is a directory"},
 		"a wrong key":             {[]string{contexts}, []string{"--context", "wrong"}, statusRefused, "HTTP-401"},
 		"an invalid file":         {[]string{home(t, "contexts:\n  a: "+testKey+"\ncurrent-context: a\n")}, nil, statusUsage, "invalid format of qlik-cli contexts"},
 		"an empty file":           {[]string{home(t, "")}, nil, statusUsage, "QLIK_TENANT_URL is not set"},

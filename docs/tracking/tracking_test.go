@@ -242,7 +242,7 @@ func seconds(d time.Duration) string {
 func TestTracking(t *testing.T) {
 	for _, l := range loads {
 		if testing.Short() {
-			l.runs = min(l.runs, 2)
+			l.runs = 1
 		}
 		if l.quick && (l.world.Reloads <= 100 || !testing.Short()) {
 			t.Run(l.name, func(t *testing.T) { l.run(t) })

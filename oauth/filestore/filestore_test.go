@@ -161,6 +161,29 @@ func TestValues(t *testing.T) {
 	}
 }
 
+func TestATokenThatCannotBeWritten(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tokens")
+	store, err := filestore.New(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "ab"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Put(t.Context(), "ab", []byte("token"), time.Time{}); err == nil {
+		t.Error("a directory was replaced")
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v, want no temporary file left", entries, err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Put(t.Context(), "ab", []byte("token"), time.Time{}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v after the directory was removed", err)
+	}
+}
+
 func TestADirectoryThatOthersCanAccessIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o755); err != nil {

@@ -67,8 +67,6 @@ func (h *Writer) Write(p []byte) (int, error) {
 		return 0, h.err
 	case h.closed:
 		return 0, io.ErrClosedPipe
-	case len(p) == 0:
-		return 0, nil
 	}
 	h.kept, h.busy = append(h.kept, p...), true
 	select {

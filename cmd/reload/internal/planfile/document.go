@@ -112,15 +112,11 @@ func (d *document) parse(text []byte) {
 	}
 }
 
-var syntaxError = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?(.*)$`)
+var syntaxError = regexp.MustCompile(`(?s)^(?:yaml: )?(?:line ([0-9]+): )?(.*)$`)
 
 // reportSyntax reports an error of the YAML parser, which says neither in which column it is nor, sometimes, in which line.
 func (d *document) reportSyntax(err error, text []byte) {
 	match := syntaxError.FindStringSubmatch(err.Error())
-	if match == nil {
-		d.reportAt(1, 1, "the YAML is not valid")
-		return
-	}
 	line, _ := strconv.Atoi(match[1]) // 0 without a line
 	problem, where := match[2], ""
 	if anchor, ok := strings.CutPrefix(problem, "unknown anchor '"); ok {

@@ -35,11 +35,7 @@ type Step struct {
 
 // List returns a plan that reloads the given apps. It drops duplicates. It refuses what [Parse] refuses as an app ID.
 func List(ids []string) (*Plan, error) {
-	root, err := loadSchema()
-	if err != nil {
-		return nil, err
-	}
-	app := root.Items2020.Ref
+	app := loadSchema().Items2020.Ref
 	for _, id := range ids {
 		if app.Validate(id) != nil {
 			return nil, fmt.Errorf("an argument must be %s, got %s", app.Title, quote(id))
@@ -64,11 +60,7 @@ func list(ids []string) *Plan {
 // Key returns the key for [reloads.Once] at the given time: once with each {{date}} replaced by the date in the location of
 // now. It refuses what [Parse] refuses as once.
 func Key(once string, now time.Time) (string, error) {
-	root, err := loadSchema()
-	if err != nil {
-		return "", err
-	}
-	if s := root.Properties["once"]; s.Validate(once) != nil {
+	if s := loadSchema().Properties["once"]; s.Validate(once) != nil {
 		return "", fmt.Errorf("once must be %s, got %s", s.Title, quote(once))
 	}
 	return strings.ReplaceAll(once, "{{date}}", now.Format(time.DateOnly)), nil

@@ -21,17 +21,18 @@ import (
 var schemaText []byte
 
 // loadSchema compiles the schema once.
-var loadSchema = sync.OnceValues(func() (*jsonschema.Schema, error) {
-	text, err := jsonschema.UnmarshalJSON(bytes.NewReader(schemaText))
-	if err != nil {
-		return nil, err
-	}
+var loadSchema = sync.OnceValue(func() *jsonschema.Schema {
 	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource("plan.schema.json", text); err != nil {
-		return nil, err
-	}
-	return compiler.Compile("plan.schema.json")
+	compiler.UseLoader(embedded{})
+	return compiler.MustCompile("plan.schema.json")
 })
+
+// embedded loads the schema.
+type embedded struct{}
+
+func (embedded) Load(string) (any, error) {
+	return jsonschema.UnmarshalJSON(bytes.NewReader(schemaText))
+}
 
 // parts adds s and the schemas within it to all, by their locations.
 func parts(all map[string]*jsonschema.Schema, s *jsonschema.Schema) {
@@ -52,14 +53,9 @@ func parts(all map[string]*jsonschema.Schema, s *jsonschema.Schema) {
 
 // validate reports where the document does not have the form that the schema describes.
 func (d *document) validate() error {
-	root, err := loadSchema()
-	if err != nil {
-		return err
-	}
+	root := loadSchema()
 	var invalid *jsonschema.ValidationError
-	if err := root.Validate(d.instance); err == nil {
-		return nil
-	} else if !errors.As(err, &invalid) {
+	if err := root.Validate(d.instance); !errors.As(err, &invalid) {
 		return err
 	}
 	all := map[string]*jsonschema.Schema{}

@@ -166,6 +166,17 @@ func TestTheHeightOfTheView(t *testing.T) {
 	})
 }
 
+func TestEstimates(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		59 * time.Second: "under 1m left", 89 * time.Second: "about 1m left", 59 * time.Minute: "about 59m left", 125 * time.Minute: "about 2h05m left",
+	} {
+		if got := estimate(d); got != want {
+			t.Errorf("%v: got %q, want %q", d, got, want)
+		}
+	}
+}
+
 // Wide and combining characters count as the columns that they take. A color ends where a line is cut.
 func TestCutting(t *testing.T) {
 	t.Parallel()
