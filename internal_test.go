@@ -378,3 +378,24 @@ func TestNewestQuery(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// For how long a service refuses requests.
+func TestRefusal(t *testing.T) {
+	t.Parallel()
+	p := RetryPolicy{}.withDefaults()
+	for _, c := range []struct {
+		err  error
+		want time.Duration
+	}{
+		{nil, 0},
+		{errNoID, 0},
+		{&Error{StatusCode: 500, RetryAfter: time.Second, hasRetryAfter: true}, 0},
+		{&Error{StatusCode: 503, RetryAfter: time.Second, hasRetryAfter: true}, time.Second},
+		{&Error{StatusCode: 503, RetryAfter: time.Hour, hasRetryAfter: true}, defaultMaxRetryAfter},
+		{&Error{StatusCode: 429, RetryAfter: time.Second, hasRetryAfter: true, Method: "GET"}, time.Second},
+	} {
+		if got := p.refusal(c.err); got != c.want {
+			t.Errorf("%v: %v, want %v", c.err, got, c.want)
+		}
+	}
+}

@@ -130,6 +130,32 @@ func successOf(e endpoint) (status int, body string) {
 }
 
 // Each unusual response of a raw server results in an error or in the record.
+// The body of every response is closed, so that its attempt ends.
+func TestBodiesAreClosed(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{200, 302, 404, 500} {
+		body := &closable{Reader: strings.NewReader(queued)}
+		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+			resp, err := respond(status, "")(r)
+			resp.Body = body
+			return resp, err
+		}), noRetries)
+		if _, _ = client.Get(t.Context(), reloadID); !body.closed {
+			t.Errorf("%d: the body is not closed", status)
+		}
+	}
+}
+
+type closable struct {
+	io.Reader
+	closed bool
+}
+
+func (c *closable) Close() error {
+	c.closed = true
+	return nil
+}
+
 func TestMalformedHTTPResponses(t *testing.T) {
 	t.Parallel()
 	chunked := responseHead + "Transfer-Encoding: chunked\r\n\r\n"

@@ -88,7 +88,7 @@ func (b *binary) survives(id int) string {
 		}
 		// A loop without an end uses CPU time. Wall time says little on a busy machine.
 		env := []string{fmt.Sprint("MUTANT=", id), fmt.Sprint("MUTANT_CPU=", 2*time.Second+4*sum)}
-		if _, _, ok := b.test(time.Minute+10*sum, env, "-test.run", "^("+strings.Join(tests[:n], "|")+")$"); !ok {
+		if _, _, ok := b.test(20*time.Second+10*sum, env, "-test.run", "^("+strings.Join(tests[:n], "|")+")$"); !ok {
 			return ""
 		}
 		tests = tests[n:]
