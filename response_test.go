@@ -447,7 +447,7 @@ func TestRedactionOfErrorChains(t *testing.T) {
 			}
 			for chain := []error{err}; len(chain) > 0; chain = chain[1:] {
 				checkNoSecrets(t, fmt.Sprintf("%s: %T", name, chain[0]), printAll(chain[0]))
-				switch e := chain[0].(type) {
+				switch e := chain[0].(type) { //nolint:errorlint // unwraps step by step
 				case interface{ Unwrap() error }:
 					if inner := e.Unwrap(); inner != nil {
 						chain = append(chain, inner)

@@ -172,7 +172,7 @@ func TestError(t *testing.T) {
 			if text := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(text, secret) || strings.Contains(text, url.QueryEscape(secret)) {
 				t.Errorf("%s: %T contains the secret: %s", name, err, text)
 			}
-			switch e := err.(type) {
+			switch e := err.(type) { //nolint:errorlint // unwraps step by step
 			case interface{ Unwrap() error }:
 				if inner := e.Unwrap(); inner != nil {
 					walk(inner)

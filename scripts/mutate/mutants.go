@@ -341,5 +341,6 @@ func (f *finder) constant(e ast.Expr, value constant.Value) {
 			return p.Name()
 		})
 		f.add(e.Pos(), e.End(), after, "mutant__int["+name+"](§, ", ", "+after+")")
+	default: // other constants are not replaced
 	}
 }

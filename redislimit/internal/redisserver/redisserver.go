@@ -82,7 +82,7 @@ func (s *Server) Restart() error {
 	if err != nil {
 		return err
 	}
-	s.process = exec.Command(s.path, append(slices.Clone(s.args), "--bind", host, "--port", port)...) //nolint:gosec // the arguments are those of tests
+	s.process = exec.Command(s.path, append(slices.Clone(s.args), "--bind", host, "--port", port)...)
 	s.process.Stdout, s.process.Stderr = &s.output, &s.output
 	if err := s.process.Start(); err != nil {
 		return err
