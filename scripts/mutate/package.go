@@ -73,7 +73,7 @@ func load(dir string) (*pkg, error) {
 }
 
 func (p *pkg) goCommand(args ...string) (string, error) {
-	cmd := exec.Command("go", args...) //nolint:noctx // ends with this program
+	cmd := exec.Command("go", args...)
 	cmd.Dir = p.dir
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

@@ -64,7 +64,7 @@ func start(args []string) (*Server, error) {
 // stopped. The port of the cluster bus, which is 10000 higher, is below them, too.
 func freeAddr() (string, error) {
 	for {
-		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(10_000))) //nolint:noctx // a loopback port returns at once
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(10_000)))
 		if errors.Is(err, syscall.EADDRINUSE) {
 			continue
 		}
@@ -82,7 +82,7 @@ func (s *Server) Restart() error {
 	if err != nil {
 		return err
 	}
-	s.process = exec.Command(s.path, append(slices.Clone(s.args), "--bind", host, "--port", port)...) //nolint:gosec // the arguments are those of tests
+	s.process = exec.Command(s.path, append(slices.Clone(s.args), "--bind", host, "--port", port)...)
 	s.process.Stdout, s.process.Stderr = &s.output, &s.output
 	if err := s.process.Start(); err != nil {
 		return err
