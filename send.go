@@ -156,13 +156,12 @@ func (c *call) admit() (token string, waited time.Duration, slot time.Time, err 
 	for slots := 0; ; {
 		if token = c.nextToken; token == "" {
 			if token, err = c.client.tokens.get(c.ctx, ""); err != nil {
-				c.expired = c.ctx.Err() != nil
 				return "", 0, slot, err
 			}
 		}
 		c.nextToken = ""
 		fetched := time.Now()
-		if slots > 0 && fetched.Sub(slot) < maxLate {
+		if fetched.Sub(slot) < maxLate { // never before the first slot, which is the zero time
 			return token, waited, slot, c.checkContext()
 		}
 		if err := c.client.limiters.limiter(c.op).Wait(c.ctx); err != nil {
@@ -182,7 +181,6 @@ func (c *call) admit() (token string, waited time.Duration, slot time.Time, err 
 
 func (c *call) checkContext() error {
 	if err := c.ctx.Err(); err != nil {
-		c.expired = true
 		return fmt.Errorf("reloads: %s %s: %w", c.op.method(), c.path, err)
 	}
 	return nil
