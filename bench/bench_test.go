@@ -126,6 +126,9 @@ func TestRunMissesATarget(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "allocations of Get: ") || !strings.Contains(out.String(), "0.01, missed") {
 		t.Errorf("%v\n%s", err, &out)
 	}
+	if err := run(t.Context(), []string{"-rounds", "1", "-slice", "1us", "-tolerance", "1000"}, []row{strict}, &out); err != nil {
+		t.Errorf("within the tolerance: %v", err)
+	}
 }
 
 func TestJudge(t *testing.T) {

@@ -111,6 +111,7 @@ func run(ctx context.Context, args []string, rows []row, stdout io.Writer) error
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	rounds := flags.Int("rounds", 25, "`number` of rounds")
 	slice := flags.Duration("slice", time.Millisecond, "approximate `duration` of a slice")
+	tolerance := flags.Float64("tolerance", 0, "fail only if a target is missed by more than this `share` of it")
 	file := flags.String("write", "", "write the tables to `file`, in place of the earlier ones of this version of Go")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -131,7 +132,7 @@ func run(ctx context.Context, args []string, rows []row, stdout io.Writer) error
 			return err
 		}
 	}
-	tables, missed := report(rows, cols, results)
+	tables, missed := report(rows, cols, results, *tolerance)
 	if *file != "" {
 		return errors.Join(missed, write(*file, tables))
 	}
