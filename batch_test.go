@@ -250,7 +250,8 @@ func TestBreakStopsBatch(t *testing.T) {
 							return slices.DeleteFunc(slices.Clone(c.inFlight), func(kind string) bool { return slices.Contains(kinds, kind) })
 						}
 						for range 10_000 {
-							if time.Sleep(10 * time.Millisecond); len(missing()) == 0 {
+							time.Sleep(10 * time.Millisecond)
+							if synctest.Wait(); len(missing()) == 0 { // nothing else happens at the same time as the break
 								break
 							}
 						}
