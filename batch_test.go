@@ -281,7 +281,7 @@ func TestBreakStopsBatch(t *testing.T) {
 					t.Logf("canceled: %v", canceled)
 					time.Sleep(3 * time.Hour)
 					if more := w.sent()[len(before):]; len(more) > 0 && !c.aborts {
-						t.Errorf("%d requests after the break, the first %v later: %s %s", len(more), more[0].began.Sub(left), more[0].method, more[0].path)
+						t.Errorf("%d requests after the break, the first %v later: %s %s?%s, %v", len(more), more[0].began.Sub(left), more[0].method, more[0].path, more[0].query, more[0].err)
 					}
 				})
 			})

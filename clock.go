@@ -193,8 +193,8 @@ func (g *graceTime) release() {
 		return
 	}
 	g.stop()
+	g.cancelAll() // first, so that the trigger of a canceled request is not reconciled
 	g.cancelInFlight(context.Canceled)
-	g.cancelAll()
 }
 
 // attemptLimit is the key of a context's limit on each attempt, if it is shorter than the client's.
