@@ -250,7 +250,8 @@ func TestBreakStopsBatch(t *testing.T) {
 							return slices.DeleteFunc(slices.Clone(c.inFlight), func(kind string) bool { return slices.Contains(kinds, kind) })
 						}
 						for range 10_000 {
-							if time.Sleep(10 * time.Millisecond); len(missing()) == 0 {
+							time.Sleep(10 * time.Millisecond)
+							if synctest.Wait(); len(missing()) == 0 { // nothing else happens at the same time as the break
 								break
 							}
 						}
@@ -280,7 +281,7 @@ func TestBreakStopsBatch(t *testing.T) {
 					t.Logf("canceled: %v", canceled)
 					time.Sleep(3 * time.Hour)
 					if more := w.sent()[len(before):]; len(more) > 0 && !c.aborts {
-						t.Errorf("%d requests after the break, the first %v later: %s %s", len(more), more[0].began.Sub(left), more[0].method, more[0].path)
+						t.Errorf("%d requests after the break, the first %v later: %s %s?%s, %v", len(more), more[0].began.Sub(left), more[0].method, more[0].path, more[0].query, more[0].err)
 					}
 				})
 			})

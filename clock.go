@@ -191,8 +191,8 @@ func (g *graceTime) release() {
 	if g == nil {
 		return
 	}
+	g.cancelAll() // first, so that the trigger of a canceled request is not reconciled
 	g.cancelInFlight(context.Canceled)
-	g.cancelAll()
 }
 
 // attemptLimit is the key of a context's limit on each attempt, if it is shorter than the client's.

@@ -64,9 +64,10 @@ func TestATenantThatCannotBeRead(t *testing.T) {
 		w.Header().Set("Content-Length", "100")
 		_, _ = io.WriteString(w, "{")
 	}))
-	secure := httptest.NewTLSServer(http.NotFoundHandler())
-	t.Cleanup(secure.Close)
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // it tells that its certificate was refused
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
 	for server, says := range map[string]string{
 		cut: "unexpected EOF", secure.URL: "certificate", strings.Replace(cut, "http:", "https:", 1): "server gave HTTP response to HTTPS client",
 	} {
