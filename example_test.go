@@ -212,6 +212,7 @@ func ExampleCancelOnAbort() {
 // Wait for the reload that somebody else has triggered, instead of failing with ErrReloadPending.
 func ExampleAttachToPending() {
 	tenant := exampleTenant()
+	tenant.AddApp("sales", reloadstest.App{RunFor: time.Second})
 	client, ctx := tenant.NewClient(), context.Background()
 	pending, err := client.Trigger(ctx, reloads.Request{AppID: "sales"})
 	if err != nil {
