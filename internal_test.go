@@ -2,9 +2,12 @@ package reloads
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -298,7 +301,7 @@ func TestFailedPolls(t *testing.T) {
 		if h.endsWait(missing) {
 			t.Error("a new reload is not waited for")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if h.succeeded(); !h.endsWait(missing) {
 			t.Error("a reload is waited for longer than 10 s")
 		}
@@ -349,7 +352,7 @@ func TestOverlap(t *testing.T) {
 		check(now.Add(-time.Hour), maxOverlap)
 		time.Sleep(afterMiss)
 		check(time.Time{}, maxOverlap)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		check(time.Time{}, maxOverlap/2)
 		check(time.Time{}, maxOverlap/2)
 		for range 5 {
@@ -397,5 +400,20 @@ func TestRefusal(t *testing.T) {
 		if got := p.refusal(c.err); got != c.want {
 			t.Errorf("%v: %v, want %v", c.err, got, c.want)
 		}
+	}
+}
+
+func TestTLSErrors(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{
+		&tls.CertificateVerificationError{Err: errNoID}, tls.RecordHeaderError{}, x509.UnknownAuthorityError{}, x509.HostnameError{Certificate: &x509.Certificate{}},
+		x509.CertificateInvalidError{}, http.ErrSchemeMismatch,
+	} {
+		if !isTLSError(fmt.Errorf("wrapped: %w", err)) {
+			t.Errorf("%T is not recognized", err)
+		}
+	}
+	if isTLSError(errNoID) {
+		t.Error("another error is taken for one of TLS")
 	}
 }
