@@ -2,9 +2,12 @@ package reloads
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -397,5 +400,20 @@ func TestRefusal(t *testing.T) {
 		if got := p.refusal(c.err); got != c.want {
 			t.Errorf("%v: %v, want %v", c.err, got, c.want)
 		}
+	}
+}
+
+func TestTLSErrors(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{
+		&tls.CertificateVerificationError{Err: errNoID}, tls.RecordHeaderError{}, x509.UnknownAuthorityError{}, x509.HostnameError{Certificate: &x509.Certificate{}},
+		x509.CertificateInvalidError{}, http.ErrSchemeMismatch,
+	} {
+		if !isTLSError(fmt.Errorf("wrapped: %w", err)) {
+			t.Errorf("%T is not recognized", err)
+		}
+	}
+	if isTLSError(errNoID) {
+		t.Error("another error is taken for one of TLS")
 	}
 }

@@ -1,6 +1,7 @@
 package reloads_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,6 +10,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -721,6 +723,28 @@ func TestOnceWithoutALookUp(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The first look-up of a step reads the app's newest 200 reloads, a later one only what is new.
+func TestPagesOfOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{runFor: time.Second}
+		for range 250 {
+			w.addEarlier(t, worldRecord{app: "app"})
+		}
+		time.Sleep(time.Hour)
+		succeed(t, runOnce(t.Context(), t, w, requestsFor("app")))
+		var got []string
+		for _, r := range w.sent() {
+			if query, _ := url.ParseQuery(r.query); query.Get("appId") != "" {
+				got = append(got, query.Get("limit")+" from "+cmp.Or(query.Get("next"), "0"))
+			}
+		}
+		if want := []string{"100 from 0", "100 from 100", "20 from 0", "20 from 0"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
 }
 
 // A look-up is retried as often as the policy says.

@@ -279,6 +279,32 @@ func TestWindowLimiterPause(t *testing.T) {
 	})
 }
 
+// The deadline of the last waiter seemed sufficient, until a pause.
+func TestDeadlineDuringPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := reloads.NewLimiter(1, 10*time.Second)
+		began := time.Now()
+		var waiting sync.WaitGroup
+		for _, limit := range []time.Duration{2 * time.Hour, 2 * time.Hour, time.Minute} {
+			waiting.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), limit)
+				defer cancel()
+				err := l.Wait(ctx)
+				if failed := errors.Is(err, reloads.ErrRateLimited) && errors.Is(err, context.DeadlineExceeded); failed != (limit == time.Minute) {
+					t.Errorf("limit %v: got %v", limit, err)
+				}
+				if limit == time.Minute && time.Since(began) != limit {
+					t.Errorf("the end after %v, want %v", time.Since(began), limit)
+				}
+			})
+			synctest.Wait()
+		}
+		l.Pause(time.Now().Add(time.Hour))
+		waiting.Wait()
+	})
+}
+
 func TestWindowLimiterWithoutLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -135,6 +135,10 @@ func TestReloadLogValue(t *testing.T) {
 			"queue_time": 6187e6, "run_time": 5514e6,
 			"error_code": "EngineConnectionError", "error_message": "failed to complete reload: unexpected EOF",
 		}},
+		"quick": {reloads.Reload{
+			ID: "1", CreationTime: documented.CreationTime, StartTime: documented.CreationTime.Add(300 * time.Millisecond),
+			EndTime: documented.CreationTime.Add(500 * time.Millisecond),
+		}, map[string]any{"id": "1", "app": "", "status": "", "type": "", "queue_time": 300e6, "run_time": 200e6}},
 		"queued": {reloads.Reload{ID: "1", AppID: "2", Status: "QUEUED", Type: "hub", Log: "secret"}, map[string]any{
 			"id": "1", "app": "2", "status": "QUEUED", "type": "hub",
 		}},
@@ -174,6 +178,7 @@ func TestSummary(t *testing.T) {
 		"CRLF":                     {"In total 3 rows read from sources.\r\nIn total 2 rows stored.\r\n", reloads.Summary{RowsRead: rows(3), RowsStored: rows(2)}},
 		"escaped newlines":         {`ReloadID: 1\nIn total 3 rows read from sources.\n`, reloads.Summary{RowsRead: rows(3)}},
 		"zero rows":                {"In total 0 rows read from sources.", reloads.Summary{RowsRead: rows(0)}},
+		"leading zeros":            {"In total 010 rows stored.", reloads.Summary{RowsStored: rows(10)}},
 		"no log":                   {"", reloads.Summary{}},
 		"an older log":             {documented.Log, reloads.Summary{LastLines: []string{"Started loading", "App saved", "Finished successfully"}}},
 		"no number":                {"In total many rows read from sources.\nIn total -1 rows stored.", reloads.Summary{}},

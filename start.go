@@ -269,11 +269,8 @@ func (b *batch) checkEarlierRuns(ctx context.Context, st *step) (took time.Durat
 
 // beginRun records the reload of a step and tracks it.
 func (b *batch) beginRun(st *step, o origin, r *Reload) {
-	if o != blocking {
-		st.reload = r
-		if o != resumed || !r.Ended() {
-			st.runs++
-		}
+	if o != blocking && (o != resumed || !r.Ended()) {
+		st.runs++
 	}
 	b.outage.succeeded()
 	b.checkKept(st, o, r)

@@ -108,9 +108,6 @@ func (t *tracker) add(st *step, o origin, r *Reload) *trackedReload {
 	if known := t.tracked[id]; known != nil {
 		known.steps = append(known.steps, st)
 		known.origin = min(known.origin, o)
-		if r.Ended() {
-			t.setState(known, r)
-		}
 		return known
 	}
 	created := now // by the client's clock, which is sufficient for the interval of polls
@@ -214,11 +211,7 @@ func (t *tracker) finish(tr *trackedReload, err error) {
 }
 
 func (t *tracker) checkDone() {
-	if len(t.tracked) > 0 {
-		return
-	}
-	t.wake()
-	if t.closed {
+	if len(t.tracked) == 0 && t.closed {
 		t.done()
 	}
 }

@@ -846,9 +846,16 @@ func TestPaceOfLists(t *testing.T) {
 		opts    []reloads.RunOption
 		want    []float64 // when the first lists are sent, in seconds
 	}{
-		"few reloads":     {3, always(200, emptyPage), nil, nil},
-		"many reloads":    {4, always(200, emptyPage), nil, []float64{0, 1, 2, 3, 4, 5, 6, 7, 8}},
-		"with OnChange":   {4, always(200, emptyPage), []reloads.RunOption{ignoreChanges}, []float64{0, 0, 1, 2, 3, 4, 5, 5, 6}},
+		"few reloads":   {3, always(200, emptyPage), nil, nil},
+		"many reloads":  {4, always(200, emptyPage), nil, []float64{0, 1, 2, 3, 4, 5, 6, 7, 8}},
+		"with OnChange": {4, always(200, emptyPage), []reloads.RunOption{ignoreChanges}, []float64{0, 0, 1, 2, 3, 4, 5, 5, 6}},
+		"with OnChange, earlier starts": {4, func(n int) (int, string) {
+			earlier := recordText("a", "x", reloads.StatusFailed, time.Time{}, "startTime", "1999-12-31T23:00:00Z", "endTime", "1999-12-31T23:00:00Z")
+			if n < 2 { // the first pass reads the whole list of reloads that have started
+				return 200, listText(earlier)
+			}
+			return 200, `{"data":[` + earlier + `],"links":{"next":{"href":"?next=1"}}}`
+		}, []reloads.RunOption{ignoreChanges}, []float64{0, 0, 1, 2, 3, 4, 5, 5, 6}},
 		"400":             {4, always(400, ""), nil, []float64{0}},
 		"401":             {4, always(401, ""), nil, []float64{0}},
 		"403":             {4, always(403, ""), nil, []float64{0}},

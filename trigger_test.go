@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -1549,6 +1550,20 @@ func TestTriggerIsNotRetriedIfReloadIsListedDifferently(t *testing.T) {
 				return `{"data":[` + strings.Join(earlier[:20], ",") + `],"links":{"next":{"href":"?next=2&appId=app"}}}`
 			}
 			return listText(append(earlier[20:], own)...)
+		}, false},
+		"as an invalid record": {reloads.Request{AppID: "app"}, func(string, time.Time, *http.Request) string {
+			return listText(`{"id":5}`)
+		}, false},
+		"in a list that leads back": {reloads.Request{AppID: "app"}, func(_ string, created time.Time, _ *http.Request) string {
+			return `{"data":[` + recordText("later", "other", reloads.StatusSucceeded, created) + `],"links":{"next":{"href":"?next=2"}}}`
+		}, false},
+		"after hundreds of newer ones": {reloads.Request{AppID: "app"}, func(_ string, created time.Time, r *http.Request) string {
+			n, _ := strconv.Atoi(r.URL.Query().Get("next"))
+			var others []string
+			for i := range 20 {
+				others = append(others, recordText(fmt.Sprint("later", n, "-", i), "other", reloads.StatusSucceeded, created))
+			}
+			return `{"data":[` + strings.Join(others, ",") + fmt.Sprintf(`],"links":{"next":{"href":"?next=%d"}}}`, n+1)
 		}, false},
 		"by a clock 1 s behind, later not at all": {reloads.Request{AppID: "app"}, func(_ string, created time.Time, _ *http.Request) string {
 			if time.Since(created) > 20*time.Second {
