@@ -108,10 +108,7 @@ func (t *tracker) addHint(tr *trackedReload) {
 	t.hinted = append(t.hinted, tr)
 	t.wake()
 	if len(t.hinted) > concurrentPolls { // a list shows the ends of all of them
-		select {
-		case t.crowd <- struct{}{}:
-		default:
-		}
+		signal(t.crowd)
 	}
 }
 

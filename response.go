@@ -204,8 +204,7 @@ const minSecret = 8 // bytes
 
 // transportError returns the error of an attempt without a complete response. It leaves out the URL, whose query may be long.
 func (a *attempt) transportError(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
 	return fmt.Errorf("reloads: %s %s: %w", a.op.method(), a.path, a.redactError(err))
@@ -230,8 +229,7 @@ func (e *redactedError) Unwrap() error { return e.err }
 
 // serverDate returns the Date header of the response, with the times that are needed to compute the clock offset.
 func (a *attempt) serverDate() serverDate {
-	date, _ := http.ParseTime(a.header.Get("Date")) // zero if there is none
-	return serverDate{date: date, sent: a.began, received: a.ended}
+	return serverDate{header: a.header.Get("Date"), sent: a.began, received: a.ended}
 }
 
 // retryAfter parses a Retry-After header (RFC 9110, 10.2.3): whole seconds, or a date, which is compared with the

@@ -135,8 +135,8 @@ func TestJudge(t *testing.T) {
 		ok                  bool
 	}{
 		{0.4, 0.454, 0.45, "0.45, met", true},
-		{0.454, 0.456, 0.45, "0.45, within the margin", true},
-		{0.456, 0.5, 0.45, "0.45, missed", false},
+		{0.477, 0.5, 0.45, "0.45, within the margin", true},
+		{0.478, 0.48, 0.45, "0.45, missed", false},
 		{7, 7, 0, "", true},
 	} {
 		if got, ok := judge(quartiles{c.low, c.median, 9}, c.target); got != c.want || ok != c.ok {
