@@ -143,15 +143,19 @@ func (t *Tenant) deliverer(w Webhook) func(reloads.Reload) {
 			secret += "another"
 		}
 		body := event(r)
-		go func() { // not AfterFunc, which may crash with the race detector of Go 1.26 if the delay is 0
-			time.Sleep(fault.Delay)
+		deliver := func() {
 			for range 1 + max(0, fault.Repeats) {
 				d := Delivery{Time: time.Now(), ReloadID: r.ID, Status: w.post(body, secret)}
 				t.mu.Lock()
 				t.deliveries = append(t.deliveries, d)
 				t.mu.Unlock()
 			}
-		}()
+		}
+		if fault.Delay <= 0 {
+			go deliver() // a timer that is due at once may crash with the race detector of Go 1.26
+		} else {
+			time.AfterFunc(fault.Delay, deliver)
+		}
 	}
 }
 
