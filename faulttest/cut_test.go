@@ -130,11 +130,15 @@ func TestTriggerCutAtEveryByte(t *testing.T) {
 	r := newRoute(t, address)
 	r.transport.DisableKeepAlives = true
 	client := newClient(t, r, once)
-	// From a complete response, the client learns the clock of the records. Otherwise each search would take a second.
+	// From a complete response that is quick, the client learns the clock of the records. Otherwise each search would take a
+	// second.
 	size := len(record(t, operations[2], w))
-	w.tenant.AddApp("first", reloadsForever)
-	if _, err := client.Trigger(t.Context(), reloads.Request{AppID: "first"}); err != nil {
-		t.Fatal(err)
+	for n := range 10 {
+		app := "first" + strconv.Itoa(n)
+		w.tenant.AddApp(app, reloadsForever)
+		if _, err := client.Trigger(t.Context(), reloads.Request{AppID: app}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for n := range size + 1 {
 		length.Store(int64(n))
