@@ -178,7 +178,7 @@ func TestRecordClock(t *testing.T) {
 func TestChooseReload(t *testing.T) {
 	t.Parallel()
 	const ms = time.Millisecond
-	post := time.Date(2026, 11, 4, 3, 0, 0, 0, time.UTC)
+	post := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // when a bubble begins
 	at := func(id string, created int, fields ...string) Reload {
 		r := Reload{ID: id, AppID: "app", CreationTime: post.Add(time.Duration(created) * ms)}
 		if len(fields) > 0 {
@@ -209,6 +209,8 @@ func TestChooseReload(t *testing.T) {
 		"perhaps just before":           {[]Reload{at("a", -5)}, exactly, "", false, nil, 0, "a", true, true},
 		"2 s before":                    {[]Reload{at("a", -2006)}, exactly, "", false, nil, 0, "", false, true},
 		"nearly 2 s before":             {[]Reload{at("a", -2005)}, exactly, "", false, nil, 0, "a", false, true},
+		"2 s in the future":             {[]Reload{at("a", 2005)}, exactly, "", false, nil, 0, "a", true, true},
+		"more than 2 s in the future":   {[]Reload{at("a", 2006)}, exactly, "", false, nil, 0, "a", false, true},
 		"too late":                      {[]Reload{at("a", 40_000)}, exactly, "", false, nil, 0, "a", false, true},
 		"two":                           {[]Reload{at("b", 21), at("a", 11)}, exactly, "", false, nil, 0, "a b", true, true},
 		"two at the same time":          {[]Reload{at("b", 11), at("a", 11)}, exactly, "", false, nil, 0, "b a", false, true},
@@ -217,6 +219,7 @@ func TestChooseReload(t *testing.T) {
 		"offset of 50 ms":               {[]Reload{at("a", 11)}, clockOffset{0, 50 * ms}, "", false, nil, 0, "a", true, true},
 		"after all probes":              {[]Reload{at("a", 11)}, clockOffset{0, 51 * ms}, "", false, nil, maxProbes, "a", true, true},
 		"after all but one":             {[]Reload{at("a", 11)}, clockOffset{0, 51 * ms}, "", false, nil, maxProbes - 1, "a", false, false},
+		"as wide as it may be":          {[]Reload{at("a", 11)}, clockOffset{0, 1000 * ms}, "", false, nil, maxProbes, "a", true, true},
 		"too wide after all":            {[]Reload{at("a", 11)}, clockOffset{0, 1001 * ms}, "", false, nil, maxProbes, "a", false, false},
 		"of another call":               {[]Reload{at("a", 11)}, exactly, "", false, []known{{"a", time.Second, true}}, 0, "", false, true},
 		"known before":                  {[]Reload{at("a", 11)}, exactly, "", false, []known{{"a", -1, false}}, 0, "", false, true},
@@ -233,26 +236,28 @@ func TestChooseReload(t *testing.T) {
 		"Once, without a ResourceID":    {[]Reload{at("a", 11)}, exactly, "x", true, nil, 0, "a", false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := &Client{seen: seenReloads{byID: map[string]seenReload{}}}
-			for _, k := range c.known {
-				client.seen.byID[k.id] = seenReload{at: post.Add(k.at), own: k.own}
-			}
-			s := reconciliation{
-				client: client, req: Request{AppID: "app", ResourceID: c.resource}, since: post, last: post, ended: post.Add(time.Second),
-				dates: c.dates, probes: c.probes, listed: newTriggerList(),
-			}
-			if c.once {
-				s.options.check = func(context.Context, admission) error { return nil }
-			}
-			s.listed.add(triggerList{Page: &Page{Reloads: c.listed}})
-			sure, exact := s.choose()
-			var got []string
-			for _, r := range s.possible {
-				got = append(got, r.ID)
-			}
-			if strings.Join(got, " ") != c.want || sure != c.sure || exact != c.exact {
-				t.Errorf("got %q, %t, %t, want %q, %t, %t", got, sure, exact, c.want, c.sure, c.exact)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				client := &Client{seen: seenReloads{byID: map[string]seenReload{}}}
+				for _, k := range c.known {
+					client.seen.byID[k.id] = seenReload{at: post.Add(k.at), own: k.own}
+				}
+				s := reconciliation{
+					client: client, req: Request{AppID: "app", ResourceID: c.resource}, since: post, last: post, ended: post.Add(time.Second),
+					dates: c.dates, probes: c.probes, listed: newTriggerList(),
+				}
+				if c.once {
+					s.options.check = func(context.Context, admission) error { return nil }
+				}
+				s.listed.add(triggerList{Page: &Page{Reloads: c.listed}})
+				sure, exact := s.choose()
+				var got []string
+				for _, r := range s.possible {
+					got = append(got, r.ID)
+				}
+				if strings.Join(got, " ") != c.want || sure != c.sure || exact != c.exact {
+					t.Errorf("got %q, %t, %t, want %q, %t, %t", got, sure, exact, c.want, c.sure, c.exact)
+				}
+			})
 		})
 	}
 }
@@ -413,7 +418,62 @@ func TestTLSErrors(t *testing.T) {
 			t.Errorf("%T is not recognized", err)
 		}
 	}
+	if err := (&sentError{tls.RecordHeaderError{}}); classify(err) != outcomeUnknown || classify(err.error) != noServer {
+		t.Error("the outcome of a request that was sent is not unknown")
+	}
 	if isTLSError(errNoID) {
 		t.Error("another error is taken for one of TLS")
+	}
+}
+
+// After the feed has missed an end, single polls stay frequent for ten minutes.
+func TestMissedEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var tr tracker
+		f := feed{tracker: &tr, main: true, latest: time.Now(), overlap: minOverlap}
+		check := func(works, want bool) {
+			t.Helper()
+			f.setState(works)
+			if tr.feedWorks != want || !tr.covered.Equal(f.latest.Add(-minOverlap)) {
+				t.Errorf("%t, covered until %v", tr.feedWorks, tr.covered)
+			}
+		}
+		check(true, true)
+		check(false, false)
+		tr.missed = time.Now()
+		time.Sleep(afterMiss)
+		check(true, false)
+		time.Sleep(time.Nanosecond)
+		check(true, true)
+		other := feed{tracker: &tr}
+		if other.setState(false); !tr.feedWorks {
+			t.Error("another feed has changed the state of the main one")
+		}
+	})
+}
+
+func TestPrecision(t *testing.T) {
+	t.Parallel()
+	for ns, want := range map[int]time.Duration{
+		0: time.Second, 300e6: time.Second / 10, 340e6: time.Second / 100, 345e6: time.Millisecond, 345678e3: time.Millisecond, 1: time.Millisecond,
+	} {
+		if got := precision(time.Date(2026, 11, 4, 3, 0, 0, ns, time.UTC)); got != want {
+			t.Errorf("%d ns: %v, want %v", ns, got, want)
+		}
+	}
+}
+
+func TestActiveStepsAreCountedOnce(t *testing.T) {
+	t.Parallel()
+	var s schedule
+	st := &step{}
+	for _, c := range []struct {
+		active bool
+		want   int
+	}{{false, 0}, {true, 1}, {true, 1}, {false, 0}, {false, 0}} {
+		if s.setActive(st, c.active); s.active != c.want {
+			t.Errorf("%d active steps, want %d", s.active, c.want)
+		}
 	}
 }

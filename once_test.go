@@ -1042,7 +1042,7 @@ func TestOnceDoesNotRerunWithoutResourceID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{latency: 50 * time.Millisecond, runFor: time.Second, omitCreated: []string{"resourceId"}, ends: failing(reloads.StatusFailed, "app")}
 		results := runOnce(t.Context(), t, w, requestsFor("app", "other"), reloads.Rerun(3))
-		if n := len(w.own()); n != 1 || !errors.Is(results[0].Err, reloads.ErrReloadFailed) || results[1].Err == nil || results[1].Reload != nil {
+		if n := len(w.own()); n != 1 || !errors.Is(results[0].Err, reloads.ErrReloadFailed) || !strings.Contains(results[0].Err.Error(), "did not return the ResourceID") || results[1].Err == nil || results[1].Reload != nil {
 			t.Errorf("%d reloads, and the errors %v and %v", n, results[0].Err, results[1].Err)
 		}
 	})

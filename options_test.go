@@ -319,11 +319,11 @@ func TestOnChange(t *testing.T) {
 // reload of the app has finished.
 func TestAttachToPendingIgnoresReloadsWithoutEnd(t *testing.T) {
 	t.Parallel()
-	for name, ages := range map[string][]time.Duration{"too old": {10 * time.Hour}, "older than a finished one": {3 * time.Hour, time.Hour}} {
+	for name, ages := range map[string][]time.Duration{"too old": {10 * time.Hour}, "older than a finished one": {3 * time.Hour, time.Hour, 5 * time.Hour}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tenant := newTenant(reloadstest.App{RunFor: time.Minute}, reloadstest.WithListLag(3*time.Second))
-				for i, status := range []reloads.Status{reloads.StatusReloading, reloads.StatusSucceeded}[:len(ages)] {
+				for i, status := range []reloads.Status{reloads.StatusReloading, reloads.StatusSucceeded, reloads.StatusSucceeded}[:len(ages)] {
 					tenant.AddReload(reloads.Reload{AppID: "app", Status: status, CreationTime: time.Now().Add(-ages[i])})
 				}
 				pending, _ := tenant.Trigger("app", reloads.Reload{})

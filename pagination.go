@@ -146,17 +146,15 @@ func (c *Client) List(ctx context.Context, opts ListOptions) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, _, err := c.list(ctx, query)
-	return page, err
+	return c.list(ctx, query)
 }
 
-// list also returns the server date of the response.
-func (c *Client) list(ctx context.Context, query string) (*Page, serverDate, error) {
-	page, date, invalid, err := c.listValid(ctx, query, false)
+func (c *Client) list(ctx context.Context, query string) (*Page, error) {
+	page, _, invalid, err := c.listValid(ctx, query, false)
 	if err == nil && len(invalid) > 0 {
-		return nil, date, invalid[0]
+		return nil, invalid[0]
 	}
-	return page, date, err
+	return page, err
 }
 
 // listValid leaves out the invalid records of a page. It returns the error of each of them. once means that the request
@@ -211,7 +209,7 @@ func (c *Client) Pages(ctx context.Context, opts ListOptions) iter.Seq2[*Page, e
 		w := newWalk(first)
 		w.backward = opts.Prev != ""
 		for more := true; more; {
-			page, _, err := c.list(ctx, w.query)
+			page, err := c.list(ctx, w.query)
 			if err != nil {
 				yield(nil, err)
 				return

@@ -105,7 +105,13 @@ func TestVariablesAreNotPrinted(t *testing.T) {
 	if got := req.String(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if got := fmt.Sprintf("%v", reloads.Request{AppID: "app"}); got != "reload of app app" {
-		t.Errorf("got %s", got)
+	for want, r := range map[string]reloads.Request{
+		"reload of app app":               {AppID: "app"},
+		"reload of app app, for  nightly": {AppID: "app", ResourceID: "nightly"},
+		"reload of app app, for api ":     {AppID: "app", ResourceType: "api"},
+	} {
+		if got := fmt.Sprintf("%v", r); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package reloads_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -135,13 +136,15 @@ func TestBodiesAreClosed(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{200, 302, 404, 500} {
 		body := &closable{Reader: strings.NewReader(queued)}
+		var ctx context.Context
 		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+			ctx = r.Context()
 			resp, err := respond(status, "")(r)
 			resp.Body = body
 			return resp, err
 		}), noRetries)
-		if _, _ = client.Get(t.Context(), reloadID); !body.closed {
-			t.Errorf("%d: the body is not closed", status)
+		if _, _ = client.Get(t.Context(), reloadID); !body.closed || ctx.Err() == nil {
+			t.Errorf("%d: body closed: %t; the context of the attempt ended with: %v", status, body.closed, ctx.Err())
 		}
 	}
 }
@@ -154,6 +157,17 @@ type closable struct {
 func (c *closable) Close() error {
 	c.closed = true
 	return nil
+}
+
+// The error of a list that is not JSON says so.
+func TestErrorOfAListThatIsNotJSON(t *testing.T) {
+	t.Parallel()
+	for body, text := range map[string]string{"<html>": "invalid", "{}": "the page has no data", `{"data":null}`: "the page has no data"} {
+		_, err := scriptedClient(t, scripted(respond(200, body))).List(t.Context(), reloads.ListOptions{})
+		if err == nil || !strings.Contains(err.Error(), text) || body == "<html>" && strings.Contains(err.Error(), "no data") {
+			t.Errorf("%s: got %v, want %q", body, err, text)
+		}
+	}
 }
 
 func TestMalformedHTTPResponses(t *testing.T) {

@@ -2,6 +2,7 @@ package reloads_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -477,6 +478,16 @@ func TestEveryAttemptIsLogged(t *testing.T) {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
+}
+
+func TestFailuresAreLogged(t *testing.T) {
+	t.Parallel()
+	var log logBuffer
+	_, err := scriptedClient(t, scripted(respond(404, "")), log.option(slog.LevelDebug)).Get(t.Context(), reloadID)
+	var line struct{ Error string }
+	if json.Unmarshal(log.Bytes(), &line) != nil || err == nil || line.Error != err.Error() {
+		t.Errorf("the log is %s, want the error %v", &log.Buffer, err)
+	}
 }
 
 func TestWaitForTheRateLimitIsLogged(t *testing.T) {

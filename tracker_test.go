@@ -773,6 +773,9 @@ func TestPagesOfTheFeed(t *testing.T) {
 		pages := map[float64][]string{} // by the second in which the pass begins
 		for _, r := range w.sent() {
 			if query, _ := url.ParseQuery(r.query); strings.HasSuffix(r.path, "/reloads") {
+				if query.Get("log") != "true" {
+					t.Errorf("the list %s does not request the logs", r.query)
+				}
 				second := r.began.Sub(began).Seconds()
 				pages[second] = append(pages[second], query.Get("limit")+" from "+cmp.Or(query.Get("next"), "0"))
 			}

@@ -168,6 +168,19 @@ func TestWaitEndsOnPermanentFailure(t *testing.T) {
 	}
 }
 
+func TestWaitReturnsTerminalStatus(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[reloads.Status]error{
+		reloads.StatusSucceeded: nil, reloads.StatusFailed: reloads.ErrReloadFailed,
+		reloads.StatusCanceled: reloads.ErrReloadCanceled, reloads.StatusExceededLimit: reloads.ErrReloadExceededLimit,
+	} {
+		wire := scripted(respond(200, strings.Replace(queued, "QUEUED", string(status), 1)))
+		if r, err := scriptedClient(t, wire).Wait(t.Context(), reloadID); r == nil || r.Status != status || !errors.Is(err, want) {
+			t.Errorf("got %v, %v, want %s and %v", r, err, status, want)
+		}
+	}
+}
+
 func TestFailedPollsAreLogged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -283,6 +296,12 @@ func TestContextEndsWait(t *testing.T) {
 		end()
 		if _, err := client.Wait(ended, reload.ID); !errors.Is(err, context.Canceled) {
 			t.Errorf("with a canceled context: got %v, want Canceled", err)
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = scriptedClient(t, scripted(hangs)).Wait(ctx, reloadID)
+		if !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "poll") {
+			t.Errorf("during a poll: got %v, want DeadlineExceeded, not a failed poll", err)
 		}
 	})
 }

@@ -17,9 +17,9 @@ package main
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -33,7 +33,7 @@ func main() {
 	seed := flag.Uint64("seed", 1, "seed of the sample")
 	file := flag.String("file", "", "only mutants of this file")
 	percent := flag.Float64("min", 95, "fail if fewer mutants are killed, in percent")
-	parallel := flag.Int("p", runtime.NumCPU(), "so many mutants run at the same time")
+	parallel := flag.Int("p", 4*runtime.NumCPU(), "so many mutants run at the same time; many of them only wait")
 	list := flag.Bool("list", false, "list the mutants, run nothing")
 	flag.Parse()
 	status := 0
@@ -76,14 +76,18 @@ func mutate(dir, file string, number int, seed uint64, parallel int, list bool) 
 	return ratio, nil
 }
 
-// sample returns n random mutants, in the order of the code.
+// sample returns n mutants, in the order of the code. The choice depends on the text of each mutant, so that a change of the
+// code changes only a small part of the sample.
 func sample(mutants []*mutant, file string, n int, seed uint64) []*mutant {
 	mutants = slices.DeleteFunc(slices.Clone(mutants), func(m *mutant) bool {
 		return m.equivalent || file != "" && m.file != file
 	})
 	if n > 0 && n < len(mutants) {
-		random := rand.New(rand.NewPCG(seed, 0))
-		random.Shuffle(len(mutants), func(i, j int) { mutants[i], mutants[j] = mutants[j], mutants[i] })
+		rank := func(m *mutant) string {
+			sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", seed, m.text()))
+			return string(sum[:])
+		}
+		slices.SortFunc(mutants, func(a, b *mutant) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.id, b.id)) })
 		mutants = mutants[:n]
 		slices.SortFunc(mutants, func(a, b *mutant) int { return cmp.Compare(a.id, b.id) })
 	}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,11 +56,15 @@ func TestSample(t *testing.T) {
 func TestSampleOfMutants(t *testing.T) {
 	var mutants []*mutant
 	for i := range 100 {
-		mutants = append(mutants, &mutant{id: i, equivalent: i%2 == 0})
+		mutants = append(mutants, &mutant{id: i, equivalent: i%2 == 0, before: fmt.Sprint(i)})
 	}
 	a, b := sample(mutants, "", 10, 1), sample(mutants, "", 10, 2)
 	if len(a) != 10 || cmp.Equal(ids(a), ids(b)) || !cmp.Equal(ids(a), ids(sample(mutants, "", 10, 1))) {
 		t.Errorf("%v, %v", ids(a), ids(b))
+	}
+	more := slices.Concat(mutants, []*mutant{{id: 100, before: "new"}})
+	if c := ids(sample(more, "", 10, 1)); len(c) != 10 || !slices.Contains(c, ids(a)[1]) || !slices.IsSorted(c) {
+		t.Errorf("with one more mutant: %v, want nearly %v", c, ids(a))
 	}
 	if got := ids(sample(mutants, "", 0, 1)); len(got) != 50 {
 		t.Errorf("%v", got)
