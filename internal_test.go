@@ -477,3 +477,25 @@ func TestActiveStepsAreCountedOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestSeenEnds(t *testing.T) {
+	t.Parallel()
+	seen := seenReloads{byID: map[string]seenReload{}}
+	seen.add("a", true)
+	seen.add("b", true)
+	seen.end(&Reload{ID: "A", Status: StatusFailed})
+	seen.end(&Reload{ID: "b", Status: StatusSucceeded})
+	seen.end(&Reload{ID: "c", Status: StatusFailed}) // is not remembered
+	if a, b := seen.get("a"), seen.get("b"); !a.end || !a.failed || !b.end || b.failed || len(seen.byID) != 2 {
+		t.Errorf("got %+v", seen.byID)
+	}
+}
+
+// A page keeps its links and its valid records if it has an invalid one.
+func TestPageWithInvalidRecord(t *testing.T) {
+	t.Parallel()
+	page, invalid, err := decodeValid([]byte(`{"data":[{"id":"a"},17,{"id":"b"}],"links":{"next":{"href":"?next=1"}}}`))
+	if err != nil || len(invalid) != 1 || len(page.Data) != 2 || page.Data[1].ID != "b" || page.Links.Next.Href != "?next=1" {
+		t.Errorf("got %+v, %v, %v", page, invalid, err)
+	}
+}

@@ -765,9 +765,21 @@ func TestOnceRetriesItsLookUps(t *testing.T) {
 	})
 }
 
-// Several steps are looked up at the same time.
+// Several steps are looked up at the same time, but no more of them than the budget allows.
 func TestOnceLooksUpConcurrently(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		var apps []string
+		for i := range 80 {
+			apps = append(apps, fmt.Sprint("app", i))
+		}
+		began := time.Now()
+		succeed(t, runOnce(t.Context(), t, w, requestsFor(apps...)))
+		if first := w.postTimes()[0].Sub(began); first < 80*time.Minute/800 || first > 7*time.Second {
+			t.Errorf("the first trigger was sent after %v, want 6 s for the look-ups", first)
+		}
+	})
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{lookUpLatency: func() time.Duration { return time.Second }}
 		var apps []string

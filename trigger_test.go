@@ -1513,6 +1513,17 @@ func (f *figures) check(t *testing.T, maxUnknown float64) {
 }
 
 // A trigger took effect, and its reload is listed in a way that does not identify it. The trigger is not retried.
+// A service that returns no ResourceIDs is not taken for one that does because a request had none.
+func TestTriggerWithoutAndWithAResourceIDThatIsNotReturned(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dropped := []string{"resourceId"}
+		w, client := newWorld(t, &world{omitCreated: dropped, omitListed: dropped, omitGot: dropped})
+		w.calibrate(t, client)
+		w.trigger(t, client, reloads.Request{AppID: "app", ResourceID: "x"}, lostAfter).returnsOwn(t)
+	})
+}
+
 func TestTriggerIsNotRetriedIfReloadIsListedDifferently(t *testing.T) {
 	t.Parallel()
 	var earlier []string // oldest first, as if the service ignored the sort
