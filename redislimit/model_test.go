@@ -251,7 +251,7 @@ func modelFleet(t *testing.T, rnd *rand.Rand, m *model, per time.Duration, throu
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for range modelProcesses {
-		l := newLimiter(t, &connection{model: m}, modelLimit, per, redislimit.LocalShare(modelProcesses))
+		l := newLimiter(t, &connection{model: m}, modelLimit, per, redislimit.WithTimeout(time.Second), redislimit.LocalShare(modelProcesses))
 		for range 1 + rnd.IntN(20) {
 			wg.Go(func() {
 				for l.Wait(ctx) == nil {
@@ -296,7 +296,7 @@ func TestModelOfASleepingProcess(t *testing.T) {
 		var starts []time.Time
 		local := 0
 		wait := func(requests int) {
-			l := newLimiter(t, &connection{model: m}, modelLimit, per, redislimit.LocalShare(modelProcesses))
+			l := newLimiter(t, &connection{model: m}, modelLimit, per, redislimit.WithTimeout(time.Second), redislimit.LocalShare(modelProcesses))
 			for range requests {
 				wg.Go(func() {
 					if err := l.Wait(t.Context()); err != nil {
@@ -331,7 +331,7 @@ func TestModelOfRequestsThatGiveUp(t *testing.T) {
 		m := newModel(t)
 		m.set(errRefused)
 		c := &connection{model: m}
-		l := newLimiter(t, c, modelLimit, time.Minute, redislimit.LocalShare(modelProcesses))
+		l := newLimiter(t, c, modelLimit, time.Minute, redislimit.WithTimeout(time.Second), redislimit.LocalShare(modelProcesses))
 		var cancels []context.CancelFunc
 		var wg sync.WaitGroup
 		for range 25 {
@@ -359,14 +359,14 @@ func TestModelOfLocalStartsThatAreReported(t *testing.T) {
 		const per = time.Minute
 		m := newModel(t)
 		m.set(errRefused)
-		l := newLimiter(t, &connection{model: m}, modelLimit, per, redislimit.LocalShare(1))
+		l := newLimiter(t, &connection{model: m}, modelLimit, per, redislimit.WithTimeout(time.Second), redislimit.LocalShare(1))
 		if err := l.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		local := time.Now()
 		m.set(nil)
 		time.Sleep(3 * time.Second) // the settling time
-		other := newLimiter(t, &connection{model: m}, modelLimit, per, redislimit.LocalShare(1))
+		other := newLimiter(t, &connection{model: m}, modelLimit, per, redislimit.WithTimeout(time.Second), redislimit.LocalShare(1))
 		if err := other.Wait(t.Context()); err != nil || time.Since(local) < per {
 			t.Errorf("%v after the local start, another process got %v", time.Since(local), err)
 		}
