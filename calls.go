@@ -49,7 +49,7 @@ func (c *Client) get(ctx context.Context, id string, once bool) (*Reload, server
 	if err != nil {
 		return nil, serverDate{}, err
 	}
-	k, err := c.send(ctx, apiRequest{op: opGet, path: reloadsPath + "/" + segment, once: once})
+	k, err := c.send(ctx, apiRequest{op: opGet, path: c.path + reloadsPath + "/" + segment, once: once})
 	defer k.release()
 	if err != nil {
 		return nil, serverDate{}, err
@@ -68,7 +68,7 @@ func (c *Client) Cancel(ctx context.Context, id string) (Status, error) {
 	if err != nil {
 		return "", err
 	}
-	k, err := c.send(ctx, apiRequest{op: opCancel, path: reloadsPath + "/" + segment + "/actions/cancel"})
+	k, err := c.send(ctx, apiRequest{op: opCancel, path: c.path + reloadsPath + "/" + segment + "/actions/cancel"})
 	defer k.release()
 	switch {
 	case err != nil && k.mayHaveTakenEffect && (errors.Is(err, ErrNotCancelable) || errors.Is(err, ErrNotFound)):
@@ -120,12 +120,13 @@ func (c *Client) Log(ctx context.Context, appID, reloadID string) (io.ReadCloser
 	if err != nil {
 		return nil, err
 	}
-	k, err := c.send(ctx, apiRequest{op: opLog, path: "/apps/" + app + "/reloads/logs/" + reload})
+	k, err := c.send(ctx, apiRequest{op: opLog, path: c.path + "/apps/" + app + "/reloads/logs/" + reload})
 	defer k.release()
 	if err != nil {
 		return nil, err
 	}
-	return &logStream{ReadCloser: k.attempt.stream, describe: k.attempt.transportError}, nil
+	a := k.attempt // because k is released
+	return &logStream{ReadCloser: a.stream, describe: a.transportError}, nil
 }
 
 // logStream adds the operation to the errors of reading a log.

@@ -18,17 +18,17 @@ import (
 // apply to all its callers together. It does not need to be closed. Create one with [NewClient]; the zero value cannot
 // be used. For an invalid argument, such as an empty ID, a method returns an error that matches [ErrBadRequest].
 type Client struct {
-	endpoint       string // of the API, without a trailing slash: https://tenant/api/v1
+	request        *http.Request // what all requests have in common
+	path           string        // of the API, escaped, without a trailing slash: /api/v1
 	tokens         tokens
 	http           *http.Client
 	logger         *slog.Logger
 	userAgent      string
-	header         http.Header // of every request; read only
 	retry          RetryPolicy
 	attemptTimeout time.Duration
 	limiters       Limiters
 	polling        PollPolicy
-	buffers        sync.Pool // of *bytes.Buffer, for the bodies of responses
+	calls          sync.Pool // of *call
 	records        recordClock
 	seen           seenReloads
 	hints          hints
@@ -48,18 +48,21 @@ func NewClient(tenantURL string, source TokenSource, opts ...Option) (*Client, e
 	if err != nil {
 		return nil, err
 	}
+	request, _ := http.NewRequest(http.MethodGet, endpoint, nil) // the endpoint is valid
 	tokens, err := newTokens(source)
 	if err != nil {
 		return nil, err
 	}
 	c := &Client{
-		endpoint:       endpoint,
+		request:        request,
+		path:           request.URL.EscapedPath(),
 		tokens:         tokens,
 		http:           &http.Client{},
 		logger:         slog.New(slog.DiscardHandler),
 		userAgent:      "reloads-go/" + version,
 		retry:          RetryPolicy{MaxRetries: defaultMaxRetries},
 		attemptTimeout: defaultAttemptTimeout,
+		hints:          hints{listeners: map[*func(string)]struct{}{}},
 		seen:           seenReloads{byID: map[string]seenReload{}, calls: map[string]appCalls{}},
 	}
 	for i, opt := range opts {
@@ -74,7 +77,7 @@ func NewClient(tenantURL string, source TokenSource, opts ...Option) (*Client, e
 	c.polling = c.polling.withDefaults()
 	c.limiters = c.limiters.withDefaults()
 	c.http = withTransport(c.http, c.attemptTimeout)
-	c.header = http.Header{"Accept": {"application/json"}, "User-Agent": {c.userAgent}}
+	c.request.Header = http.Header{"Accept": {"application/json"}, "User-Agent": {c.userAgent}}
 	return c, nil
 }
 

@@ -1,9 +1,11 @@
 package reloads
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,25 +18,29 @@ func (c clockOffset) width() time.Duration { return c.max - c.min }
 
 // serverDate is the Date header of a response, with the times of the request and the response by the client's clock.
 type serverDate struct {
-	date           time.Time // in whole seconds, truncated; zero if there was none
+	header         string
 	sent, received time.Time
+}
+
+// date returns the date, in whole seconds, truncated. It is zero if there is none.
+func (d serverDate) date() time.Time {
+	date, _ := http.ParseTime(d.header)
+	return date
 }
 
 // now returns the server's time, or the client's if the response has none.
 func (d serverDate) now() time.Time {
-	if d.date.IsZero() {
-		return time.Now()
-	}
-	return d.date
+	return cmp.Or(d.date(), time.Now())
 }
 
 // update narrows the offset by a response. A response that contradicts the earlier ones comes from another clock. It
 // replaces them.
 func (c *clockOffset) update(d serverDate) {
-	if d.date.IsZero() {
+	date := d.date()
+	if date.IsZero() {
 		return
 	}
-	least, most := d.date.Sub(d.received), d.date.Add(time.Second).Sub(d.sent)
+	least, most := date.Sub(d.received), date.Add(time.Second).Sub(d.sent)
 	if c.overlaps(clockOffset{least, most}) {
 		least, most = max(least, c.min), min(most, c.max)
 	}
@@ -69,8 +75,8 @@ func (c *recordClock) observe(created time.Time, d serverDate) {
 	}
 	offset := clockOffset{created.Sub(d.received), created.Add(precision(created)).Sub(d.sent)}
 	var dates *clockOffset
-	if !d.date.IsZero() {
-		dates = &clockOffset{d.date.Sub(d.received), d.date.Add(time.Second).Sub(d.sent)}
+	if date := d.date(); !date.IsZero() {
+		dates = &clockOffset{date.Sub(d.received), date.Add(time.Second).Sub(d.sent)}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -235,12 +241,6 @@ func sleep(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil || d <= 0 {
 		return err
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	waitForChange(ctx, d, nil)
+	return ctx.Err()
 }

@@ -18,12 +18,13 @@ import (
 )
 
 // lenient accepts duplicate names and invalid UTF-8, as most decoders do. A whole page must not become unreadable
-// because of them.
+// because of them. anyCase also accepts names in any case.
 var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+var anyCase = json.JoinOptions(lenient, json.MatchCaseInsensitiveNames(true))
 
 // decoding is lenient, and has the decoders of the types that need their own.
 var decoding = json.JoinOptions(lenient, json.WithUnmarshalers(json.JoinUnmarshalers(
-	json.UnmarshalFromFunc(decodeRecord), json.UnmarshalFromFunc(preallocate), json.UnmarshalFunc(decodeTime), json.UnmarshalFunc(decodeWeight),
+	json.UnmarshalFunc(decodeTime), json.UnmarshalFunc(decodeWeight),
 	json.UnmarshalFromFunc(reset[Links]), json.UnmarshalFromFunc(reset[Link]), json.UnmarshalFromFunc(reset[pageLinks]),
 )))
 
@@ -33,10 +34,10 @@ type plainReload Reload
 // UnmarshalJSON decodes a record of the API and replaces r with it. Unknown members go to Extra. A JSON null does not
 // change r.
 func (r *Reload) UnmarshalJSON(data []byte) error {
-	var decoded *Reload // nil after a null
+	var decoded *plainReload // nil after a null
 	err := json.Unmarshal(data, &decoded, decoding)
 	if err == nil && decoded != nil {
-		*r = *decoded
+		*r = Reload(*decoded)
 	}
 	return err
 }
@@ -68,10 +69,15 @@ func unknownMembers[T any](extra map[string]stdjson.RawMessage) map[string]stdjs
 	return members
 }
 
-// decodeReload decodes a response that is one record. The record has no ID if the response is a JSON null.
+// decodeReload decodes a response that is one record. The record has no ID if the response is a JSON null. Leniency takes
+// time, because the JSON package looks up a decoder of ours for every member. It is used if the response needs it.
 func decodeReload(data []byte) (*Reload, error) {
 	r := new(Reload)
-	return r, json.Unmarshal(data, r, decoding)
+	if json.Unmarshal(data, (*plainReload)(r)) != nil {
+		return r, r.UnmarshalJSON(data)
+	}
+	resetYear1(&r.CreationTime, &r.StartTime, &r.EndTime, &r.EngineTime)
+	return r, nil
 }
 
 // pageBody is a page of a list as the service sends it.
@@ -86,11 +92,13 @@ type pageLinks struct {
 	Prev Link `json:"prev"`
 }
 
-// decodePage decodes a response that is a page of a list.
+// decodePage decodes a response that is a page of a list, if it needs no leniency. Otherwise decodeValid does.
 func decodePage(data []byte) (page pageBody, err error) {
-	err = json.Unmarshal(data, &page, decoding)
+	err = json.Unmarshal(data, &page, pageDecoding)
 	return page, err
 }
+
+var pageDecoding = json.WithUnmarshalers(json.JoinUnmarshalers(json.UnmarshalFromFunc(decodeRecord), json.UnmarshalFromFunc(preallocate)))
 
 // decodeValid decodes a page without its invalid records. It returns the error of each of those, which names it.
 func decodeValid(data []byte) (page pageBody, invalid []error, err error) {
@@ -98,10 +106,11 @@ func decodeValid(data []byte) (page pageBody, invalid []error, err error) {
 		Data  []jsontext.Value `json:"data"`
 		Links pageLinks        `json:"links"`
 	}
-	if err := json.Unmarshal(data, &raw, decoding); err != nil || raw.Data == nil {
-		return pageBody{}, nil, err
+	err = json.Unmarshal(data, &raw, decoding)
+	if page.Links = raw.Links; err != nil || raw.Data == nil {
+		return page, nil, err
 	}
-	page = pageBody{Data: make([]Reload, 0, len(raw.Data)), Links: raw.Links}
+	page.Data = make([]Reload, 0, len(raw.Data))
 	for i, value := range raw.Data {
 		r, err := decodeReload(value)
 		if err == nil && r.ID == "" {
@@ -109,7 +118,7 @@ func decodeValid(data []byte) (page pageBody, invalid []error, err error) {
 		}
 		if err != nil {
 			var named struct{ ID anyText }
-			_ = json.Unmarshal(value, &named, lenient, json.MatchCaseInsensitiveNames(true)) // the ID is only for the text
+			_ = json.Unmarshal(value, &named, anyCase) // the ID is only for the text
 			invalid = append(invalid, fmt.Errorf("record %d (id %q): %w", i, named.ID, err))
 			continue
 		}
@@ -142,7 +151,9 @@ var errNoID = errors.New("a record has no id")
 
 // decodeRecord bypasses UnmarshalJSON, which would read each record of a page twice.
 func decodeRecord(d *jsontext.Decoder, r *Reload) error {
-	return json.UnmarshalDecode(d, (*plainReload)(r))
+	err := json.UnmarshalDecode(d, (*plainReload)(r), json.WithUnmarshalers(nil))
+	resetYear1(&r.CreationTime, &r.StartTime, &r.EndTime, &r.EngineTime)
+	return err
 }
 
 // preallocate allocates the records of a page at once. A record without a log has about 500 bytes of JSON.
@@ -166,16 +177,20 @@ func decodeTime(value []byte, t *time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := t.UnmarshalText(text); err != nil {
-		return err
-	}
-	if t.Unix() < beginOfYear2 {
-		*t = time.Time{}
-	}
-	return nil
+	err = t.UnmarshalText(text)
+	resetYear1(t)
+	return err
 }
 
-const beginOfYear2 = -62104060800 // in Unix time
+// resetYear1 replaces a time in year 1 by the zero time.
+func resetYear1(times ...*time.Time) {
+	const beginOfYear2 = -62104060800 // in Unix time
+	for _, t := range times {
+		if t.Unix() < beginOfYear2 {
+			*t = time.Time{}
+		}
+	}
+}
 
 // decodeWeight also accepts an integer that is written as a decimal number, such as 1.0 and 5e0.
 func decodeWeight(value []byte, weight *int) error {
@@ -194,10 +209,16 @@ func decodeWeight(value []byte, weight *int) error {
 // such a body.
 func decodeErrorBody(data []byte) (details []ErrorDetail, traceID string, ok bool) {
 	var body struct {
-		Errors  []struct{ Code, Title, Detail, Details, TraceID anyText }
-		TraceID anyText
+		Errors []struct {
+			Code    anyText `json:"code"`
+			Title   anyText `json:"title"`
+			Detail  anyText `json:"detail"`
+			Details anyText `json:"details"`
+			TraceID anyText `json:"traceId"`
+		} `json:"errors"`
+		TraceID anyText `json:"traceId"`
 	}
-	if err := json.Unmarshal(data, &body, lenient, json.MatchCaseInsensitiveNames(true)); err != nil || len(body.Errors) == 0 {
+	if err := json.Unmarshal(data, &body, anyCase); err != nil || len(body.Errors) == 0 {
 		return nil, "", false
 	}
 	for _, e := range body.Errors {
@@ -210,10 +231,16 @@ func decodeErrorBody(data []byte) (details []ErrorDetail, traceID string, ok boo
 // anyText is a string, or the JSON of another value. An error must not be lost because a member has an unexpected type.
 type anyText string
 
-// UnmarshalJSON never fails. A null is "".
-func (t *anyText) UnmarshalJSON(value []byte) error {
-	if json.Unmarshal(value, (*string)(t), lenient) != nil {
+// UnmarshalJSONFrom fails for invalid JSON only. A null is "".
+func (t *anyText) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if d.PeekKind() == '"' {
+		text, err := d.ReadToken()
+		*t = anyText(text.String())
+		return err
+	}
+	value, err := d.ReadValue()
+	if *t = ""; value.Kind() != 'n' {
 		*t = anyText(strings.ToValidUTF8(string(value), "\uFFFD"))
 	}
-	return nil
+	return err
 }

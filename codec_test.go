@@ -30,11 +30,20 @@ var codecs = map[string]struct {
 	},
 }
 
+// decode decodes a record. The decoders of responses must agree.
 func decode(t testing.TB, text string) reloads.Reload {
 	t.Helper()
 	var r reloads.Reload
 	if err := r.UnmarshalJSON([]byte(text)); err != nil {
 		t.Fatalf("%s: %v", text, err)
+	}
+	of, err := reloads.DecodeReload([]byte(text))
+	if diff := cmp.Diff(r, *of); diff != "" || err != nil {
+		t.Errorf("%s as a response: %v (-want +got):\n%s", text, err, diff)
+	}
+	page, err := reloads.DecodePage([]byte(`{"data":[` + text + `]}`))
+	if diff := cmp.Diff([]reloads.Reload{r}, page.Data); r.ID != "" && (diff != "" || err != nil) {
+		t.Errorf("%s in a page: %v (-want +got):\n%s", text, err, diff)
 	}
 	return r
 }
@@ -174,8 +183,8 @@ func TestTimes(t *testing.T) {
 		times[`"2026-11-04T03:00:00.0`+strings.Repeat("0", n)+`Z"`] = at
 	}
 	for text, want := range times {
-		want := reloads.Reload{CreationTime: want, StartTime: want, EndTime: want, EngineTime: want}
-		got := decode(t, strings.ReplaceAll(`{"creationTime":@,"startTime":@,"endTime":@,"engineTime":@}`, "@", text))
+		want := reloads.Reload{ID: "1", CreationTime: want, StartTime: want, EndTime: want, EngineTime: want}
+		got := decode(t, strings.ReplaceAll(`{"id":"1","creationTime":@,"startTime":@,"endTime":@,"engineTime":@}`, "@", text))
 		if diff := cmp.Diff(want, got); diff != "" || want.EndTime.IsZero() != got.EndTime.IsZero() {
 			t.Errorf("%s (-want +got):\n%s", text, diff)
 		}

@@ -73,11 +73,7 @@ const (
 )
 
 func (c Code) known() bool {
-	switch c {
-	case CodeForbidden, CodeAppNotFound, CodeReloadPending, CodeQuotaExceeded, CodeUnauthorized, CodeRateLimited:
-		return true
-	}
-	return false
+	return slices.Contains([]Code{CodeForbidden, CodeAppNotFound, CodeReloadPending, CodeQuotaExceeded, CodeUnauthorized, CodeRateLimited}, c)
 }
 
 // Error returns the code.
@@ -250,10 +246,16 @@ func (e *Error) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
+// contains reports whether err is or wraps an E.
+func contains[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
 // withoutBody returns the text of err without the beginning of a body.
 func withoutBody(err error) string {
-	var e *Error
-	if !errors.As(err, &e) || e.Body == "" {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Body == "" {
 		return err.Error()
 	}
 	bare := *e

@@ -222,14 +222,15 @@ func (f *feed) walk(pageSize int) walk {
 // clock, because an end may be in the future. found is the earliest time of a reload that has just finished. done means
 // that the page reaches back to until.
 func (f *feed) apply(page *Page, date serverDate, until time.Time) (newest, found time.Time, done bool) {
-	newest = date.date
+	newest = date.date()
+	dated := !newest.IsZero()
 	for i := range page.Reloads {
 		r := &page.Reloads[i]
 		t := f.time(r)
 		if f.tracker.update(r) {
 			found = earlier(found, t)
 		}
-		if date.date.IsZero() && t.After(newest) {
+		if !dated && t.After(newest) {
 			newest = t
 		}
 		if !t.IsZero() && t.Before(until) {

@@ -44,9 +44,6 @@ func (h *hints) add(id string) {
 func (h *hints) listen(f func(id string)) (stop func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.listeners == nil {
-		h.listeners = map[*func(string)]struct{}{}
-	}
 	h.listeners[&f] = struct{}{}
 	return func() {
 		h.mu.Lock()
@@ -72,10 +69,7 @@ func (h *hints) listenTo(id string) (hinted <-chan struct{}, stop func()) {
 	c := make(chan struct{}, 1)
 	return c, h.listen(func(hint string) {
 		if strings.EqualFold(hint, id) {
-			select {
-			case c <- struct{}{}:
-			default:
-			}
+			signal(c)
 		}
 	})
 }

@@ -160,7 +160,7 @@ func (c *Client) list(ctx context.Context, query string) (*Page, error) {
 // listValid leaves out the invalid records of a page. It returns the error of each of them. once means that the request
 // is not retried.
 func (c *Client) listValid(ctx context.Context, query string, once bool) (page *Page, date serverDate, invalid []error, err error) {
-	k, err := c.send(ctx, apiRequest{op: opList, path: reloadsPath, query: query, once: once})
+	k, err := c.send(ctx, apiRequest{op: opList, path: c.path + reloadsPath, query: query, once: once})
 	defer k.release()
 	if err != nil {
 		return nil, serverDate{}, nil, err

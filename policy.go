@@ -45,9 +45,9 @@ type RetryPolicy struct {
 }
 
 func (p RetryPolicy) withDefaults() RetryPolicy {
-	setDefault(&p.MinBackoff, defaultMinBackoff)
-	setDefault(&p.MaxBackoff, max(defaultMaxBackoff, p.MinBackoff))
-	setDefault(&p.MaxRetryAfter, defaultMaxRetryAfter)
+	p.MinBackoff = cmp.Or(p.MinBackoff, defaultMinBackoff)
+	p.MaxBackoff = cmp.Or(p.MaxBackoff, max(defaultMaxBackoff, p.MinBackoff))
+	p.MaxRetryAfter = cmp.Or(p.MaxRetryAfter, defaultMaxRetryAfter)
 	return p
 }
 
@@ -77,9 +77,9 @@ type PollPolicy struct {
 }
 
 func (p PollPolicy) withDefaults() PollPolicy {
-	setDefault(&p.MinInterval, defaultMinInterval)
-	setDefault(&p.MaxInterval, max(defaultMaxInterval, p.MinInterval))
-	setDefault(&p.GiveUpAfter, defaultGiveUpAfter)
+	p.MinInterval = cmp.Or(p.MinInterval, defaultMinInterval)
+	p.MaxInterval = cmp.Or(p.MaxInterval, max(defaultMaxInterval, p.MinInterval))
+	p.GiveUpAfter = cmp.Or(p.GiveUpAfter, defaultGiveUpAfter)
 	return p
 }
 
@@ -99,12 +99,6 @@ func (l Limiters) withDefaults() Limiters {
 func setLimiter(l *Limiter, perMinute int) {
 	if w, ok := (*l).(*WindowLimiter); *l == nil || ok && w == nil {
 		*l = NewLimiter(perMinute, time.Minute)
-	}
-}
-
-func setDefault(d *time.Duration, value time.Duration) {
-	if *d == 0 {
-		*d = value
 	}
 }
 

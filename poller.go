@@ -109,10 +109,7 @@ func (t *tracker) addHint(tr *trackedReload) {
 	tr.hinted = true
 	t.hinted = append(t.hinted, tr)
 	if len(t.hinted) > concurrentPolls { // a list shows the ends of all of them
-		select {
-		case t.crowd <- struct{}{}:
-		default:
-		}
+		signal(t.crowd)
 	}
 }
 

@@ -66,7 +66,7 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 			return nil, list.invalid[0] // it may be the record of the triggered reload
 		case len(s.possible) == 0:
 			return nil, nil
-		case exact || s.probes >= maxProbes || list.date.date.IsZero():
+		case exact || s.probes >= maxProbes || list.date.date().IsZero():
 			return nil, errUndecided
 		}
 		s.probes++
@@ -213,7 +213,7 @@ func newestFirst(rs []Reload) bool {
 }
 
 func (c *Client) triggerPage(ctx context.Context, query string) (l triggerList, err error) {
-	k, err := c.send(ctx, apiRequest{op: opList, path: reloadsPath, query: query})
+	k, err := c.send(ctx, apiRequest{op: opList, path: c.path + reloadsPath, query: query})
 	defer k.release()
 	if err != nil {
 		return l, err

@@ -147,10 +147,7 @@ func (q *eventQueue[E]) push(e E) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.events = append(q.events, e)
-	select {
-	case q.ready <- struct{}{}:
-	default:
-	}
+	signal(q.ready)
 }
 
 // take returns all events.
@@ -159,4 +156,12 @@ func (q *eventQueue[E]) take() []E {
 	defer q.mu.Unlock()
 	defer func() { q.events = nil }()
 	return q.events
+}
+
+// signal makes c have a value. Its capacity is 1.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }

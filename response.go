@@ -203,8 +203,7 @@ func (a *attempt) redactor() *redact.Redactor {
 
 // transportError returns the error of an attempt without a complete response. It leaves out the URL, whose query may be long.
 func (a *attempt) transportError(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
 	return fmt.Errorf("reloads: %s %s: %w", a.op.method(), a.path, a.redactError(err))
@@ -213,11 +212,10 @@ func (a *attempt) transportError(err error) error {
 // redactError returns err without the token. It keeps whether the attempt was sent.
 func (a *attempt) redactError(err error) error {
 	redacted := a.redactor().Error(err)
-	var sent *sentError
 	switch {
-	case isUnsent(err):
+	case contains[*unsentError](err):
 		return &unsentError{redacted}
-	case errors.As(err, &sent):
+	case contains[*sentError](err):
 		return &sentError{redacted}
 	}
 	return redacted
@@ -225,8 +223,7 @@ func (a *attempt) redactError(err error) error {
 
 // serverDate returns the Date header of the response, with the times that are needed to compute the clock offset.
 func (a *attempt) serverDate() serverDate {
-	date, _ := http.ParseTime(a.header.Get("Date")) // zero if there is none
-	return serverDate{date: date, sent: a.began, received: a.ended}
+	return serverDate{header: a.header.Get("Date"), sent: a.began, received: a.ended}
 }
 
 // retryAfter parses a Retry-After header (RFC 9110, 10.2.3): whole seconds, or a date, which is compared with the

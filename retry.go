@@ -38,24 +38,22 @@ const (
 
 // classify returns the failure that err represents. err must not be nil.
 func classify(err error) failure {
-	var response *Error
-	var token *tokenError
-	var sent *sentError
-	var dns *net.DNSError
+	response, ok := errors.AsType[*Error](err)
+	dns, isDNS := errors.AsType[*net.DNSError](err)
 	switch {
-	case errors.As(err, &token):
+	case contains[*tokenError](err):
 		return noToken
-	case errors.As(err, &response):
+	case ok:
 		return classifyResponse(response)
-	case errors.As(err, &sent):
+	case contains[*sentError](err):
 		return outcomeUnknown
 	case errors.Is(err, ErrBadRequest):
 		return permanent
 	case errors.Is(err, errOtherReload):
 		return invalidResponse
-	case errors.As(err, &dns) && dns.IsNotFound, isTLSError(err):
+	case isDNS && dns.IsNotFound, isTLSError(err):
 		return noServer
-	case errors.Is(err, ErrRateLimited), isUnsent(err):
+	case errors.Is(err, ErrRateLimited), contains[*unsentError](err):
 		return notProcessed
 	}
 	return outcomeUnknown
@@ -81,29 +79,14 @@ func classifyResponse(e *Error) failure {
 // errOtherReload means that a response is the record of another reload, for example because a proxy mixed up responses.
 var errOtherReload = errors.New("the response is the record of another reload")
 
-// mayHaveTakenEffect reports whether a request that failed with err may have taken effect.
-func mayHaveTakenEffect(err error) bool {
-	failure := classify(err)
-	return failure == outcomeUnknown || failure == invalidResponse
-}
-
-// isTemporary reports whether the same request may succeed later.
-func isTemporary(err error) bool {
-	failure := classify(err)
-	return failure == notProcessed || failure == outcomeUnknown
-}
+// mayHaveTakenEffect reports whether a request that failed may have taken effect.
+func (f failure) mayHaveTakenEffect() bool { return f == outcomeUnknown || f == invalidResponse }
 
 // isTLSError reports whether the server could not be authenticated, or does not speak TLS.
 func isTLSError(err error) bool {
-	var (
-		verification *tls.CertificateVerificationError
-		record       tls.RecordHeaderError
-		authority    x509.UnknownAuthorityError
-		hostname     x509.HostnameError
-		certificate  x509.CertificateInvalidError
-	)
-	return errors.As(err, &verification) || errors.As(err, &record) || errors.As(err, &authority) ||
-		errors.As(err, &hostname) || errors.As(err, &certificate) || errors.Is(err, http.ErrSchemeMismatch)
+	return contains[*tls.CertificateVerificationError](err) || contains[tls.RecordHeaderError](err) ||
+		contains[x509.UnknownAuthorityError](err) || contains[x509.HostnameError](err) ||
+		contains[x509.CertificateInvalidError](err) || errors.Is(err, http.ErrSchemeMismatch)
 }
 
 // isExpired reports whether a limiter failed because ctx has ended, or would have ended before the request could start.
@@ -116,7 +99,8 @@ func isExpired(ctx context.Context, err error) bool {
 
 // shouldRetry decides whether an attempt that failed with err is retried. retries is how many there were before.
 func (p RetryPolicy) shouldRetry(op operation, err error, retries int) bool {
-	retryable := isTemporary(err) && (op != opTrigger || classify(err) == notProcessed)
+	failure := classify(err)
+	retryable := failure == notProcessed || failure == outcomeUnknown && op != opTrigger
 	return retryable && retryAfterOf(err) <= p.MaxRetryAfter && retries < p.MaxRetries
 }
 
@@ -127,8 +111,7 @@ func (p RetryPolicy) wait(err error, retries int) time.Duration {
 
 // retryAfterOf returns the Retry-After of the response in err, or 0.
 func retryAfterOf(err error) time.Duration {
-	var response *Error
-	if errors.As(err, &response) {
+	if response, ok := errors.AsType[*Error](err); ok {
 		return response.RetryAfter
 	}
 	return 0

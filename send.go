@@ -2,6 +2,7 @@ package reloads
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"maps"
 	"math"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
@@ -17,31 +19,31 @@ import (
 // apiRequest is what send needs to know about a call.
 type apiRequest struct {
 	op          operation
-	path, query string
+	path, query string // escaped
 	body        any
 	// inFlight replaces ctx while an attempt is in flight, so that the attempt may outlive ctx. Nil means ctx.
 	inFlight context.Context
 	// check is called before each attempt, if it is set. It calls admit to wait for the rate limit. An error ends the call.
-	check func(ctx context.Context, admit admission) error
-	// once means that the request is not retried, except with a renewed token.
-	once bool
-	// retries counts the retries after failures, without the one after a 401.
-	retries int
-	// attempts is how many attempts earlier calls made for the same purpose.
-	attempts int
+	check    func(ctx context.Context, admit admission) error
+	once     bool // the request is not retried, except with a renewed token
+	retries  int  // after failures, without the one after a 401
+	attempts int  // that earlier calls made for the same purpose
 }
 
 // call is one call of an operation, with all its attempts. It is used by one goroutine.
 type call struct {
-	apiRequest
 	client *Client
-	ctx    context.Context
-	loop   retryablehttp.Client
-	req    *retryablehttp.Request
+	loop   *retryablehttp.Client // calls the methods of this call
+
+	apiRequest
+	ctx context.Context
+	req retryablehttp.Request
 
 	attempt   attempt       // the most recent one
 	retrying  bool          // another attempt follows
 	wait      time.Duration // before that attempt
+	token     string        // of the attempt that begins
+	waited    time.Duration // of that attempt, for the rate limit
 	renewed   bool          // the token was renewed after a 401
 	nextToken string        // the renewed token
 
@@ -55,37 +57,47 @@ type expiredError struct{ error }
 
 func (e *expiredError) Unwrap() error { return e.error }
 
+// newCall returns a call. Released calls are used again, because of their buffers and functions.
+func (c *Client) newCall() *call {
+	if k, ok := c.calls.Get().(*call); ok {
+		return k
+	}
+	k := &call{client: c, attempt: attempt{body: new(bytes.Buffer)}}
+	k.loop = &retryablehttp.Client{
+		HTTPClient:   c.http,
+		RetryMax:     math.MaxInt, // shouldRetry limits the retries
+		CheckRetry:   k.finishAttempt,
+		Backoff:      func(_, _ time.Duration, _ int, _ *http.Response) time.Duration { return k.wait },
+		PrepareRetry: k.beginAttempt,
+		ErrorHandler: retryablehttp.PassthroughErrorHandler,
+	}
+	return k
+}
+
+// release ends the use of the call and of its attempt.
+func (c *call) release() {
+	if body := c.attempt.body; body.Cap() <= pooledBody+bytes.MinRead {
+		body.Reset()
+		*c = call{client: c.client, loop: c.loop, attempt: attempt{body: body}}
+		c.client.calls.Put(c)
+	}
+}
+
 // send sends a request until its outcome is final. The error is that of the last attempt, together with what prevented
 // the next one. The caller must release the call.
 func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
-	buffer, ok := c.buffers.Get().(*bytes.Buffer)
-	if !ok {
-		buffer = new(bytes.Buffer)
-	}
-	k := &call{apiRequest: r, client: c, ctx: ctx, attempt: attempt{op: r.op, number: r.attempts, body: buffer}}
+	k := c.newCall()
+	k.apiRequest, k.ctx, k.attempt.op, k.attempt.number = r, ctx, r.op, r.attempts
 	if ctx == nil {
 		return k, errNilContext
 	}
-	target := c.endpoint + r.path
-	if r.query != "" {
-		target += "?" + r.query
-	}
-	req, err := retryablehttp.NewRequestWithContext(ctx, r.op.method(), target, r.body)
-	if err != nil {
-		return k, fmt.Errorf("reloads: %w", err)
-	}
-	k.req, k.path = req, req.URL.EscapedPath()
-	err = k.beginAttempt(req.Request)
+	req := c.request.WithContext(ctx)
+	path, _ := url.PathUnescape(r.path) // it is valid
+	req.Method, req.URL = r.op.method(), &url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Path: path, RawPath: r.path, RawQuery: r.query}
+	k.req.Request = req
+	err := cmp.Or(k.req.SetBody(r.body), k.beginAttempt(req))
 	if err == nil {
-		k.loop = retryablehttp.Client{
-			HTTPClient:   c.http,
-			RetryMax:     math.MaxInt, // shouldRetry limits the retries
-			CheckRetry:   k.finishAttempt,
-			Backoff:      func(_, _ time.Duration, _ int, _ *http.Response) time.Duration { return k.wait },
-			PrepareRetry: k.beginAttempt,
-			ErrorHandler: retryablehttp.PassthroughErrorHandler,
-		}
-		_, stopped := k.loop.Do(req) //nolint:bodyclose // attempt.read closes it
+		_, stopped := k.loop.Do(&k.req) //nolint:bodyclose // attempt.read closes it
 		err = k.attempt.err
 		if k.retrying && stopped != nil { // ctx ended before the next attempt, or there was no token
 			err = fmt.Errorf("%w; the previous attempt: %w", stopped, err)
@@ -101,27 +113,18 @@ func (c *Client) send(ctx context.Context, r apiRequest) (*call, error) {
 // beginAttempt prepares the request for an attempt. Each attempt has its own headers, because the previous one may
 // still read them, and http.Client adds cookies to them.
 func (c *call) beginAttempt(req *http.Request) error {
-	var token string
-	var waited time.Duration
-	admit := func() (slot time.Time, err error) {
-		token, waited, slot, err = c.admit()
-		return slot, err
-	}
 	var err error
 	if c.check != nil {
-		err = c.check(c.ctx, admit)
+		err = c.check(c.ctx, c.admit)
 	} else {
-		_, err = admit()
+		_, err = c.admit()
 	}
 	if err != nil {
 		c.expired = c.expired || c.ctx.Err() != nil
 		return err
 	}
 	previous := c.attempt
-	if previous.number > 0 {
-		req.Header = make(http.Header, len(req.Header))
-	}
-	c.setHeader(req.Header, token)
+	req.Header = c.header()
 	if c.inFlight != nil {
 		*req = *req.WithContext(c.inFlight)
 	}
@@ -130,8 +133,8 @@ func (c *call) beginAttempt(req *http.Request) error {
 	}
 	previous.body.Reset()
 	c.attempt = attempt{
-		op: c.op, path: c.path, number: previous.number + 1, token: token, refused: previous.token,
-		waited: waited, began: time.Now(), body: previous.body,
+		op: c.op, path: c.path, number: previous.number + 1, token: c.token, refused: previous.token,
+		waited: c.waited, began: time.Now(), body: previous.body,
 	}
 	return nil
 }
@@ -149,52 +152,53 @@ const (
 // maxLate of that, it must wait again.
 type admission func() (slot time.Time, err error)
 
-// admit returns a token when the request may start. It gets the token before it waits for the rate limit: a slow token
-// source must not delay requests that the limiter has admitted, because they would then start together. A token that has
-// waited for a long time is fetched again. If that is slow, the request waits for the limiter once more.
-func (c *call) admit() (token string, waited time.Duration, slot time.Time, err error) {
+// admit returns when the request may start, and sets its token. It gets the token before it waits for the rate limit: a
+// slow token source must not delay requests that the limiter has admitted, because they would then start together. A token
+// that has waited for a long time is fetched again. If that is slow, the request waits for the limiter once more.
+func (c *call) admit() (slot time.Time, err error) {
+	c.waited = 0
 	for slots := 0; ; {
-		if token = c.nextToken; token == "" {
-			if token, err = c.client.tokens.get(c.ctx, ""); err != nil {
-				return "", 0, slot, err
+		if c.token = c.nextToken; c.token == "" {
+			if c.token, err = c.client.tokens.get(c.ctx, ""); err != nil {
+				c.expired = c.ctx.Err() != nil
+				return slot, err
 			}
 		}
 		c.nextToken = ""
 		fetched := time.Now()
 		if fetched.Sub(slot) < maxLate { // never before the first slot, which is the zero time
-			return token, waited, slot, c.checkContext()
+			break
 		}
 		if err := c.client.limiters.limiter(c.op).Wait(c.ctx); err != nil {
 			if c.expired = isExpired(c.ctx, err); c.expired && c.ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
 				err = fmt.Errorf("%w: %w: %w", ErrRateLimited, err, context.DeadlineExceeded)
 			}
-			return "", 0, slot, fmt.Errorf("reloads: %s %s: waiting for the rate limit: %w", c.op.method(), c.path, err)
+			return slot, fmt.Errorf("reloads: %s %s: waiting for the rate limit: %w", c.op.method(), c.path, err)
 		}
 		slots++
 		slot = time.Now()
-		waited += slot.Sub(fetched)
+		c.waited += slot.Sub(fetched)
 		if slot.Sub(fetched) < freshToken || slots == maxSlots { // with a slow source, a token may get old in every queue
-			return token, waited, slot, c.checkContext()
+			break
 		}
 	}
-}
-
-func (c *call) checkContext() error {
 	if err := c.ctx.Err(); err != nil {
-		return fmt.Errorf("reloads: %s %s: %w", c.op.method(), c.path, err)
+		c.expired = true
+		return slot, fmt.Errorf("reloads: %s %s: %w", c.op.method(), c.path, err)
 	}
-	return nil
+	return slot, nil
 }
 
-func (c *call) setHeader(h http.Header, token string) {
-	maps.Copy(h, c.client.header)
+func (c *call) header() http.Header {
+	h := maps.Clone(c.client.request.Header)
 	if c.body != nil {
 		h["Content-Type"] = []string{"application/json"}
 	}
 	if c.op == opLog {
 		h["Accept"] = []string{"text/plain, application/json;q=0.5"} // errors are JSON
 	}
-	h["Authorization"] = []string{"Bearer " + token}
+	h["Authorization"] = []string{"Bearer " + c.token}
+	return h
 }
 
 // finishAttempt stores the outcome of an attempt, including its body, and reports whether another one follows.
@@ -212,7 +216,7 @@ func (c *call) finishAttempt(_ context.Context, resp *http.Response, err error) 
 // prepareRetry reports whether another attempt follows a failed one, and sets the wait before it.
 func (c *call) prepareRetry() bool {
 	a, policy := &c.attempt, c.client.retry
-	c.mayHaveTakenEffect = c.mayHaveTakenEffect || mayHaveTakenEffect(a.err)
+	c.mayHaveTakenEffect = c.mayHaveTakenEffect || classify(a.err).mayHaveTakenEffect()
 	c.wait = policy.wait(a.err, c.retries)
 	if a.response != nil && a.response.Is(ErrRateLimited) {
 		c.pauseTier(min(c.wait, policy.MaxRetryAfter))
@@ -221,7 +225,7 @@ func (c *call) prepareRetry() bool {
 		c.expired = errors.Is(a.err, ended) || policy.shouldRetry(a.op, a.err, c.retries) // otherwise the failure is final anyway
 		return false
 	}
-	c.unconnected = c.unconnected || isUnsent(a.err)
+	c.unconnected = c.unconnected || contains[*unsentError](a.err)
 	if a.status == http.StatusUnauthorized {
 		return c.renewToken()
 	}
@@ -264,13 +268,6 @@ func (c *call) pauseTier(d time.Duration) {
 	if limiter, ok := c.client.limiters.limiter(c.op).(interface{ Pause(until time.Time) }); ok {
 		limiter.Pause(time.Now().Add(d))
 		c.log(slog.LevelWarn, "reloads: rate limit reached, the tier pauses", slog.Duration("pause", d))
-	}
-}
-
-// release returns the buffer of the body to the client.
-func (c *call) release() {
-	if body := c.attempt.body; body.Cap() <= pooledBody+bytes.MinRead {
-		c.client.buffers.Put(body)
 	}
 }
 

@@ -99,8 +99,7 @@ func (b *batch) startStep(ctx context.Context, st *step) {
 
 // notStarted returns the error of a step that failed before it had a reload.
 func notStarted(err error) error {
-	var expired *expiredError
-	if errors.As(err, &expired) && !errors.Is(err, ErrOutcomeUnknown) {
+	if contains[*expiredError](err) && !errors.Is(err, ErrOutcomeUnknown) {
 		return fmt.Errorf("%w: %w", ErrNotStarted, err)
 	}
 	return err
@@ -214,8 +213,8 @@ func (b *batch) trigger(ctx context.Context, st *step) (*Reload, origin, error) 
 			o.check = func(ctx context.Context, admit admission) error { return b.admit(ctx, st, admit) }
 		}
 		r, err := b.client.trigger(ctx, req, o)
-		var earlier *earlierRuns
-		if !errors.As(err, &earlier) || earlier.reload == nil && errors.Is(err, ErrOutcomeUnknown) {
+		earlier, ok := errors.AsType[*earlierRuns](err)
+		if !ok || earlier.reload == nil && errors.Is(err, ErrOutcomeUnknown) {
 			return r, triggered, err
 		}
 		if st.run = earlier.run; earlier.reload != nil {

@@ -36,24 +36,22 @@ func withTransport(hc *http.Client, timeout time.Duration) *http.Client {
 }
 
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	// A timer instead of a deadline, because for a log the limit ends when the header has arrived.
-	ctx, cancel := context.WithCancelCause(r.Context())
-	timeout := t.limit(ctx)
-	timer := time.AfterFunc(timeout, func() { cancel(attemptTimeout(timeout)) })
-	body := &attemptBody{transport: t, ctx: ctx, cancel: cancel, timer: timer, began: time.Now()}
-	r = r.WithContext(ctx)
-	r.Close = r.Close || t.suspect.CompareAndSwap(true, false) // closes the connection after this attempt
-	var conn connTrace
+	body := &attemptBody{transport: t, ctx: r.Context(), began: time.Now()}
+	body.limit()
+	if suspect := t.suspect.CompareAndSwap(true, false); suspect || body.cancel != nil {
+		r = r.WithContext(body.ctx)
+		r.Close = r.Close || suspect // closes the connection after this attempt
+	}
 	if r.Method == http.MethodPost {
-		r = conn.trace(r)
+		r = body.conn.trace(r)
 	}
 	resp, err := cmp.Or(t.base, http.DefaultTransport).RoundTrip(r)
 	if err != nil || resp == nil {
 		defer body.end()
 		switch err = body.attemptError(err); {
-		case err != nil && conn.unsent(err):
+		case err != nil && body.conn.unsent(err):
 			err = &unsentError{err}
-		case err != nil && conn.connected.Load():
+		case err != nil && body.conn.connected.Load():
 			err = &sentError{err}
 		}
 		return resp, err
@@ -66,42 +64,50 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	if own.Body == nil { // http.Client sets one
 		body.end()
-		return &own, nil
+	} else {
+		body.ReadCloser, own.Body = own.Body, body
 	}
-	body.ReadCloser = own.Body
-	own.Body = body
 	return &own, nil
 }
 
 const noLimit time.Duration = math.MaxInt64
 
-// limit returns how long an attempt may take.
-func (t *transport) limit(ctx context.Context) time.Duration {
-	if limit, ok := ctx.Value(attemptLimit{}).(time.Duration); ok {
-		return min(limit, t.timeout)
-	}
-	return t.timeout
-}
-
 // attemptBody is the body of a response. It ends the attempt when it is closed.
 type attemptBody struct {
 	io.ReadCloser // nil before the response
+	conn          connTrace
 	transport     *transport
 	began         time.Time
 	ctx           context.Context
-	cancel        context.CancelCauseFunc
-	timer         *time.Timer // of the limit
+	cancel        context.CancelCauseFunc // nil if the context of the request ends before the limit
+	timer         *time.Timer             // of the limit
 	closed        atomic.Bool
 }
 
+// limit limits the duration of the attempt. It uses a timer instead of a deadline, because for a log the limit ends when
+// the header has arrived.
+func (b *attemptBody) limit() {
+	timeout := b.transport.timeout
+	if limit, ok := b.ctx.Value(attemptLimit{}).(time.Duration); ok {
+		timeout = min(limit, timeout)
+	}
+	if deadline, ok := b.ctx.Deadline(); ok && deadline.Sub(b.began) < timeout {
+		return
+	}
+	b.ctx, b.cancel = context.WithCancelCause(b.ctx)
+	b.timer = time.AfterFunc(timeout, func() { b.cancel(attemptTimeout(timeout)) })
+}
+
 func (b *attemptBody) end() {
-	b.timer.Stop()
-	b.cancel(nil)
+	if b.cancel != nil {
+		b.timer.Stop()
+		b.cancel(nil)
+	}
 }
 
 // withoutTimeout returns the body without the time limit of its attempt.
 func withoutTimeout(body io.ReadCloser) io.ReadCloser {
-	if b, ok := body.(*attemptBody); ok {
+	if b, ok := body.(*attemptBody); ok && b.cancel != nil {
 		b.timer.Stop()
 	}
 	return body
@@ -132,10 +138,13 @@ const silence = 5 * time.Second
 // If the error suggests that the connection is dead, attemptError makes it suspect.
 func (b *attemptBody) attemptError(err error) error {
 	ended := b.ctx.Err()
-	var timeout attemptTimeout
+	if err == nil {
+		return nil
+	}
+	timeout, timedOut := errors.AsType[attemptTimeout](context.Cause(b.ctx))
 	switch {
-	case err == nil, ended == nil:
-	case errors.As(context.Cause(b.ctx), &timeout):
+	case ended == nil:
+	case timedOut:
 		err = timeout
 	case !errors.Is(err, ended):
 		err = fmt.Errorf("%w: %w", ended, err)
@@ -152,11 +161,6 @@ func (b *attemptBody) attemptError(err error) error {
 type unsentError struct{ error }
 
 func (e *unsentError) Unwrap() error { return e.error }
-
-func isUnsent(err error) bool {
-	var unsent *unsentError
-	return errors.As(err, &unsent)
-}
 
 // sentError is the error of an attempt that had a connection, so that it may have been sent.
 type sentError struct{ error }
@@ -183,7 +187,6 @@ func (c *connTrace) unsent(err error) bool {
 	if c.requested.Load() {
 		return !c.connected.Load()
 	}
-	var dns *net.DNSError
-	var op *net.OpError
-	return errors.As(err, &dns) || errors.As(err, &op) && op.Op == "dial"
+	op, ok := errors.AsType[*net.OpError](err)
+	return contains[*net.DNSError](err) || ok && op.Op == "dial"
 }

@@ -54,7 +54,7 @@ func (c *Client) triggerAndReconcile(ctx context.Context, req Request, body []by
 func (s *reconciliation) post(ctx context.Context, body []byte) (r *Reload, refused bool, err error) {
 	c := s.client
 	k, err := c.send(ctx, apiRequest{
-		op: opTrigger, path: reloadsPath, body: body, retries: s.retries, attempts: s.attempts,
+		op: opTrigger, path: c.path + reloadsPath, body: body, retries: s.retries, attempts: s.attempts,
 		inFlight: s.options.grace.inFlightContext(), check: s.options.check,
 	})
 	defer k.release()

@@ -126,9 +126,6 @@ func TestRunMissesATarget(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "allocations of Get: ") || !strings.Contains(out.String(), "0.01, missed") {
 		t.Errorf("%v\n%s", err, &out)
 	}
-	if err := run(t.Context(), []string{"-rounds", "1", "-slice", "1us", "-tolerance", "1000"}, []row{strict}, &out); err != nil {
-		t.Errorf("within the tolerance: %v", err)
-	}
 }
 
 func TestJudge(t *testing.T) {
@@ -138,8 +135,8 @@ func TestJudge(t *testing.T) {
 		ok                  bool
 	}{
 		{0.4, 0.454, 0.45, "0.45, met", true},
-		{0.454, 0.456, 0.45, "0.45, within the margin", true},
-		{0.456, 0.5, 0.45, "0.45, missed", false},
+		{0.477, 0.5, 0.45, "0.45, within the margin", true},
+		{0.478, 0.48, 0.45, "0.45, missed", false},
 		{7, 7, 0, "", true},
 	} {
 		if got, ok := judge(quartiles{c.low, c.median, 9}, c.target); got != c.want || ok != c.ok {

@@ -29,6 +29,9 @@ type result struct{ cost, ratio [kinds]quartiles }
 // quartiles are the values that a quarter, half and three quarters of the rounds do not exceed.
 type quartiles struct{ low, median, high float64 }
 
+// deadline is that of the context of the calls. A program that calls a service should have one.
+const deadline = 30 * time.Second
+
 // slicesPerRound is how many slices of a round each client has. The cheapest one counts: other load on the machine only
 // adds to the cost.
 const slicesPerRound = 8
@@ -147,6 +150,11 @@ func (w workers) callsIn(ctx context.Context, r row, c column, d time.Duration) 
 // measure returns the cost of a call, from n calls of each worker. A few calls before them warm up the caches of the
 // processor, which other clients have just used.
 func (w workers) measure(ctx context.Context, r row, c column, n int) (cost, error) {
+	if !r.noDeadline {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, deadline)
+		defer cancel()
+	}
 	if err := w.call(ctx, r, c, 1+n/4); err != nil {
 		return cost{}, err
 	}
