@@ -20,7 +20,7 @@ import (
 // The examples run against a fake tenant with two apps; sales has been reloaded five times before.
 func exampleTenant() *reloadstest.Tenant {
 	tenant := reloadstest.NewTenant()
-	tenant.AddApp("sales", reloadstest.App{RunFor: 30 * time.Millisecond, Log: "Reload finished successfully"})
+	tenant.AddApp("sales", reloadstest.App{RunFor: 5 * time.Millisecond, Log: "Reload finished successfully"})
 	tenant.AddApp("broken", reloadstest.App{
 		Outcome: reloads.StatusFailed, ErrorCode: "EngineConnectionError", ErrorMessage: "unexpected EOF",
 	})
@@ -84,7 +84,7 @@ func ExampleClient_Run() {
 // Print each change of the status.
 func ExampleClient_Watch() {
 	tenant := reloadstest.NewTenant()
-	tenant.AddApp("sales", reloadstest.App{QueueFor: 50 * time.Millisecond, RunFor: 50 * time.Millisecond})
+	tenant.AddApp("sales", reloadstest.App{QueueFor: 20 * time.Millisecond, RunFor: 20 * time.Millisecond})
 	client, ctx := tenant.NewClient(), context.Background()
 
 	reload, err := client.Trigger(ctx, reloads.Request{AppID: "sales"})
@@ -212,7 +212,7 @@ func ExampleCancelOnAbort() {
 // Wait for the reload that somebody else has triggered, instead of failing with ErrReloadPending.
 func ExampleAttachToPending() {
 	tenant := exampleTenant()
-	tenant.AddApp("sales", reloadstest.App{RunFor: time.Second})
+	tenant.AddApp("sales", reloadstest.App{RunFor: 300 * time.Millisecond})
 	client, ctx := tenant.NewClient(), context.Background()
 	pending, err := client.Trigger(ctx, reloads.Request{AppID: "sales"})
 	if err != nil {

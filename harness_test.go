@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -462,6 +464,10 @@ func checkNoSecrets(t testing.TB, what, text string, secrets ...string) {
 
 // TestMain checks that the tests leave no goroutine and no file descriptor behind.
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if p := flag.Lookup("test.parallel"); p.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) { // the default
+		_ = p.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0))) // some tests only wait
+	}
 	debug.SetGCPercent(400) // the heap is small, and the tests would spend a fifth of their time on collections
 	// The runtime opens descriptors of its own with the first socket.
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {

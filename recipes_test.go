@@ -108,7 +108,7 @@ func Example_recipeMaxActive() {
 	}
 	tenant := reloadstest.NewTenant()
 	var requests []reloads.Request
-	for i := range 6 {
+	for i := range 4 {
 		app := fmt.Sprint("app ", i)
 		tenant.AddApp(app, reloadstest.App{RunFor: 10 * time.Millisecond})
 		requests = append(requests, reloads.Request{AppID: app})

@@ -554,7 +554,7 @@ func TestCanceledCallsKeepConnections(t *testing.T) {
 // A connection that no longer delivers anything is left, whatever limit ended the attempt.
 func TestDeadConnectionIsLeft(t *testing.T) {
 	t.Parallel()
-	const short = 250 * time.Millisecond
+	const short = 100 * time.Millisecond
 	for name, c := range map[string]struct {
 		timeout time.Duration // of an attempt
 		header  time.Duration // timeout of the caller's transport
@@ -634,34 +634,36 @@ func TestSharedResponseIsNotModified(t *testing.T) {
 		"without a body": {http.StatusNoContent, nil}, "refusal without a body": {http.StatusForbidden, nil}, "redirect without a body": {http.StatusFound, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			jar, err := cookiejar.New(nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			shared := &http.Response{StatusCode: c.status, Body: c.body, ContentLength: -1, Header: http.Header{
-				"Location": {"/elsewhere"}, "Content-Type": {"text/plain"}, "Set-Cookie": {"sticky=node7"}, "Date": {"Wed, 04 Nov 2026 03:00:00 GMT"},
-			}}
-			before, header := *shared, shared.Header.Clone()
-			client := scriptedClient(t, nil, unmetered, noRetries, reloads.WithHTTPClient(&http.Client{Transport: sharedResponse{t, shared}, Jar: jar, Timeout: time.Hour}))
-			ctx, cancel := context.WithCancel(t.Context())
-			time.AfterFunc(100*time.Millisecond, cancel) // ends the reconciliation of a trigger
-			var calling sync.WaitGroup
-			for range 20 {
-				for _, e := range endpoints {
-					calling.Go(func() {
-						if err := e.call(ctx, client); err == nil && c.status >= 300 {
-							t.Errorf("%s, status %d: no error", e.name, c.status)
-						}
-					})
+			synctest.Test(t, func(t *testing.T) {
+				jar, err := cookiejar.New(nil)
+				if err != nil {
+					t.Fatal(err)
 				}
-			}
-			calling.Wait()
-			if diff := cmp.Diff(header, shared.Header); diff != "" {
-				t.Errorf("the header (-want +got):\n%s", diff)
-			}
-			if shared.StatusCode != before.StatusCode || shared.Body != before.Body || shared.Request != before.Request || shared.ContentLength != before.ContentLength {
-				t.Errorf("the response is now %+v, want %+v", *shared, before)
-			}
+				shared := &http.Response{StatusCode: c.status, Body: c.body, ContentLength: -1, Header: http.Header{
+					"Location": {"/elsewhere"}, "Content-Type": {"text/plain"}, "Set-Cookie": {"sticky=node7"}, "Date": {"Wed, 04 Nov 2026 03:00:00 GMT"},
+				}}
+				before, header := *shared, shared.Header.Clone()
+				client := scriptedClient(t, nil, unmetered, noRetries, reloads.WithHTTPClient(&http.Client{Transport: sharedResponse{t, shared}, Jar: jar, Timeout: time.Hour}))
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(100*time.Millisecond, cancel) // ends the reconciliation of a trigger
+				var calling sync.WaitGroup
+				for range 20 {
+					for _, e := range endpoints {
+						calling.Go(func() {
+							if err := e.call(ctx, client); err == nil && c.status >= 300 {
+								t.Errorf("%s, status %d: no error", e.name, c.status)
+							}
+						})
+					}
+				}
+				calling.Wait()
+				if diff := cmp.Diff(header, shared.Header); diff != "" {
+					t.Errorf("the header (-want +got):\n%s", diff)
+				}
+				if shared.StatusCode != before.StatusCode || shared.Body != before.Body || shared.Request != before.Request || shared.ContentLength != before.ContentLength {
+					t.Errorf("the response is now %+v, want %+v", *shared, before)
+				}
+			})
 		})
 	}
 }
