@@ -120,24 +120,31 @@ func (c *Client) Log(ctx context.Context, appID, reloadID string) (io.ReadCloser
 	if err != nil {
 		return nil, err
 	}
+	if ctx == nil {
+		return nil, errNilContext
+	}
+	ctx, cancel := context.WithCancel(ctx)
 	k, err := c.send(ctx, apiRequest{op: opLog, path: c.path + "/apps/" + app + "/reloads/logs/" + reload})
 	defer k.release()
 	if err != nil {
+		cancel()
 		return nil, err
 	}
 	a := k.attempt // because k is released
-	return &logStream{ReadCloser: a.stream, describe: a.transportError}, nil
+	return &logStream{ReadCloser: a.stream, describe: a.transportError, cancel: cancel}, nil
 }
 
 // logStream adds the operation to the errors of reading a log.
 type logStream struct {
 	io.ReadCloser
 	describe func(error) error
+	cancel   context.CancelFunc // of the download
 	closed   atomic.Bool
 }
 
 func (s *logStream) Close() error {
 	s.closed.Store(true)
+	s.cancel() // closing a gzip stream waits for a read in progress
 	return s.ReadCloser.Close()
 }
 

@@ -298,6 +298,33 @@ func TestReadAfterClosingLog(t *testing.T) {
 	}
 }
 
+// Closing a log stops its download, also while a reader waits for the header of a compressed log.
+func TestClosingStalledLogEndsRead(t *testing.T) {
+	t.Parallel()
+	client, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	log, err := client.Log(t.Context(), "app", reloadID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reading, read := make(chan struct{}), make(chan error)
+	go func() {
+		close(reading)
+		_, err := io.ReadAll(log)
+		read <- err
+	}()
+	<-reading
+	if err := log.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-read; err == nil {
+		t.Error("the log looks complete")
+	}
+}
+
 // A sign-in page is not a confirmation.
 func TestCancelWithInvalidResponse(t *testing.T) {
 	t.Parallel()

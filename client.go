@@ -110,6 +110,7 @@ func parseTenantURL(s string) (string, error) {
 	case u.Fragment != "" || strings.Contains(s, "#"):
 		return refuse("must not have a fragment")
 	}
+	u.Host = strings.ToLower(u.Host) // net/http sends requests to Localhost through a proxy, but not those to localhost
 	path := strings.TrimRight(u.EscapedPath(), "/")
 	path = strings.TrimRight(strings.TrimSuffix(path, "/api/v1"), "/")
 	endpoint := (&url.URL{Scheme: u.Scheme, Host: u.Host}).String() + path + "/api/v1"
@@ -270,13 +271,16 @@ func (n *seenReloads) end(r *Reload) {
 func (n *seenReloads) call(app string, change int, unknown bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	app = strings.ToLower(app)
+	app, now := strings.ToLower(app), time.Now()
 	c := n.calls[app]
 	if c.running += change; unknown {
-		c.unknown = time.Now()
+		c.unknown = now
 	}
-	if n.calls[app] = c; c == (appCalls{}) {
+	n.calls[app] = c
+	if ended := func(_ string, c appCalls) bool { return c.running == 0 && now.Sub(c.unknown) > lateEffect }; ended(app, c) {
 		delete(n.calls, app)
+	} else if len(n.calls)%1000 == 999 {
+		maps.DeleteFunc(n.calls, ended)
 	}
 }
 

@@ -40,7 +40,7 @@ func TestTenantURLs(t *testing.T) {
 		"https://[2001:db8::1]:8443/gw":    "https://[2001:db8::1]:8443/gw/api/v1/reloads",
 		"https://[fe80::1%25eth0]":         "https://[fe80::1%25eth0]/api/v1/reloads",
 		"http://localhost:8080":            "http://localhost:8080/api/v1/reloads",
-		"http://LOCALHOST":                 "http://LOCALHOST/api/v1/reloads",
+		"http://LOCALHOST":                 "http://localhost/api/v1/reloads",
 		"http://127.0.0.1:8080/gw":         "http://127.0.0.1:8080/gw/api/v1/reloads",
 		"http://[::1]:8080":                "http://[::1]:8080/api/v1/reloads",
 	} {

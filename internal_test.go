@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -500,6 +501,28 @@ func TestSeenEnds(t *testing.T) {
 	if a, b := seen.get("a"), seen.get("b"); !a.end || !a.failed || !b.end || b.failed || len(seen.byID) != 2 {
 		t.Errorf("got %+v", seen.byID)
 	}
+}
+
+// Apps whose triggers have long ended are forgotten, whatever the outcome.
+func TestSeenCallsAreForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		seen := seenReloads{calls: map[string]appCalls{}}
+		for i := range 3000 {
+			app := strconv.Itoa(i)
+			seen.call(app, 1, false)
+			seen.call(app, -1, true)
+			time.Sleep(time.Second)
+		}
+		if n := len(seen.calls); n > 1000 {
+			t.Errorf("%d apps are remembered", n)
+		}
+		began := time.Now()
+		seen.call("2999", 1, false)
+		if seen.alone("2999", began) || !seen.alone("2999", began.Add(lateEffect)) {
+			t.Error("an outcome counts for another time than lateEffect")
+		}
+	})
 }
 
 // A page keeps its links and its valid records if it has an invalid one.

@@ -254,7 +254,7 @@ func (w *walk) advance(p *Page) (more bool, err error) {
 	query, err := opts.query()
 	switch {
 	case err != nil: // the link is invalid, not an argument
-		return false, fmt.Errorf("reloads: the link to the next page has no query: %q", p.Self)
+		return false, errors.New("reloads: the link to the next page has no query")
 	case query == w.query, query == w.mark:
 		return false, fmt.Errorf("%w: a page has the cursor of an earlier one", ErrCursorLoop)
 	case w.empty == maxEmptyPages:

@@ -698,3 +698,14 @@ func TestNextLinkWithoutQuery(t *testing.T) {
 		}
 	}
 }
+
+// The error of a link without a query does not quote the links, which can contain a query or a token.
+func TestErrorOfLinkWithoutQuery(t *testing.T) {
+	t.Parallel()
+	page := `{"data":[` + queued + `],"links":{"self":{"href":"https://x/reloads?token=` + testToken + `"},"next":{"href":"https://x/reloads/2"}}}`
+	client := scriptedClient(t, scripted(respond(200, page)))
+	_, _, err := collect(client.All(t.Context(), reloads.ListOptions{}))
+	if err == nil || !strings.Contains(err.Error(), "no query") || strings.Contains(err.Error(), "token") {
+		t.Errorf("got %v", err)
+	}
+}

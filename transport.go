@@ -38,6 +38,11 @@ func withTransport(hc *http.Client, timeout time.Duration) *http.Client {
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	body := &attemptBody{transport: t, ctx: r.Context(), began: time.Now()}
 	body.limit()
+	defer func() {
+		if body.ReadCloser == nil { // there is no body that ends the attempt
+			body.end()
+		}
+	}()
 	if suspect := t.suspect.CompareAndSwap(true, false); suspect || body.cancel != nil {
 		r = r.WithContext(body.ctx)
 		r.Close = r.Close || suspect // closes the connection after this attempt
@@ -47,7 +52,6 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp, err := cmp.Or(t.base, http.DefaultTransport).RoundTrip(r)
 	if err != nil || resp == nil {
-		defer body.end()
 		switch err = body.attemptError(err); {
 		case err != nil && body.conn.unsent(err):
 			err = &unsentError{err}
@@ -62,9 +66,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		own.Header = own.Header.Clone()
 		own.Header.Del("Location")
 	}
-	if own.Body == nil { // http.Client sets one
-		body.end()
-	} else {
+	if own.Body != nil { // http.Client sets one
 		body.ReadCloser, own.Body = own.Body, body
 	}
 	return &own, nil
@@ -91,7 +93,9 @@ func (b *attemptBody) limit() {
 	if limit, ok := b.ctx.Value(attemptLimit{}).(time.Duration); ok {
 		timeout = min(limit, timeout)
 	}
-	if deadline, ok := b.ctx.Deadline(); ok && deadline.Sub(b.began) < timeout {
+	deadline, ok := b.ctx.Deadline()
+	monotonic := deadline != deadline.Round(0) // otherwise ctx can end later than that, after the clock was set
+	if timeout == noLimit || ok && monotonic && deadline.Sub(b.began) < timeout {
 		return
 	}
 	b.ctx, b.cancel = context.WithCancelCause(b.ctx)

@@ -602,6 +602,49 @@ func TestDeadConnectionIsLeft(t *testing.T) {
 	}
 }
 
+// wallDeadline is a context whose deadline was computed from a time of day. Its timer runs by the monotonic clock, so that
+// it can end later than its deadline, for example after the machine was suspended.
+type wallDeadline struct {
+	context.Context
+	deadline time.Time
+}
+
+func (w wallDeadline) Deadline() (time.Time, bool) { return w.deadline, true }
+
+// The timeout of an attempt holds even if the deadline of ctx, which is nearer, passes without an effect.
+func TestAttemptTimeoutAndDeadlineByTimeOfDay(t *testing.T) {
+	t.Parallel()
+	for _, left := range []time.Duration{-time.Hour, 30 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			parent, cancel := context.WithTimeout(t.Context(), 5*time.Hour)
+			defer cancel()
+			client := scriptedClient(t, scripted(hangs, respond(200, queued)))
+			began := time.Now()
+			_, err := client.Get(wallDeadline{parent, began.Add(left).Round(0)}, reloadID)
+			if took := time.Since(began); took > 2*time.Minute {
+				t.Errorf("%v left: %v after %v, want the timeout of an attempt, one minute", left, err, took)
+			}
+		})
+	}
+}
+
+// An attempt ends with a panic of the base transport.
+func TestPanicEndsAttempt(t *testing.T) {
+	t.Parallel()
+	var attempt context.Context
+	client := scriptedClient(t, scripted(func(r *http.Request) (*http.Response, error) {
+		attempt = r.Context()
+		panic("no response")
+	}))
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = client.Get(t.Context(), reloadID)
+	}()
+	if attempt.Err() == nil {
+		t.Error("the context of the attempt has not ended")
+	}
+}
+
 // sharedResponse is a transport that returns one response to all requests, as simple stubs do.
 type sharedResponse struct {
 	t        *testing.T

@@ -19,6 +19,7 @@ var listWaits = [...]time.Duration{time.Second, 2 * time.Second, 4 * time.Second
 func (c *Client) triggerAndReconcile(ctx context.Context, req Request, body []byte, o triggerOptions) (r *Reload, err error) {
 	s := reconciliation{client: c, req: req, options: o, dates: clockOffset{-unknownOffset, unknownOffset}, listed: newTriggerList()}
 	c.seen.call(req.AppID, 1, false)
+	err = ErrOutcomeUnknown // remains if the base transport panics
 	defer func() { c.seen.call(req.AppID, -1, errors.Is(err, ErrOutcomeUnknown)) }()
 	for ; ; s.retries++ {
 		r, refused, err := s.post(ctx, body)

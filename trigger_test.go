@@ -592,6 +592,34 @@ func TestTriggersWithLostResponsesReturnDifferentReloads(t *testing.T) {
 	}
 }
 
+// A trigger whose base transport panics may have taken effect. Its reload is not returned by a call that overlaps with it.
+func TestPanicLeavesOutcomeUnknown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var records []string
+		posts := 0
+		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+			date := time.Now().UTC().Format(http.TimeFormat)
+			if !isTrigger(r) {
+				return respond(200, listText(records...), "Date", date)(r)
+			}
+			if posts++; posts == 1 {
+				time.Sleep(3 * time.Second)
+				return respond(http.StatusBadGateway, "", "Date", date)(r) // without an effect
+			}
+			records = append(records, recordText("of-the-second-call", "app", reloads.StatusReloading, time.Now()))
+			panic("the response is lost")
+		}))
+		time.AfterFunc(time.Second, func() {
+			defer func() { _ = recover() }()
+			_, _ = client.Trigger(t.Context(), reloads.Request{AppID: "app"})
+		})
+		if r, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"}); !errors.Is(err, reloads.ErrOutcomeUnknown) {
+			t.Errorf("got %v, %v, want ErrOutcomeUnknown", r, err)
+		}
+	})
+}
+
 // A list spells the ID of an earlier reload differently than the response to its trigger. It is the same reload
 // nevertheless.
 func TestTriggerIgnoresSpellingOfIDs(t *testing.T) {

@@ -129,6 +129,7 @@ func NewTokenSource(cfg Config) (reloads.TokenSource, error) {
 		return nil, fmt.Errorf("%w: ClientID and ClientSecret must both be set", reloads.ErrBadRequest)
 	}
 	u, _ := url.Parse(cfg.TenantURL) // NewClient has accepted it
+	u.Host = strings.ToLower(u.Host) // like NewClient: net/http sends requests to Localhost through a proxy
 	u.Path = strings.TrimSuffix(strings.TrimRight(u.Path, "/"), "/api/v1")
 	if cfg.Scopes == nil {
 		cfg.Scopes = []string{"user_default"}

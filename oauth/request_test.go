@@ -48,7 +48,7 @@ func TestWhatIsSent(t *testing.T) {
 			return redirect, nil
 		})}
 		cfg := oauth.Config{
-			TenantURL: tenantURL + "/gw/api/v1/", ClientID: "client", ClientSecret: testSecret, Scopes: c.scopes, UserID: c.user, HTTPClient: hc,
+			TenantURL: strings.ToUpper(tenantURL) + "/gw/api/v1/", ClientID: "client", ClientSecret: testSecret, Scopes: c.scopes, UserID: c.user, HTTPClient: hc,
 		}
 		_, err := source(t, cfg).Token(t.Context())
 		var e *oauth.Error
