@@ -276,11 +276,8 @@ func (n *seenReloads) call(app string, change int, unknown bool) {
 	if c.running += change; unknown {
 		c.unknown = now
 	}
-	n.calls[app] = c
-	if ended := func(_ string, c appCalls) bool { return c.running == 0 && now.Sub(c.unknown) > lateEffect }; ended(app, c) {
-		delete(n.calls, app)
-	} else if len(n.calls)%1000 == 999 {
-		maps.DeleteFunc(n.calls, ended)
+	if n.calls[app] = c; len(n.calls)%1000 == 999 {
+		maps.DeleteFunc(n.calls, func(_ string, c appCalls) bool { return c.running == 0 && now.Sub(c.unknown) > lateEffect })
 	}
 }
 

@@ -98,15 +98,20 @@ func (c *recordClock) observe(created time.Time, d serverDate) {
 
 // get returns the offset if it is known, and dates, the present offset of the Date header, otherwise. The client's clock may
 // have been set since the offset was learned, unless the Date header shows that it was not set by more than the tolerance.
-// doubtful means that creation times cannot be compared with any clock.
-func (c *recordClock) get(dates clockOffset) (offset clockOffset, known, doubtful bool) {
+// An offset wider than exact, because the triggers took long, is narrowed by dates, unless these are of another clock. known
+// means that narrower dates do not help. doubtful means that creation times cannot be compared with any clock.
+func (c *recordClock) get(dates clockOffset, exact time.Duration) (offset clockOffset, known, doubtful bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.offset == nil || c.offset.width() > usableOffset || c.doubtful || c.dates == nil ||
 		max(c.dates.max-dates.min, dates.max-c.dates.min) > clockTolerance {
 		return dates, false, c.doubtful
 	}
-	return *c.offset, true, false
+	offset, other := *c.offset, !c.offset.overlaps(dates)
+	if !other && offset.width() > exact {
+		offset = offset.combine(dates)
+	}
+	return offset, other || offset.width() <= exact, false
 }
 
 func (c clockOffset) overlaps(o clockOffset) bool { return c.min <= o.max && c.max >= o.min }

@@ -162,7 +162,8 @@ func TestRecordClock(t *testing.T) {
 		"one":                  {[]observed{{created: 5 * ms, received: 10 * ms}}, -5 * ms, 6 * ms, true, false},
 		"whole seconds":        {[]observed{{created: 0, received: 10 * ms}}, -ms, ms, false, false},
 		"slow":                 {[]observed{{created: 5 * ms, received: s}}, -ms, ms, false, false},
-		"nearly slow":          {[]observed{{created: 5 * ms, received: 999 * ms}}, -994 * ms, 6 * ms, true, false},
+		"nearly slow":          {[]observed{{created: 5 * ms, received: 999 * ms}}, -ms, ms, true, false},
+		"nearly slow, ahead":   {[]observed{{created: 1505 * ms, received: 900 * ms}}, 605 * ms, 1506 * ms, true, false},
 		"a Date 3 s behind":    {[]observed{{created: 5 * ms, received: 10 * ms, date: -3 * s}}, -ms, ms, false, false},
 		"a second, slow one":   {[]observed{{created: 5 * ms, received: 10 * ms}, {created: 500 * ms, received: s, date: s}}, -5 * ms, 6 * ms, true, false},
 		"two that agree":       {[]observed{{created: 5 * ms, received: 10 * ms}, {created: 109 * ms, sent: 100 * ms, received: 110 * ms}}, -ms, 6 * ms, true, false},
@@ -178,7 +179,7 @@ func TestRecordClock(t *testing.T) {
 			for _, o := range c.seen {
 				clock.observe(base.Add(o.created), serverDate{header: httpDate(base.Add(o.date)), sent: base.Add(o.sent), received: base.Add(o.received)})
 			}
-			offset, known, doubtful := clock.get(clockOffset{-ms, ms})
+			offset, known, doubtful := clock.get(clockOffset{-ms, ms}, exactOffset)
 			if known != c.known || doubtful != c.doubtful || offset != (clockOffset{c.min, c.max}) {
 				t.Errorf("got %v, %t, %t", offset, known, doubtful)
 			}
@@ -255,7 +256,7 @@ func TestChooseReload(t *testing.T) {
 				}
 				s := reconciliation{
 					client: client, req: Request{AppID: "app", ResourceID: c.resource}, since: post, last: post, ended: post.Add(time.Second),
-					dates: c.dates, probes: c.probes, listed: newTriggerList(),
+					dates: c.dates, exact: exactOffset, probes: c.probes, listed: newTriggerList(),
 				}
 				if c.once {
 					s.options.check = func(context.Context, admission) error { return nil }

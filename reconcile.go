@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	exactOffset   = 50 * time.Millisecond // the offset of the Date header is narrowed to this width
+	exactOffset   = 50 * time.Millisecond // the clock offset is narrowed to this width and the time of a response
 	maxProbes     = 8                     // maximum number of additional lists for that
 	unknownOffset = 5 * time.Minute       // the assumed limit of the offset if the service sends no Date header
 )
@@ -37,10 +37,11 @@ type reconciliation struct {
 	ended    time.Time // when that one failed
 	accepted bool      // a POST was accepted, but its response is invalid
 	dates    clockOffset
-	retries  int   // of the POST
-	attempts int   // of the POST, all together
-	failure  error // of the most recent attempt that was sent
-	probes   int   // additional lists that were requested to narrow dates
+	exact    time.Duration // the width to which the offset is narrowed
+	retries  int           // of the POST
+	attempts int           // of the POST, all together
+	failure  error         // of the most recent attempt that was sent
+	probes   int           // additional lists that were requested to narrow dates
 	listed   triggerList
 	possible []*Reload // of the listed ones, those that may be the triggered one; see choose
 }
@@ -51,6 +52,7 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 	for {
 		list, err := s.client.newestReloads(ctx, s.req.AppID, s.earliest())
 		s.dates.update(list.date)
+		s.exact = min(exactOffset+list.date.received.Sub(list.date.sent), usableOffset)
 		if err != nil {
 			return nil, err
 		}
@@ -79,7 +81,7 @@ func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 // earliest returns the earliest creation time of a reload that may be the triggered one, by the clock of the records. The
 // client's clock may have been set a little since the offset was learned, so the present Date header counts, too.
 func (s *reconciliation) earliest() time.Time {
-	offset, _, _ := s.client.records.get(s.dates)
+	offset, _, _ := s.client.records.get(s.dates, s.exact)
 	return s.since.Add(min(offset.min, s.dates.min) - clockTolerance)
 }
 
@@ -91,8 +93,8 @@ var errUndecided = errors.New("the lists do not show whether it is the triggered
 // created between the POSTs may be that of an earlier one, or somebody else's. exact means that a narrower offset does not
 // help.
 func (s *reconciliation) choose() (sure, exact bool) {
-	offset, known, doubtful := s.client.records.get(s.dates)
-	exact = known || offset.width() <= exactOffset || s.probes >= maxProbes && offset.width() <= usableOffset
+	offset, known, doubtful := s.client.records.get(s.dates, s.exact)
+	exact = known || offset.width() <= s.exact || s.probes >= maxProbes && offset.width() <= usableOffset
 	oldest := s.earliest()
 	latest := earlier(time.Now().Add(clockTolerance), s.ended.Add(lateEffect)).Add(offset.max)
 	end := func(r *Reload) time.Time { return r.CreationTime.Add(precision(r.CreationTime)) } // it was created before

@@ -99,7 +99,8 @@ func (b *attemptBody) limit() {
 		return
 	}
 	b.ctx, b.cancel = context.WithCancelCause(b.ctx)
-	b.timer = time.AfterFunc(timeout, func() { b.cancel(attemptTimeout(timeout)) })
+	cancel := b.cancel // not b, because the runtime keeps a stopped timer for a while
+	b.timer = time.AfterFunc(timeout, func() { cancel(attemptTimeout(timeout)) })
 }
 
 func (b *attemptBody) end() {
