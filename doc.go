@@ -43,7 +43,8 @@
 //   - Connection lost, attempt timed out, or a 5xx other than 501, 505 and 511: List, Get, Log and Cancel are retried.
 //     A Trigger may have taken effect; see below.
 //   - 503 with Retry-After: every call is retried.
-//   - 429 because of the rate limit: every call is retried. All other calls of the same tier wait, too.
+//   - 429 because of the rate limit: every call is retried. All other calls of the same tier wait, too, except those that
+//     start within half a second because their turn has come before.
 //   - 401: retried once, if the [TokenSource] then returns another token.
 //   - 429 because a reload of the app is pending, 403, and every other 4xx: not retried.
 //   - An invalid 2xx response, or an error of the [TokenSource]: not retried.
@@ -63,10 +64,10 @@
 //
 // The client's clock and those of the service may differ. The creation times of the reloads that the client has triggered show
 // how the clock of the records differs from its own, as long as the Date header shows that its clock was not set since.
-// Otherwise, it assumes that the records have the clock of the Date header, and determines the difference to 50 ms, with more
-// lists if necessary. It assumes that the clocks of the service are at most 2 s apart, that no clock is set during a call, and
-// that the client's clock is not set by 2 s to 4 s between calls if those of the Date header differ. Among several reloads,
-// one with the ResourceID of the request comes first.
+// Otherwise, or if its triggers took long, it assumes that the records have the clock of the Date header, and determines the
+// difference to 50 ms and the time of a response, with more lists if necessary. It assumes that the clocks of the service
+// are at most 2 s apart, that no clock is set during a call, and that the client's clock is not set by 2 s to 4 s between
+// calls if those of the Date header differ. Among several reloads, one with the ResourceID of the request comes first.
 //
 // The error matches [ErrOutcomeUnknown], and contains the IDs of up to three reloads that may be the triggered one, if
 // the outcome cannot be determined:

@@ -86,16 +86,15 @@ type attemptBody struct {
 	closed        atomic.Bool
 }
 
-// limit limits the duration of the attempt. It uses a timer instead of a deadline, because for a log the limit ends when
-// the header has arrived.
+// limit limits the duration of the attempt, unless its context ends before. A deadline without a monotonic clock reading is
+// not sufficient: its context can end later, because the clock was set. limit uses a timer instead of a deadline, because for
+// a log the limit ends when the header has arrived.
 func (b *attemptBody) limit() {
 	timeout := b.transport.timeout
 	if limit, ok := b.ctx.Value(attemptLimit{}).(time.Duration); ok {
 		timeout = min(limit, timeout)
 	}
-	deadline, ok := b.ctx.Deadline()
-	monotonic := deadline != deadline.Round(0) // otherwise ctx can end later than that, after the clock was set
-	if timeout == noLimit || ok && monotonic && deadline.Sub(b.began) < timeout {
+	if deadline, ok := b.ctx.Deadline(); timeout == noLimit || ok && deadline != deadline.Round(0) && deadline.Sub(b.began) < timeout {
 		return
 	}
 	b.ctx, b.cancel = context.WithCancelCause(b.ctx)

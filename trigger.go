@@ -89,7 +89,7 @@ func (s *reconciliation) post(ctx context.Context, body []byte) (r *Reload, refu
 }
 
 // findRepeatedly lists the reloads several times. It returns nil without an error if the trigger had no effect. After ctx
-// has ended, it lists every second until the grace time has ended.
+// has ended, it lists every second until the grace time has ended, unless the service refuses that.
 func (s *reconciliation) findRepeatedly(ctx context.Context, cause error) (*Reload, error) {
 	grace := s.options.grace
 	s.log(ctx, "reloads: the outcome of the trigger is unknown, listing the reloads of the app", slog.String("error", withoutBody(cause)))
@@ -107,8 +107,9 @@ func (s *reconciliation) findRepeatedly(ctx context.Context, cause error) (*Relo
 			}
 			return nil, err // of the last list, because a new reload may not be in an earlier one
 		}
-		if ctx.Err() != nil || sleep(ctx, max(listWaits[n], s.client.retry.refusal(err))) != nil {
-			if waitErr := sleep(grace.listContext(ctx), time.Second); waitErr != nil {
+		refused := time.Now().Add(s.client.retry.refusal(err))
+		if ctx.Err() != nil || sleep(ctx, max(listWaits[n], time.Until(refused))) != nil {
+			if waitErr := sleep(grace.listContext(ctx), max(time.Second, time.Until(refused))); waitErr != nil {
 				return nil, waitErr
 			}
 		}

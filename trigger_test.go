@@ -2089,3 +2089,24 @@ func TestTriggerAfterClockWasSetAndRecordClockIsBehind(t *testing.T) {
 		}
 	}
 }
+
+// In the grace time of an aborted run, too, the lists after a lost trigger honor Retry-After.
+func TestRetryAfterInGraceTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var lists int
+		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+			if isTrigger(r) {
+				return nil, errReset
+			}
+			lists++
+			return respond(http.StatusServiceUnavailable, "", "Retry-After", "30")(r)
+		}), noRetries)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_, err := client.Run(ctx, reloads.Request{AppID: "app"}, reloads.CancelOnAbort())
+		if lists != 1 || !errors.Is(err, reloads.ErrOutcomeUnknown) {
+			t.Errorf("%d lists within the Retry-After of the first one; %v", lists, err)
+		}
+	})
+}
