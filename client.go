@@ -48,7 +48,7 @@ func NewClient(tenantURL string, source TokenSource, opts ...Option) (*Client, e
 	if err != nil {
 		return nil, err
 	}
-	request, _ := http.NewRequest(http.MethodGet, endpoint, nil) // the endpoint is valid
+	request, _ := http.NewRequest(http.MethodGet, endpoint, nil) //nolint:noctx // each call has its context; the endpoint is valid
 	tokens, err := newTokens(source)
 	if err != nil {
 		return nil, err
