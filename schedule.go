@@ -285,7 +285,6 @@ func (s *schedule) stop() (stopped []*step) {
 		}
 	}
 	s.unknown, s.ready, s.delayed, s.stopped = nil, nil, nil, true
-	s.wake()
 	return stopped
 }
 
