@@ -510,3 +510,15 @@ func TestPageWithInvalidRecord(t *testing.T) {
 		t.Errorf("got %+v, %v, %v", page, invalid, err)
 	}
 }
+
+// A reload that is listed as active for longer than any reload can take is not active.
+func TestRunsThatMayCount(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for age, want := range map[time.Duration]bool{0: true, maxPending - 1: true, maxPending: false} {
+		b := batch{tracker: tracker{client: &Client{}}}
+		if got := b.mayCount(&Reload{Status: StatusReloading, CreationTime: now.Add(-age)}, now); got != want {
+			t.Errorf("after %v: %t, want %t", age, got, want)
+		}
+	}
+}

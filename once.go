@@ -91,7 +91,6 @@ func (b *batch) lookUp(ctx context.Context, st *step) (*earlierRuns, error) {
 		if r == nil {
 			continue
 		}
-		b.client.seen.resources.Store(true)
 		switch {
 		case r.Ended() && r.Err() == nil:
 			return &earlierRuns{reload: r, origin: resumed, run: run}, nil
@@ -125,7 +124,7 @@ func (b *batch) otherStep(st *step, newest newestReloads) (r, pending *Reload) {
 		return nil, nil
 	}
 	for _, other := range b.schedule.steps {
-		if other == st || other.app() != st.app() || other.invalid != nil {
+		if other.app() != st.app() {
 			continue
 		}
 		for run := 1; run <= onceRuns; run++ {

@@ -390,6 +390,14 @@ func TestAfterPending(t *testing.T) {
 	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, listLag: 2 * time.Second, ends: func(r *worldRecord) reloads.Status {
 		return []reloads.Status{reloads.StatusFailed, reloads.StatusSucceeded, reloads.StatusSucceeded}[r.number]
 	}}
+	failed := false
+	w.instead = func(r *http.Request) outcome { // the first poll of the pending reload fails
+		if !isGet(r) || failed {
+			return nil
+		}
+		failed = true
+		return respond(http.StatusInternalServerError, "")
+	}
 	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
 		foreign := w.triggerForeign(worldRecord{app: "a"}, 20*time.Minute)
 		var states []string
@@ -442,6 +450,42 @@ func TestContextEndsWhileWaitingForPendingReload(t *testing.T) {
 		checkOutcomes(t, rs, "no reload, context deadline exceeded, 0 runs")
 		if !foreign.canceled.IsZero() {
 			t.Error("the reload of somebody else was canceled")
+		}
+	})
+}
+
+// The search for the pending reload ends with ctx, so the step has had no effect.
+func TestContextEndsWhileListingPendingReloads(t *testing.T) {
+	t.Parallel()
+	w := &world{instead: func(r *http.Request) outcome {
+		if isList(r) {
+			return hangs
+		}
+		return nil
+	}}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		w.triggerForeign(worldRecord{app: "a"}, time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		checkOutcomes(t, results(t, 1, client.RunAll(ctx, requestsFor("a"), reloads.AttachToPending())),
+			"no reload, not started, a reload of the app is already pending, context deadline exceeded, 0 runs")
+	})
+}
+
+// The list that would show the pending reload has no end.
+func TestCursorLoopWhileListingPendingReloads(t *testing.T) {
+	t.Parallel()
+	w := &world{instead: func(r *http.Request) outcome {
+		if isList(r) {
+			return respond(http.StatusOK, `{"data":[],"links":{"next":{"href":"?next=1"}}}`)
+		}
+		return nil
+	}}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		w.triggerForeign(worldRecord{app: "a"}, time.Hour)
+		_, err := client.Run(t.Context(), reloads.Request{AppID: "a"}, reloads.AttachToPending())
+		if !errors.Is(err, reloads.ErrReloadPending) || !errors.Is(err, reloads.ErrCursorLoop) {
+			t.Errorf("got %v", err)
 		}
 	})
 }
@@ -731,6 +775,33 @@ func TestDependentsOfStepThatWasNotStarted(t *testing.T) {
 		plan.Add(reloads.Request{AppID: "c"}, plan.Add(reloads.Request{AppID: "b"}))
 		checkOutcomes(t, results(t, 3, client.RunPlan(ctx, &plan, reloads.MaxActive(1))), "SUCCEEDED, 1 runs",
 			"no reload, not started, context deadline exceeded, 0 runs", "no reload, not started, context deadline exceeded, 0 runs")
+	})
+}
+
+// The same holds for a step whose reload is canceled because the context ended, also while no other step can be started, because
+// as many triggers as possible are in flight.
+func TestDependentsOfStepThatWasCanceled(t *testing.T) {
+	t.Parallel()
+	posts := 0
+	w := &world{latency: 50 * time.Millisecond, planPost: func() postPlan {
+		if posts++; posts <= 2 {
+			return postPlan{}
+		}
+		return postPlan{hold: time.Hour}
+	}}
+	w.lasts = func(app string) time.Duration { return map[string]time.Duration{"a": time.Hour}[app] }
+	synctest.Test(t, func(t *testing.T) {
+		client := scriptedClient(t, w, unmetered)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(10*time.Second, cancel)
+		var plan reloads.Plan
+		plan.Add(reloads.Request{AppID: "b"}, plan.Add(reloads.Request{AppID: "a"}))
+		first := plan.Add(reloads.Request{AppID: "c"})
+		for i := range 65 {
+			plan.Add(reloads.Request{AppID: fmt.Sprint(i)}, first)
+		}
+		checkOutcomes(t, results(t, 68, client.RunPlan(ctx, &plan, reloads.CancelOnAbort()))[:2],
+			"CANCELING, context canceled, 1 runs", "no reload, not started, context canceled, 0 runs")
 	})
 }
 

@@ -1704,17 +1704,32 @@ func TestTriggerDoesNotReturnReloadOfTheFuture(t *testing.T) {
 	})
 }
 
-// A trigger whose outcome is unknown is not sent again because a pending reload, which may be its own, is not listed.
-func TestAttachToPendingKeepsOutcomeUnknown(t *testing.T) {
+// A trigger whose outcome is unknown is not sent again because a pending reload, which may be its own, is not listed. If that
+// reload is listed after all, the step attaches to it, but does not wait for its end in order to trigger another one.
+func TestPendingReloadAfterUnknownOutcome(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := &world{listLag: 3 * time.Minute, latency: 20 * time.Millisecond}
-		ctx, call := newCall(t.Context(), postPlan{lost: true, runFor: 62 * time.Second})
-		_, err := scriptedClient(t, w).Run(ctx, reloads.Request{AppID: "app"}, reloads.AttachToPending())
-		if len(call.made) != 1 || !errors.Is(err, reloads.ErrOutcomeUnknown) {
-			t.Errorf("%d reloads and %v, want 1 and ErrOutcomeUnknown", len(call.made), err)
-		}
-	})
+	for name, c := range map[string]struct {
+		opt     reloads.RunOption
+		listLag time.Duration // just after the lists that determine the outcome, or never
+		runFor  time.Duration
+		unknown bool
+	}{
+		"attach, not listed": {reloads.AttachToPending(), 3 * time.Minute, 62 * time.Second, true},
+		"attach":             {reloads.AttachToPending(), 61 * time.Second, 2 * time.Minute, false},
+		"after":              {reloads.AfterPending(), 61 * time.Second, 2 * time.Minute, true},
+		"once":               {reloads.Once(nightly), 61 * time.Second, 2 * time.Minute, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{listLag: c.listLag, latency: 20 * time.Millisecond}
+				ctx, call := newCall(t.Context(), postPlan{lost: true, runFor: c.runFor})
+				_, err := scriptedClient(t, w).Run(ctx, reloads.Request{AppID: "app"}, c.opt)
+				if len(call.made) != 1 || errors.Is(err, reloads.ErrOutcomeUnknown) != c.unknown || !c.unknown && err != nil {
+					t.Errorf("%d reloads and %v, want 1, and ErrOutcomeUnknown: %t", len(call.made), err, c.unknown)
+				}
+			})
+		})
+	}
 }
 
 // The triggered reload is on the second page of the app's newest reloads, because others follow quickly.
