@@ -122,14 +122,14 @@ func (f *feed) beginPass() (n int, wait time.Duration, changed <-chan struct{}) 
 	t := f.tracker
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n = len(t.tracked)
-	if n < minForFeed && f.latest.IsZero() {
-		return 0, time.Hour, t.changed
-	}
 	if f.main {
 		f.reach, t.oldest = earlier(f.reach, t.oldest), time.Time{}
 	}
-	return n, time.Until(t.listsFrom), t.changed
+	n, wait = len(t.tracked), time.Until(t.listsFrom)
+	if n < minForFeed && f.latest.IsZero() {
+		wait = time.Hour
+	}
+	return n, wait, t.changed
 }
 
 // setState tells the tracker how frequent single polls have to be.

@@ -522,3 +522,32 @@ func TestRunsThatMayCount(t *testing.T) {
 		}
 	}
 }
+
+// A step that is delayed is started at its time, even if something else changes just before.
+func TestDelayedStep(t *testing.T) {
+	t.Parallel()
+	var p Plan
+	p.Add(Request{AppID: "app"})
+	s, now := newSchedule(&p, 0, false), time.Now()
+	st, _, _, _ := s.next(now)
+	if err := s.again(st, now.Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, what, wait, _ := s.next(now.Add(100 * time.Millisecond)); what != noTask || wait != 900*time.Millisecond {
+		t.Errorf("task %v, wait %v", what, wait)
+	}
+	if _, what, _, _ := s.next(now.Add(time.Second)); what != startStep {
+		t.Errorf("task %v", what)
+	}
+}
+
+// The interval of polls is a tenth of the age, reduced at random by up to a tenth.
+func TestPollIntervals(t *testing.T) {
+	t.Parallel()
+	p := PollPolicy{MaxInterval: time.Hour}
+	for range 100 {
+		if d := p.interval(time.Second); d < 90*time.Millisecond || d > 100*time.Millisecond {
+			t.Fatalf("the interval is %v", d)
+		}
+	}
+}

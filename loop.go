@@ -195,10 +195,9 @@ func (b *batch) expire(ctx context.Context, tr *trackedReload) {
 func (b *batch) endRun(st *step, o origin, r *Reload, err error) {
 	if o == blocking {
 		if r.Ended() || errors.Is(err, ErrNotFound) { // it was deleted
-			if b.schedule.again(st, time.Now()) {
+			if err = b.schedule.again(st, time.Now()); err == nil {
 				return
 			}
-			err = b.stopCause()
 		}
 		err = fmt.Errorf("reloads: waiting for the pending reload of app %s: %w", st.request.AppID, err)
 		switch {
@@ -215,7 +214,7 @@ func (b *batch) endRun(st *step, o origin, r *Reload, err error) {
 		st.run++ // this one did not succeed, or no other one follows
 	}
 	failed := o != given && errors.Is(err, ErrReloadFailed) && !errors.Is(err, context.DeadlineExceeded)
-	if failed && st.runs <= b.options.reruns && b.schedule.again(st, time.Now().Add(rerunWait(st.runs-1))) {
+	if failed && st.runs <= b.options.reruns && b.schedule.again(st, time.Now().Add(rerunWait(st.runs-1))) == nil {
 		return
 	}
 	b.finishStep(st, r, err)
@@ -253,7 +252,7 @@ func (b *batch) finishStep(st *step, r *Reload, err error) {
 
 // stop finishes all steps that are not active, because of cause.
 func (b *batch) stop(cause error) {
-	for _, st := range b.schedule.stop() {
+	for _, st := range b.schedule.stop(cause) {
 		switch {
 		case st.runs > 0:
 			b.report(st, st.reload, fmt.Errorf("%w; it is not run again: %w", st.err, cause))
@@ -263,14 +262,6 @@ func (b *batch) stop(cause error) {
 			b.report(st, st.reload, cause)
 		}
 	}
-}
-
-// stopCause returns why no further step is started.
-func (b *batch) stopCause() error {
-	if err := b.notKept.Load(); err != nil {
-		return *err
-	}
-	return b.ctx.Err()
 }
 
 func (b *batch) report(st *step, r *Reload, err error) {

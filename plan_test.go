@@ -596,6 +596,48 @@ func TestStepTimeoutTooLateToCancel(t *testing.T) {
 	})
 }
 
+// Each step has its own timeout. A reload that has finished before is not canceled.
+func TestStepTimeoutOfStepsThatStartOneByOne(t *testing.T) {
+	t.Parallel()
+	w := &world{latency: 50 * time.Millisecond, lasts: func(app string) time.Duration {
+		return map[string]time.Duration{"a": time.Hour, "b": 10 * time.Second, "c": time.Hour}[app]
+	}}
+	synctest.Test(t, func(t *testing.T) {
+		client := scriptedClient(t, w, reloads.WithLimiters(reloads.Limiters{Trigger: reloads.NewLimiter(1, 20*time.Second)}))
+		rs := results(t, 3, client.RunAll(t.Context(), requestsFor("a", "b", "c"), reloads.StepTimeout(time.Minute)))
+		checkOutcomes(t, rs, "CANCELED, context deadline exceeded, 1 runs", "SUCCEEDED, 1 runs", "CANCELED, context deadline exceeded, 1 runs")
+		cancels := 0
+		for _, r := range w.sent() {
+			if strings.HasSuffix(r.path, "/actions/cancel") {
+				cancels++
+			}
+		}
+		if d := w.own()[0].canceled.Sub(w.own()[0].created); cancels != 2 || d > time.Minute+time.Second {
+			t.Errorf("%d cancels, the first one after %v, want 2 after a minute", cancels, d)
+		}
+	})
+}
+
+// The loop waits for a cancel in flight, even if the transport ignores its end.
+func TestNoCancelIsLeft(t *testing.T) {
+	t.Parallel()
+	ended := false
+	w := &world{latency: 50 * time.Millisecond, runFor: 62 * time.Second, instead: func(r *http.Request) outcome {
+		if !isCancel(r) {
+			return nil
+		}
+		time.Sleep(30 * time.Second)
+		ended = true
+		return fails(errReset)
+	}}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		checkOutcomes(t, results(t, 1, client.RunAll(t.Context(), requestsFor("a"), reloads.StepTimeout(time.Minute))), "SUCCEEDED, 1 runs")
+		if !ended {
+			t.Error("a cancel is left")
+		}
+	})
+}
+
 // A cancel that waits for the rate limit is not sent if its reload finishes first, so that it delays no other.
 func TestStepTimeoutOfManyCancelsOnlyActive(t *testing.T) {
 	t.Parallel()

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -2008,7 +2009,7 @@ func TestTriggerListsHonorRetryAfter(t *testing.T) {
 // MaxRetryAfter.
 func TestTriggerRetryHonorsRetryAfter(t *testing.T) {
 	t.Parallel()
-	for after, retries := range map[string]int{"120": 1, "3600": 0} {
+	for after, retries := range map[string]int{"120": 1, "300": 1, "301": 0} {
 		synctest.Test(t, func(t *testing.T) {
 			began, failed := time.Now(), false
 			w, client := newWorld(t, &world{})
@@ -2023,8 +2024,8 @@ func TestTriggerRetryHonorsRetryAfter(t *testing.T) {
 			got.sent(t, retries)
 			if retries == 0 {
 				got.isUnknown(t)
-			} else if got.returnsOwn(t); got.posts[0].Sub(began).Round(time.Second) != 2*time.Minute {
-				t.Errorf("the trigger was retried after %v, want 2m", got.posts[0].Sub(began))
+			} else if got.returnsOwn(t); fmt.Sprint(got.posts[0].Sub(began).Round(time.Second).Seconds()) != after {
+				t.Errorf("the trigger was retried after %v, want %s s", got.posts[0].Sub(began), after)
 			}
 		})
 	}
@@ -2045,4 +2046,26 @@ func TestTriggerAfterClockWasSetAndRecordClockIsBehind(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Of an app with very many new reloads, the newest 200 are listed.
+func TestTriggerOfAppWithTooManyReloads(t *testing.T) {
+	t.Parallel()
+	w := &world{latency: 300 * time.Millisecond}
+	w.everyPost = postPlan{status: 502, then: func() {
+		for range 250 {
+			time.Sleep(time.Millisecond)
+			w.triggerForeign(worldRecord{app: "app"}, 0)
+		}
+	}}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		_, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"})
+		if !errors.Is(err, reloads.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "more than 200 reloads") {
+			t.Errorf("got %v", err)
+		}
+		last := w.sent()[10]
+		if query, _ := url.ParseQuery(last.query); query.Get("next") != "180" || strings.Contains(w.sent()[11].query, "next") {
+			t.Errorf("the last page is %s", last.query)
+		}
+	})
 }
