@@ -602,9 +602,11 @@ func TestStepTimeoutOfStepsThatStartOneByOne(t *testing.T) {
 	w := &world{latency: 50 * time.Millisecond, lasts: func(app string) time.Duration {
 		return map[string]time.Duration{"a": time.Hour, "b": 10 * time.Second, "c": time.Hour}[app]
 	}}
-	synctest.Test(t, func(t *testing.T) {
-		client := scriptedClient(t, w, reloads.WithLimiters(reloads.Limiters{Trigger: reloads.NewLimiter(1, 20*time.Second)}))
-		rs := results(t, 3, client.RunAll(t.Context(), requestsFor("a", "b", "c"), reloads.StepTimeout(time.Minute)))
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		var plan reloads.Plan
+		plan.Add(reloads.Request{AppID: "a"})
+		plan.Add(reloads.Request{AppID: "c"}, plan.Add(reloads.Request{AppID: "b"}))
+		rs := results(t, 3, client.RunPlan(t.Context(), &plan, reloads.StepTimeout(time.Minute)))
 		checkOutcomes(t, rs, "CANCELED, context deadline exceeded, 1 runs", "SUCCEEDED, 1 runs", "CANCELED, context deadline exceeded, 1 runs")
 		cancels := 0
 		for _, r := range w.sent() {
@@ -612,8 +614,10 @@ func TestStepTimeoutOfStepsThatStartOneByOne(t *testing.T) {
 				cancels++
 			}
 		}
-		if d := w.own()[0].canceled.Sub(w.own()[0].created); cancels != 2 || d > time.Minute+time.Second {
-			t.Errorf("%d cancels, the first one after %v, want 2 after a minute", cancels, d)
+		for _, r := range w.own() {
+			if d := r.canceled.Sub(r.created); cancels != 2 || d > time.Minute+time.Second {
+				t.Errorf("%d cancels, that of %s after %v, want 2 after a minute", cancels, r.app, d)
+			}
 		}
 	})
 }
