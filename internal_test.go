@@ -551,3 +551,18 @@ func TestPollIntervals(t *testing.T) {
 		}
 	}
 }
+
+// A step waits for its app, the ones after it do not.
+func TestStepsOfOneApp(t *testing.T) {
+	t.Parallel()
+	var p Plan
+	for _, app := range []string{"a", "A", "b"} {
+		p.Add(Request{AppID: app})
+	}
+	s := newSchedule(&p, 0, false)
+	for _, want := range []Step{0, 2} {
+		if st, _, _, _ := s.next(time.Now()); st == nil || st.index != want {
+			t.Errorf("got %v, want step %d", st, want)
+		}
+	}
+}

@@ -233,10 +233,7 @@ func (b *batch) finishStep(st *step, r *Reload, err error) {
 	case st.notKept != nil:
 		err = fmt.Errorf("%w; %w", err, st.notKept)
 	}
-	first, dependent := b.schedule.finish(st, err == nil)
-	if !first {
-		return
-	}
+	dependent := b.schedule.finish(st, err == nil)
 	b.report(st, r, err)
 	for _, d := range dependent {
 		switch ctxErr := b.ctx.Err(); {

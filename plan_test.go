@@ -539,6 +539,9 @@ func TestStepTimeoutCountsFromTheTrigger(t *testing.T) {
 				opts := append(c.opts, reloads.StepTimeout(c.limit))
 				rs := results(t, 2, client.RunAll(ctx, requestsFor("a", "b"), opts...))
 				checkOutcomes(t, rs, "CANCELED, context deadline exceeded, 1 runs", "CANCELED, context deadline exceeded, 1 runs")
+				if own := w.own(); name == "Once" && own[1].created.Sub(own[0].created) > 5200*time.Millisecond {
+					t.Errorf("the second trigger was sent %v after the first one, want 5 s", own[1].created.Sub(own[0].created))
+				}
 				for _, r := range w.own() {
 					if d := r.canceled.Sub(r.created); d < c.limit-100*time.Millisecond || d > c.limit+c.late+100*time.Millisecond {
 						t.Errorf("a reload was canceled %v after its trigger, want %v", d, c.limit)

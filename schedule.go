@@ -89,7 +89,7 @@ func (s *schedule) next(now time.Time) (st *step, what task, wait time.Duration,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.left == 0 {
-		return nil, noTask, 0, nil
+		return
 	}
 	wait = time.Hour
 	for _, st := range s.delayed {
@@ -205,10 +205,7 @@ func (s *schedule) isOneByOne() bool {
 func (s *schedule) allowConcurrency() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.oneByOne {
-		s.oneByOne = false
-		s.wake()
-	}
+	s.oneByOne = false // the end of the trigger or look-up that shows it wakes the others
 }
 
 // again starts a step once more, not before the given time. Its app stays taken. If no further step is started, it returns
@@ -226,14 +223,11 @@ func (s *schedule) again(st *step, notBefore time.Time) error {
 	return nil
 }
 
-// finish records that a step has its result, and frees its app. It returns false if the step had one before. If the step
-// has not succeeded, it also finishes all steps that depend on it, and returns them.
-func (s *schedule) finish(st *step, succeeded bool) (first bool, dependent []*step) {
+// finish records that a step has its result, and frees its app. If the step has not succeeded, it also finishes all steps
+// that depend on it, and returns them.
+func (s *schedule) finish(st *step, succeeded bool) (dependent []*step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if st.finished {
-		return false, nil
-	}
 	s.setFinished(st)
 	s.setActive(st, false)
 	if waiting := s.taken[st.app()]; st.hasApp {
@@ -254,7 +248,7 @@ func (s *schedule) finish(st *step, succeeded bool) (first bool, dependent []*st
 		dependent = s.finishSuccessors(st)
 	}
 	s.wake()
-	return true, dependent
+	return dependent
 }
 
 // finishSuccessors finishes all steps that depend on st, and returns them.
