@@ -72,9 +72,7 @@ func (b *batch) work(ctx context.Context, cancel context.CancelCauseFunc, start 
 	if b.options.onChange != nil {
 		running.Go(func() { b.startedFeed().run(ctx) })
 	}
-	if b.options.stepTimeout > 0 {
-		running.Go(func() { b.expireAll(ctx) })
-	}
+	running.Go(func() { b.expireAll(ctx) })
 	running.Go(func() {
 		<-ctx.Done()
 		b.abandonAll(func(tr *trackedReload) {
@@ -203,14 +201,14 @@ func (b *batch) endRun(st *step, o origin, r *Reload, err error) {
 		switch {
 		case st.runs > 0:
 			err = fmt.Errorf("%w; running it again: %w", st.err, err)
-		case b.ctx.Err() != nil && errors.Is(err, b.ctx.Err()):
+		case errors.Is(err, b.ctx.Err()):
 			err = fmt.Errorf("%w: %w", ErrNotStarted, err)
 		}
 		b.finishStep(st, st.reload, err)
 		return
 	}
 	st.reload, st.err = r, err
-	if o <= resumed && r.Ended() {
+	if r.Ended() {
 		st.run++ // this one did not succeed, or no other one follows
 	}
 	failed := o != given && errors.Is(err, ErrReloadFailed) && !errors.Is(err, context.DeadlineExceeded)
@@ -236,11 +234,11 @@ func (b *batch) finishStep(st *step, r *Reload, err error) {
 	dependent := b.schedule.finish(st, err == nil)
 	b.report(st, r, err)
 	for _, d := range dependent {
-		switch ctxErr := b.ctx.Err(); {
+		switch {
 		case errors.Is(err, ErrNotStarted):
 			b.report(d, nil, err)
-		case ctxErr != nil && errors.Is(err, ctxErr):
-			b.report(d, nil, fmt.Errorf("%w: %w", ErrNotStarted, ctxErr))
+		case errors.Is(err, b.ctx.Err()):
+			b.report(d, nil, fmt.Errorf("%w: %w", ErrNotStarted, b.ctx.Err()))
 		default:
 			b.report(d, nil, fmt.Errorf("%w: step %d did not succeed: %w", ErrSkipped, st.index, err))
 		}

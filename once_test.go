@@ -337,7 +337,7 @@ func TestOnceWithoutResourceIDs(t *testing.T) {
 					switch {
 					case r.Err != nil && strings.Contains(r.Err.Error(), "the service did not return the ResourceID"):
 						named++
-						if strings.HasPrefix(name, "in the list") && !strings.Contains(r.Err.Error(), "it has another one, or none") {
+						if strings.HasPrefix(name, "in the list") && !strings.Contains(r.Err.Error(), "it has another one, or none") || strings.Contains(r.Err.Error(), "%!") {
 							t.Errorf("step %d: got %v", r.Step, r.Err)
 						}
 					case r.Err != nil || r.Reload == nil:

@@ -290,7 +290,7 @@ func checkMaxActive(t *testing.T, w *world, limit int, withForeign map[string]bo
 
 func TestRerun(t *testing.T) {
 	t.Parallel()
-	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond}
+	w := &world{runFor: time.Second, latency: 50 * time.Millisecond}
 	w.ends = func(r *worldRecord) reloads.Status {
 		switch {
 		case r.app == "twice" && r.number < 2, r.app == "always":
@@ -312,21 +312,21 @@ func TestRerun(t *testing.T) {
 			})))
 		checkOutcomes(t, rs, "SUCCEEDED, 3 runs", "FAILED, reload failed, 3 runs", "CANCELED, 1 runs", "EXCEEDED_LIMIT, 1 runs",
 			"SUCCEEDED, 1 runs")
-		var twice []*worldRecord
+		runs := map[string][]*worldRecord{}
 		for _, r := range w.own() {
-			if r.app == "twice" {
-				twice = append(twice, r)
-			}
+			runs[r.app] = append(runs[r.app], r)
 			if changes[r.id] != 1 {
 				t.Errorf("OnChange received the end of reload %s of %s %d times", r.id, r.app, changes[r.id])
 			}
 		}
 		for i, wait := range []time.Duration{10 * time.Second, 20 * time.Second} {
-			if d := twice[i+1].created.Sub(twice[i].ended); d < wait/2 || d > wait+8*time.Second {
-				t.Errorf("run %d was triggered %v after the end of the previous one, want %v", i+2, d, wait)
+			for _, app := range []string{"twice", "always"} {
+				if d := runs[app][i+1].created.Sub(runs[app][i].ended); d < wait/2 || d > wait+2*time.Second {
+					t.Errorf("run %d of %s was triggered %v after the end of the previous one, want %v", i+2, app, d, wait)
+				}
 			}
 		}
-		if r := rs[0]; r.Reload.ID != twice[2].id {
+		if r := rs[0]; r.Reload.ID != runs["twice"][2].id {
 			t.Errorf("the result has reload %s, want the last one", r.Reload.ID)
 		}
 	})
@@ -454,6 +454,39 @@ func TestContextEndsWhileWaitingForPendingReload(t *testing.T) {
 	})
 }
 
+// The context ends while a step waits for the end of a reload that its timeout has canceled.
+func TestContextEndsAfterStepTimeout(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Hour, latency: 50 * time.Millisecond, instead: func(r *http.Request) outcome {
+		if isCancel(r) {
+			return respond(http.StatusForbidden, "")
+		}
+		return nil
+	}}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(65*time.Second, cancel)
+		rs := results(t, 1, client.RunAll(ctx, requestsFor("a"), reloads.StepTimeout(time.Minute), reloads.CancelOnAbort()))
+		checkOutcomes(t, rs, "RELOADING, context deadline exceeded, context canceled, 1 runs")
+	})
+}
+
+// Before its rerun, a step waits for the reload of somebody else. Its result is that of the run before.
+func TestContextEndsWhileRerunWaitsForPendingReload(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Second, latency: 50 * time.Millisecond, ends: failing(reloads.StatusFailed, "a")}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		time.AfterFunc(4*time.Second, func() { w.triggerForeign(worldRecord{app: "a"}, time.Hour) })
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		rs := results(t, 1, client.RunAll(ctx, requestsFor("a"), reloads.AfterPending(), reloads.Rerun(1)))
+		checkOutcomes(t, rs, "FAILED, reload failed, context deadline exceeded, 1 runs")
+		if !strings.Contains(rs[0].Err.Error(), "running it again: reloads: waiting for the pending reload of app a") {
+			t.Errorf("got %v", rs[0].Err)
+		}
+	})
+}
+
 // The search for the pending reload ends with ctx, so the step has had no effect.
 func TestContextEndsWhileListingPendingReloads(t *testing.T) {
 	t.Parallel()
@@ -561,7 +594,7 @@ func TestStepTimeoutWhenCancelFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := &world{runFor: time.Hour, latency: 50 * time.Millisecond}
+			w := &world{queueFor: 90 * time.Second, runFor: time.Hour, latency: 50 * time.Millisecond}
 			w.instead = func(r *http.Request) outcome {
 				if isCancel(r) {
 					return cancel
@@ -571,7 +604,7 @@ func TestStepTimeoutWhenCancelFails(t *testing.T) {
 			inBubble(t, w, func(t *testing.T, client *reloads.Client) {
 				began := time.Now()
 				r, err := client.Run(t.Context(), reloads.Request{AppID: "a"}, reloads.StepTimeout(time.Minute))
-				if r == nil || !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 130*time.Second {
+				if r == nil || r.Status != reloads.StatusReloading || !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 130*time.Second {
 					t.Errorf("got %v and %v after %v", r, err, time.Since(began))
 				}
 				if failed := strings.Contains(fmt.Sprint(err), "; canceling it: "); failed != (name == "refused") {
