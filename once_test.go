@@ -731,10 +731,10 @@ func TestOnceWaitsForAnotherStep(t *testing.T) {
 			run := []int{1, 1000}[len(opts)] // the last possible one, too
 			earlier := w.triggerForeign(worldRecord{app: "app", partial: true, resourceID: onceID(nightly, `{"appId":"app","partial":true}`, 0, run)}, 0)
 			time.Sleep(10 * time.Second)
-			results := runOnce(t.Context(), t, w, []reloads.Request{{AppID: "app"}, {AppID: "app", Partial: true}, {AppID: "app"}, {AppID: "other"}}, opts...)
+			results := runOnce(t.Context(), t, w, []reloads.Request{{AppID: "other"}, {AppID: "app"}, {AppID: "app", Partial: true}, {AppID: "app"}}, opts...)
 			succeed(t, results)
-			if results[1].Reload == nil || results[1].Reload.ID != earlier.id {
-				t.Errorf("got %v, want the earlier reload %s", results[1].Reload, earlier.id)
+			if results[2].Reload == nil || results[2].Reload.ID != earlier.id {
+				t.Errorf("got %v, want the earlier reload %s", results[2].Reload, earlier.id)
 			}
 			if n, posts := len(w.own()), len(w.postTimes()); n != 3 || posts != 3 {
 				t.Errorf("%d triggers made %d reloads, want 3", posts, n)
