@@ -381,3 +381,12 @@ func TestReloadErrorClasses(t *testing.T) {
 		}
 	}
 }
+
+// A text that is not UTF-8 is shortened, too.
+func TestErrorMessageThatIsNotUTF8(t *testing.T) {
+	t.Parallel()
+	err := &reloads.Error{StatusCode: 400, Details: []reloads.ErrorDetail{{Title: strings.Repeat("\x80", 1000)}}}
+	if text := err.Error(); len(text) > 100 {
+		t.Errorf("the error has %d bytes", len(text))
+	}
+}

@@ -57,15 +57,11 @@ func (t *tracker) startedFeed() *feed {
 	}
 }
 
-// run reads the feed until every reload has finished, ctx has ended, or the list cannot be used because it is refused
-// or not sorted.
+// run reads the feed until ctx has ended, or the list cannot be used because it is refused or not sorted.
 func (f *feed) run(ctx context.Context) {
 	for failures := 0; ctx.Err() == nil; {
 		n, wait, changed := f.beginPass()
-		switch {
-		case changed == nil:
-			return
-		case wait > 0:
+		if wait > 0 {
 			waitForChange(ctx, wait, changed)
 			continue
 		}
@@ -120,23 +116,20 @@ func (t *tracker) waitToList(ctx context.Context) error {
 }
 
 // beginPass prepares a pass and returns how many reloads are tracked, and the time until the feed may list. changed is
-// closed at the next change of the tracker. It is nil if nothing is left to track. The feed begins when minForFeed reloads
-// are tracked, and then goes on until all have finished.
+// closed at the next change of the tracker. The feed begins when minForFeed reloads are tracked, and then goes on until all
+// have finished.
 func (f *feed) beginPass() (n int, wait time.Duration, changed <-chan struct{}) {
 	t := f.tracker
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n = len(t.tracked)
-	if n == 0 && t.closed {
-		return n, wait, nil
-	}
-	if n < minForFeed && f.latest.IsZero() {
-		return n, time.Hour, t.changed
-	}
 	if f.main {
 		f.reach, t.oldest = earlier(f.reach, t.oldest), time.Time{}
 	}
-	return n, time.Until(t.listsFrom), t.changed
+	n, wait = len(t.tracked), time.Until(t.listsFrom)
+	if n < minForFeed && f.latest.IsZero() {
+		wait = time.Hour
+	}
+	return n, wait, t.changed
 }
 
 // setState tells the tracker how frequent single polls have to be.

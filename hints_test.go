@@ -492,3 +492,35 @@ func TestEventsOfAThousandReloads(t *testing.T) {
 		})
 	}
 }
+
+// Hints for many reloads during a pass of the feed cause another pass.
+func TestManyHintsDuringAPass(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: time.Second, runFor: time.Hour}
+		client := scriptedClient(t, w, rarely)
+		var active []*reloads.Reload
+		for i := range 20 {
+			r := w.triggerForeign(worldRecord{app: fmt.Sprint(i)}, 0)
+			active = append(active, &reloads.Reload{ID: r.id, AppID: r.app, Status: reloads.StatusReloading})
+		}
+		time.AfterFunc(time.Second, func() {
+			for _, r := range active {
+				client.Poll(r.ID)
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		for range client.WaitAll(ctx, active) {
+		}
+		lists := 0
+		for _, r := range w.sent() {
+			if r.path == "/api/v1/reloads" {
+				lists++
+			}
+		}
+		if lists != 2 {
+			t.Errorf("%d lists, want 2", lists)
+		}
+	})
+}

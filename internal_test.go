@@ -534,3 +534,59 @@ func TestPageWithInvalidRecord(t *testing.T) {
 		t.Errorf("got %+v, %v, %v", page, invalid, err)
 	}
 }
+
+// A reload that is listed as active for longer than any reload can take is not active.
+func TestRunsThatMayCount(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for age, want := range map[time.Duration]bool{0: true, maxPending - 1: true, maxPending: false} {
+		b := batch{tracker: tracker{client: &Client{}}}
+		if got := b.mayCount(&Reload{Status: StatusReloading, CreationTime: now.Add(-age)}, now); got != want {
+			t.Errorf("after %v: %t, want %t", age, got, want)
+		}
+	}
+}
+
+// A step that is delayed is started at its time, even if something else changes just before.
+func TestDelayedStep(t *testing.T) {
+	t.Parallel()
+	var p Plan
+	p.Add(Request{AppID: "app"})
+	s, now := newSchedule(&p, 0, false), time.Now()
+	st, _, _, _ := s.next(now)
+	if err := s.again(st, now.Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, what, wait, _ := s.next(now.Add(100 * time.Millisecond)); what != noTask || wait != 900*time.Millisecond {
+		t.Errorf("task %v, wait %v", what, wait)
+	}
+	if _, what, _, _ := s.next(now.Add(time.Second)); what != startStep {
+		t.Errorf("task %v", what)
+	}
+}
+
+// The interval of polls is a tenth of the age, reduced at random by up to a tenth.
+func TestPollIntervals(t *testing.T) {
+	t.Parallel()
+	p := PollPolicy{MaxInterval: time.Hour}
+	for range 100 {
+		if d := p.interval(time.Second); d < 90*time.Millisecond || d > 100*time.Millisecond {
+			t.Fatalf("the interval is %v", d)
+		}
+	}
+}
+
+// A step waits for its app, the ones after it do not.
+func TestStepsOfOneApp(t *testing.T) {
+	t.Parallel()
+	var p Plan
+	for _, app := range []string{"a", "A", "b"} {
+		p.Add(Request{AppID: app})
+	}
+	s := newSchedule(&p, 0, false)
+	for _, want := range []Step{0, 2} {
+		if st, _, _, _ := s.next(time.Now()); st == nil || st.index != want {
+			t.Errorf("got %v, want step %d", st, want)
+		}
+	}
+}

@@ -72,9 +72,7 @@ func (b *batch) work(ctx context.Context, cancel context.CancelCauseFunc, start 
 	if b.options.onChange != nil {
 		running.Go(func() { b.startedFeed().run(ctx) })
 	}
-	if b.options.stepTimeout > 0 {
-		running.Go(func() { b.expireAll(ctx) })
-	}
+	running.Go(func() { b.expireAll(ctx) })
 	running.Go(func() {
 		<-ctx.Done()
 		b.abandonAll(func(tr *trackedReload) {
@@ -195,27 +193,26 @@ func (b *batch) expire(ctx context.Context, tr *trackedReload) {
 func (b *batch) endRun(st *step, o origin, r *Reload, err error) {
 	if o == blocking {
 		if r.Ended() || errors.Is(err, ErrNotFound) { // it was deleted
-			if b.schedule.again(st, time.Now()) {
+			if err = b.schedule.again(st, time.Now()); err == nil {
 				return
 			}
-			err = b.stopCause()
 		}
 		err = fmt.Errorf("reloads: waiting for the pending reload of app %s: %w", st.request.AppID, err)
 		switch {
 		case st.runs > 0:
 			err = fmt.Errorf("%w; running it again: %w", st.err, err)
-		case b.ctx.Err() != nil && errors.Is(err, b.ctx.Err()):
+		case errors.Is(err, b.ctx.Err()):
 			err = fmt.Errorf("%w: %w", ErrNotStarted, err)
 		}
 		b.finishStep(st, st.reload, err)
 		return
 	}
 	st.reload, st.err = r, err
-	if o <= resumed && r.Ended() {
+	if r.Ended() {
 		st.run++ // this one did not succeed, or no other one follows
 	}
 	failed := o != given && errors.Is(err, ErrReloadFailed) && !errors.Is(err, context.DeadlineExceeded)
-	if failed && st.runs <= b.options.reruns && b.schedule.again(st, time.Now().Add(rerunWait(st.runs-1))) {
+	if failed && st.runs <= b.options.reruns && b.schedule.again(st, time.Now().Add(rerunWait(st.runs-1))) == nil {
 		return
 	}
 	b.finishStep(st, r, err)
@@ -234,17 +231,14 @@ func (b *batch) finishStep(st *step, r *Reload, err error) {
 	case st.notKept != nil:
 		err = fmt.Errorf("%w; %w", err, st.notKept)
 	}
-	first, dependent := b.schedule.finish(st, err == nil)
-	if !first {
-		return
-	}
+	dependent := b.schedule.finish(st, err == nil)
 	b.report(st, r, err)
 	for _, d := range dependent {
-		switch ctxErr := b.ctx.Err(); {
+		switch {
 		case errors.Is(err, ErrNotStarted):
 			b.report(d, nil, err)
-		case ctxErr != nil && errors.Is(err, ctxErr):
-			b.report(d, nil, fmt.Errorf("%w: %w", ErrNotStarted, ctxErr))
+		case errors.Is(err, b.ctx.Err()):
+			b.report(d, nil, fmt.Errorf("%w: %w", ErrNotStarted, b.ctx.Err()))
 		default:
 			b.report(d, nil, fmt.Errorf("%w: step %d did not succeed: %w", ErrSkipped, st.index, err))
 		}
@@ -253,7 +247,7 @@ func (b *batch) finishStep(st *step, r *Reload, err error) {
 
 // stop finishes all steps that are not active, because of cause.
 func (b *batch) stop(cause error) {
-	for _, st := range b.schedule.stop() {
+	for _, st := range b.schedule.stop(cause) {
 		switch {
 		case st.runs > 0:
 			b.report(st, st.reload, fmt.Errorf("%w; it is not run again: %w", st.err, cause))
@@ -263,14 +257,6 @@ func (b *batch) stop(cause error) {
 			b.report(st, st.reload, cause)
 		}
 	}
-}
-
-// stopCause returns why no further step is started.
-func (b *batch) stopCause() error {
-	if err := b.notKept.Load(); err != nil {
-		return *err
-	}
-	return b.ctx.Err()
 }
 
 func (b *batch) report(st *step, r *Reload, err error) {

@@ -91,7 +91,6 @@ func (b *batch) lookUp(ctx context.Context, st *step) (*earlierRuns, error) {
 		if r == nil {
 			continue
 		}
-		b.client.seen.resources.Store(true)
 		switch {
 		case r.Ended() && r.Err() == nil:
 			return &earlierRuns{reload: r, origin: resumed, run: run}, nil
@@ -125,7 +124,7 @@ func (b *batch) otherStep(st *step, newest newestReloads) (r, pending *Reload) {
 		return nil, nil
 	}
 	for _, other := range b.schedule.steps {
-		if other == st || other.app() != st.app() || other.invalid != nil {
+		if other.app() != st.app() {
 			continue
 		}
 		for run := 1; run <= onceRuns; run++ {
@@ -175,16 +174,16 @@ func (b *batch) listNewest(ctx context.Context, app string, size int, until time
 	for more := true; more && len(n.all) < maxListed; {
 		page, date, invalid, err := b.listPage(ctx, w.query)
 		if err != nil {
-			return n, err
+			return newestReloads{}, err
 		}
 		if len(invalid) > 0 { // it may be the record of an earlier run
-			return n, invalid[0]
+			return newestReloads{}, invalid[0]
 		}
 		n.now = date.now()
 		for i := range page.Reloads {
 			r := &page.Reloads[i]
 			if otherApp(r, app) {
-				return n, fmt.Errorf("the list of app %s contains reload %s of app %s", app, r.ID, r.AppID)
+				return newestReloads{}, fmt.Errorf("the list of app %s contains reload %s of app %s", app, r.ID, r.AppID)
 			}
 			n.all = append(n.all, r)
 			if known := n.reloads[r.ResourceID]; r.ResourceID != "" && (known == nil || b.rank(r, n.now) > b.rank(known, n.now)) {
@@ -192,10 +191,10 @@ func (b *batch) listNewest(ctx context.Context, app string, size int, until time
 			}
 		}
 		if more, err = w.advance(page); err != nil {
-			return n, err
+			return newestReloads{}, err
 		}
 		if more && !newestFirst(page.Reloads) {
-			return n, errNotSorted
+			return newestReloads{}, errNotSorted
 		}
 		more = more && !reachesBack(page.Reloads, until)
 	}
@@ -219,12 +218,8 @@ func (b *batch) listPage(ctx context.Context, query string) (page *Page, date se
 // withinBudget sends a request of a look-up when the budget of the batch allows it. Few requests at once may wait for the
 // limiter of the client after that.
 func (b *batch) withinBudget(ctx context.Context, send func() error) error {
-	select {
-	case b.lookUps <- struct{}{}:
-		defer func() { <-b.lookUps }()
-	case <-ctx.Done():
-		return &expiredError{ctx.Err()}
-	}
+	b.lookUps <- struct{}{} // those before end with ctx
+	defer func() { <-b.lookUps }()
 	if err := b.budget.Wait(ctx); err != nil { // also if ctx would end before
 		return &expiredError{err}
 	}

@@ -337,6 +337,9 @@ func TestOnceWithoutResourceIDs(t *testing.T) {
 					switch {
 					case r.Err != nil && strings.Contains(r.Err.Error(), "the service did not return the ResourceID"):
 						named++
+						if strings.HasPrefix(name, "in the list") && !strings.Contains(r.Err.Error(), "it has another one, or none") || strings.Contains(r.Err.Error(), "%!") {
+							t.Errorf("step %d: got %v", r.Step, r.Err)
+						}
 					case r.Err != nil || r.Reload == nil:
 						t.Errorf("step %d: got %v and %v", r.Step, r.Reload, r.Err)
 					}
@@ -356,17 +359,67 @@ func TestOnceWithoutResourceIDs(t *testing.T) {
 	}
 }
 
-// While the first reload is not listed yet, no other one is triggered.
+// While the first reload is not listed yet, no other one is triggered, unless an earlier run is listed.
 func TestOnceWaitsForTheList(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := &world{latency: 50 * time.Millisecond, runFor: time.Second, listLag: 20 * time.Second}
-		succeed(t, runOnce(t.Context(), t, w, requestsFor("a", "b", "c", "d")))
-		posts := w.postTimes()
-		if len(posts) != 4 || posts[1].Sub(posts[0]) < w.listLag || posts[3].Sub(posts[1]) > time.Second {
-			t.Errorf("the triggers were sent at %v, want the last three together, when the first reload is listed", posts)
-		}
-	})
+	for _, resumed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{latency: 50 * time.Millisecond, runFor: time.Second, listLag: 20 * time.Second}
+			if resumed {
+				w.triggerForeign(worldRecord{app: "z", resourceID: onceAppID("z", 1)}, time.Hour)
+				time.Sleep(time.Minute)
+			}
+			succeed(t, runOnce(t.Context(), t, w, requestsFor("a", "b", "c", "d", "z"))[:4])
+			posts := w.postTimes()
+			if !resumed && (len(posts) != 5 || posts[1].Sub(posts[0]) < w.listLag || posts[4].Sub(posts[1]) > time.Second) {
+				t.Errorf("the triggers were sent at %v, want all but the first one together, when the first reload is listed", posts)
+			}
+			if resumed && (len(posts) != 4 || posts[3].Sub(posts[0]) > time.Second) {
+				t.Errorf("the triggers were sent at %v, want all together", posts)
+			}
+		})
+	}
+}
+
+// The wait for the rate limit makes a look-up old. Then another one precedes the trigger, and if that was slow, another wait.
+func TestLookUpsBeforeATriggerOfOnce(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	for name, c := range map[string]struct {
+		lookUp, wait []time.Duration // how long each one takes, after the first look-up; the last one counts for all further ones
+		want         [2]int          // how many there are before the trigger
+	}{
+		"quick":              {[]time.Duration{0}, []time.Duration{499 * ms}, [2]int{1, 1}},
+		"a wait":             {[]time.Duration{0, 499 * ms}, []time.Duration{500 * ms}, [2]int{2, 1}},
+		"a slow look-up":     {[]time.Duration{400 * ms}, []time.Duration{799 * ms}, [2]int{1, 1}},
+		"a slow one, a wait": {[]time.Duration{400 * ms}, []time.Duration{800 * ms}, [2]int{2, 1}},
+		"both slow":          {[]time.Duration{500 * ms}, []time.Duration{time.Second, 0}, [2]int{2, 2}},
+		"always slow":        {[]time.Duration{500 * ms}, []time.Duration{time.Second}, [2]int{4, 4}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, got := [2]int{-1, 0}, [2]int{} // the first look-up does not count
+				next := func(kind int, takes []time.Duration) time.Duration {
+					n[kind]++
+					return takes[min(max(0, n[kind]-1), len(takes)-1)]
+				}
+				w := &world{lookUpLatency: func() time.Duration { return next(0, c.lookUp) }}
+				w.instead = func(r *http.Request) outcome {
+					if isTrigger(r) {
+						got = n
+					}
+					return nil
+				}
+				client := scriptedClient(t, w, reloads.WithLimiters(reloads.Limiters{Trigger: limiterFunc(func(context.Context) error {
+					time.Sleep(next(1, c.wait))
+					return nil
+				})}))
+				if _, err := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.Once(nightly)); err != nil || got != c.want {
+					t.Errorf("%d look-ups and waits, and %v, want %d", got, err, c.want)
+				}
+			})
+		})
+	}
 }
 
 func TestOnceHistory(t *testing.T) {
@@ -402,6 +455,7 @@ func TestOnceAfterEarlierRuns(t *testing.T) {
 		{"canceled", map[int]reloads.Status{1: canceled}, 2},
 		{"exceeded the limit", map[int]reloads.Status{1: exceeded}, 2},
 		{"several", map[int]reloads.Status{1: failed, 2: canceled, 3: exceeded}, 4},
+		{"there is no run 0", map[int]reloads.Status{0: reloads.StatusSucceeded}, 1},
 		{"one is not in the list", map[int]reloads.Status{2: failed}, 3},
 		{"the last one succeeded", map[int]reloads.Status{1: failed, 2: reloads.StatusSucceeded}, 0},
 		{"the first one succeeded", map[int]reloads.Status{1: reloads.StatusSucceeded, 2: failed}, 0},
@@ -449,18 +503,52 @@ func TestOnceAfterTheLastPossibleRun(t *testing.T) {
 	})
 }
 
-// A number was used twice, because the list of a process was behind. The older reload succeeded.
+// A number was used twice, because the list of a process was behind. The older reload succeeded, perhaps as a list that is behind
+// does not show yet.
 func TestOnceAfterANumberWasUsedTwiceBefore(t *testing.T) {
 	t.Parallel()
+	for name, c := range map[string]struct {
+		newer  reloads.Status
+		behind time.Duration // the state of the older reload
+		want   int           // the result
+	}{
+		"failed":                    {reloads.StatusFailed, 0, 0},
+		"failed, list is behind":    {reloads.StatusFailed, time.Hour, 0},
+		"succeeded, like the other": {reloads.StatusSucceeded, 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{ends: func(r *worldRecord) reloads.Status {
+					return []reloads.Status{reloads.StatusSucceeded, c.newer}[r.number]
+				}}
+				w.behind = func(r *worldRecord) time.Duration { return []time.Duration{c.behind, 0}[r.number] }
+				var earlier []*worldRecord
+				for range 2 {
+					earlier = append(earlier, w.addEarlier(t, worldRecord{app: "app", resourceID: onceAppID("app", 1)}))
+				}
+				results := runOnce(t.Context(), t, w, requestsFor("app"))
+				if succeed(t, results); len(w.own()) > 0 || results[0].Reload == nil || results[0].Reload.ID != earlier[c.want].id {
+					t.Errorf("got %v and %d triggers, want reload %d", results[0].Reload, len(w.own()), c.want)
+				}
+			})
+		})
+	}
+}
+
+// A run that was triggered after the first look-up is found behind many other reloads, even if the clock of the records is behind.
+func TestOnceReadsBackToTheFirstLookUp(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{ends: func(r *worldRecord) reloads.Status {
-			return []reloads.Status{reloads.StatusSucceeded, reloads.StatusFailed}[r.number]
-		}}
-		first := w.addEarlier(t, worldRecord{app: "app", resourceID: onceAppID("app", 1)})
-		w.addEarlier(t, worldRecord{app: "app", resourceID: onceAppID("app", 1)})
-		results := runOnce(t.Context(), t, w, requestsFor("app"))
-		if succeed(t, results); len(w.own()) > 0 || results[0].Reload == nil || results[0].Reload.ID != first.id {
-			t.Errorf("got %v and %d triggers, want the reload that succeeded", results[0].Reload, len(w.own()))
+		w := &world{recordOffset: -30 * time.Second}
+		time.AfterFunc(time.Second, func() {
+			w.triggerForeign(worldRecord{app: "app", resourceID: onceAppID("app", 1)}, 0)
+			for range 25 {
+				time.Sleep(time.Millisecond)
+				w.triggerForeign(worldRecord{app: "app"}, 0)
+			}
+		})
+		if succeed(t, runOnce(t.Context(), t, w, requestsFor("app"))); len(w.own()) > 0 {
+			t.Errorf("%d triggers, want none", len(w.own()))
 		}
 	})
 }
@@ -496,10 +584,21 @@ func TestPaceOfListsForTheFirstReloadOfOnce(t *testing.T) {
 	for i := range 61 {
 		failing = append(failing, float64(i))
 	}
+	var refusedFirst []float64
+	for i := range 161 {
+		refusedFirst = append(refusedFirst, float64(i))
+	}
+	refused := 0
 	for name, c := range map[string]struct {
 		list outcome
 		want []float64 // when the lists are sent, in seconds after the trigger
 	}{
+		"503 for 1 s, a hundred times, then 500": {func(r *http.Request) (*http.Response, error) {
+			if refused++; refused > 100 {
+				return respond(500, "")(r)
+			}
+			return respond(503, "", "Retry-After", "1")(r)
+		}, refusedFirst},
 		"not listed":      {respond(200, emptyPage), []float64{0, 1, 3, 7, 15, 30}},
 		"500":             {respond(500, ""), failing},
 		"connection lost": {fails(errReset), failing},
@@ -563,6 +662,48 @@ func TestOnceAfterANumberWasUsedTwice(t *testing.T) {
 	}
 }
 
+// Nothing is triggered after a response has shown that the service does not keep ResourceIDs, also if the trigger waits for the
+// rate limit already.
+func TestOnceStopsATriggerThatWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 50 * time.Millisecond, runFor: 10 * time.Second, omitGot: []string{"resourceId"}}
+		client := scriptedClient(t, w, reloads.WithLimiters(reloads.Limiters{Trigger: reloads.NewLimiter(1, time.Minute)}))
+		for i, r := range results(t, 3, client.RunAll(t.Context(), requestsFor("a", "b", "c"), reloads.Once(nightly), reloads.MaxActive(2))) {
+			if r.Err == nil || !strings.Contains(r.Err.Error(), "did not return the ResourceID") || (r.Reload == nil) != (i > 0) {
+				t.Errorf("step %d: got %v, %v", i, r.Reload, r.Err)
+			}
+		}
+		lookUps := 0 // of a step that is not started
+		for _, r := range w.sent() {
+			if strings.Contains(r.query, "appId=c") {
+				lookUps++
+			}
+		}
+		if n := len(w.postTimes()); n != 1 || lookUps != 1 {
+			t.Errorf("%d triggers were sent, and %d look-ups of the last step, want one", n, lookUps)
+		}
+	})
+}
+
+// A batch whose context has ended waits for its look-ups, even if the transport ignores the context.
+func TestNoLookUpIsLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ended := false
+		w := &world{instead: func(*http.Request) outcome {
+			time.Sleep(10 * time.Second)
+			ended = true
+			return fails(errReset)
+		}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if r := runOnce(ctx, t, w, requestsFor("app"))[0]; !errors.Is(r.Err, reloads.ErrNotStarted) || !ended {
+			t.Errorf("got %v; the look-up has ended: %t", r.Err, ended)
+		}
+	})
+}
+
 // A process is killed right after a trigger, and started again. Its reload has finished long before it is listed.
 func TestOnceWithALateList(t *testing.T) {
 	t.Parallel()
@@ -587,12 +728,13 @@ func TestOnceWaitsForAnotherStep(t *testing.T) {
 	for _, opts := range [][]reloads.RunOption{nil, {reloads.MaxActive(1)}, {reloads.AfterPending()}, {reloads.AttachToPending()}} {
 		synctest.Test(t, func(t *testing.T) {
 			w := &world{latency: 50 * time.Millisecond, runFor: time.Minute}
-			earlier := w.triggerForeign(worldRecord{app: "app", partial: true, resourceID: onceID(nightly, `{"appId":"app","partial":true}`, 0, 1)}, 0)
+			run := []int{1, 1000}[len(opts)] // the last possible one, too
+			earlier := w.triggerForeign(worldRecord{app: "app", partial: true, resourceID: onceID(nightly, `{"appId":"app","partial":true}`, 0, run)}, 0)
 			time.Sleep(10 * time.Second)
-			results := runOnce(t.Context(), t, w, []reloads.Request{{AppID: "app"}, {AppID: "app", Partial: true}, {AppID: "app"}, {AppID: "other"}}, opts...)
+			results := runOnce(t.Context(), t, w, []reloads.Request{{AppID: "other"}, {AppID: "app"}, {AppID: "app", Partial: true}, {AppID: "app"}}, opts...)
 			succeed(t, results)
-			if results[1].Reload == nil || results[1].Reload.ID != earlier.id {
-				t.Errorf("got %v, want the earlier reload %s", results[1].Reload, earlier.id)
+			if results[2].Reload == nil || results[2].Reload.ID != earlier.id {
+				t.Errorf("got %v, want the earlier reload %s", results[2].Reload, earlier.id)
 			}
 			if n, posts := len(w.own()), len(w.postTimes()); n != 3 || posts != 3 {
 				t.Errorf("%d triggers made %d reloads, want 3", posts, n)
@@ -601,19 +743,28 @@ func TestOnceWaitsForAnotherStep(t *testing.T) {
 	}
 }
 
-// The active reload of an earlier process is not canceled, as it would be if the step had triggered it.
+// The active reload of an earlier process is not canceled, as it would be if the step had triggered it. It may be listed only
+// after it has refused a trigger, and later still have a response to a GET.
 func TestOnceSparesAnEarlierRun(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := &world{latency: 50 * time.Millisecond}
-		earlier := w.triggerForeign(worldRecord{app: "app", resourceID: onceAppID("app", 1)}, time.Hour)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		r := runOnce(ctx, t, w, requestsFor("app"), reloads.CancelOnAbort())[0]
-		if r.Reload == nil || r.Reload.ID != earlier.id || r.Runs != 1 || !errors.Is(r.Err, context.DeadlineExceeded) || !earlier.canceled.IsZero() {
-			t.Errorf("got %v with %d runs, %v; canceled: %v", r.Reload, r.Runs, r.Err, earlier.canceled)
-		}
-	})
+	for _, lag := range []time.Duration{0, 3500 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{latency: 50 * time.Millisecond, listLag: lag}
+			earlier := w.triggerForeign(worldRecord{app: "app", resourceID: onceAppID("app", 1)}, time.Hour)
+			w.instead = func(r *http.Request) outcome {
+				if isGet(r) && time.Since(earlier.created) < 8*time.Second {
+					return respond(http.StatusNotFound, "")
+				}
+				return nil
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			r := runOnce(ctx, t, w, requestsFor("app"), reloads.CancelOnAbort())[0]
+			if r.Reload == nil || r.Reload.ID != earlier.id || r.Runs != 1 || !errors.Is(r.Err, context.DeadlineExceeded) || !earlier.canceled.IsZero() {
+				t.Errorf("listed after %v: got %v with %d runs, %v; canceled: %v", lag, r.Reload, r.Runs, r.Err, earlier.canceled)
+			}
+		})
+	}
 }
 
 func TestOnceRefusesAResourceID(t *testing.T) {
@@ -1027,6 +1178,30 @@ func TestReloadOfOnceIsNotTakenByAnotherCall(t *testing.T) {
 		r, runErr := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.Once("key"))
 		trigger.Wait()
 		if runErr != nil || other != nil && other.ID == r.ID {
+			t.Errorf("the run returned %v and %v, the trigger %v and %v", r, runErr, other, err)
+		}
+	})
+}
+
+// Another call of the client, whose trigger had no effect, does not return the reload of another process that a step waits for.
+func TestReloadThatOnceHasFoundIsNotTakenByAnotherCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 50 * time.Millisecond, runFor: 2 * time.Minute}
+		client := scriptedClient(t, w)
+		w.calibrate(t, client)
+		var other *reloads.Reload
+		var err error
+		var trigger sync.WaitGroup
+		trigger.Go(func() {
+			ctx, _ := newCall(t.Context(), postPlan{noEffect: true, hold: 5 * time.Second, status: 502})
+			other, err = client.Trigger(ctx, reloads.Request{AppID: "app"})
+		})
+		time.Sleep(time.Second)
+		found := w.triggerForeign(worldRecord{app: "app", resourceID: onceAppID("app", 1)}, 0)
+		r, runErr := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.Once(nightly))
+		trigger.Wait()
+		if runErr != nil || r.ID != found.id || other != nil && other.ID == r.ID {
 			t.Errorf("the run returned %v and %v, the trigger %v and %v", r, runErr, other, err)
 		}
 	})

@@ -290,7 +290,7 @@ func checkMaxActive(t *testing.T, w *world, limit int, withForeign map[string]bo
 
 func TestRerun(t *testing.T) {
 	t.Parallel()
-	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond}
+	w := &world{runFor: time.Second, latency: 50 * time.Millisecond}
 	w.ends = func(r *worldRecord) reloads.Status {
 		switch {
 		case r.app == "twice" && r.number < 2, r.app == "always":
@@ -312,21 +312,21 @@ func TestRerun(t *testing.T) {
 			})))
 		checkOutcomes(t, rs, "SUCCEEDED, 3 runs", "FAILED, reload failed, 3 runs", "CANCELED, 1 runs", "EXCEEDED_LIMIT, 1 runs",
 			"SUCCEEDED, 1 runs")
-		var twice []*worldRecord
+		runs := map[string][]*worldRecord{}
 		for _, r := range w.own() {
-			if r.app == "twice" {
-				twice = append(twice, r)
-			}
+			runs[r.app] = append(runs[r.app], r)
 			if changes[r.id] != 1 {
 				t.Errorf("OnChange received the end of reload %s of %s %d times", r.id, r.app, changes[r.id])
 			}
 		}
 		for i, wait := range []time.Duration{10 * time.Second, 20 * time.Second} {
-			if d := twice[i+1].created.Sub(twice[i].ended); d < wait/2 || d > wait+8*time.Second {
-				t.Errorf("run %d was triggered %v after the end of the previous one, want %v", i+2, d, wait)
+			for _, app := range []string{"twice", "always"} {
+				if d := runs[app][i+1].created.Sub(runs[app][i].ended); d < wait/2 || d > wait+2*time.Second {
+					t.Errorf("run %d of %s was triggered %v after the end of the previous one, want %v", i+2, app, d, wait)
+				}
 			}
 		}
-		if r := rs[0]; r.Reload.ID != twice[2].id {
+		if r := rs[0]; r.Reload.ID != runs["twice"][2].id {
 			t.Errorf("the result has reload %s, want the last one", r.Reload.ID)
 		}
 	})
@@ -390,6 +390,14 @@ func TestAfterPending(t *testing.T) {
 	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond, listLag: 2 * time.Second, ends: func(r *worldRecord) reloads.Status {
 		return []reloads.Status{reloads.StatusFailed, reloads.StatusSucceeded, reloads.StatusSucceeded}[r.number]
 	}}
+	failed := false
+	w.instead = func(r *http.Request) outcome { // the first poll of the pending reload fails
+		if !isGet(r) || failed {
+			return nil
+		}
+		failed = true
+		return respond(http.StatusInternalServerError, "")
+	}
 	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
 		foreign := w.triggerForeign(worldRecord{app: "a"}, 20*time.Minute)
 		var states []string
@@ -446,6 +454,75 @@ func TestContextEndsWhileWaitingForPendingReload(t *testing.T) {
 	})
 }
 
+// The context ends while a step waits for the end of a reload that its timeout has canceled.
+func TestContextEndsAfterStepTimeout(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Hour, latency: 50 * time.Millisecond, instead: func(r *http.Request) outcome {
+		if isCancel(r) {
+			return respond(http.StatusForbidden, "")
+		}
+		return nil
+	}}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(65*time.Second, cancel)
+		rs := results(t, 1, client.RunAll(ctx, requestsFor("a"), reloads.StepTimeout(time.Minute), reloads.CancelOnAbort()))
+		checkOutcomes(t, rs, "RELOADING, context deadline exceeded, context canceled, 1 runs")
+	})
+}
+
+// Before its rerun, a step waits for the reload of somebody else. Its result is that of the run before.
+func TestContextEndsWhileRerunWaitsForPendingReload(t *testing.T) {
+	t.Parallel()
+	w := &world{runFor: time.Second, latency: 50 * time.Millisecond, ends: failing(reloads.StatusFailed, "a")}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		time.AfterFunc(4*time.Second, func() { w.triggerForeign(worldRecord{app: "a"}, time.Hour) })
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		rs := results(t, 1, client.RunAll(ctx, requestsFor("a"), reloads.AfterPending(), reloads.Rerun(1)))
+		checkOutcomes(t, rs, "FAILED, reload failed, context deadline exceeded, 1 runs")
+		if !strings.Contains(rs[0].Err.Error(), "running it again: reloads: waiting for the pending reload of app a") {
+			t.Errorf("got %v", rs[0].Err)
+		}
+	})
+}
+
+// The search for the pending reload ends with ctx, so the step has had no effect.
+func TestContextEndsWhileListingPendingReloads(t *testing.T) {
+	t.Parallel()
+	w := &world{instead: func(r *http.Request) outcome {
+		if isList(r) {
+			return hangs
+		}
+		return nil
+	}}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		w.triggerForeign(worldRecord{app: "a"}, time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		checkOutcomes(t, results(t, 1, client.RunAll(ctx, requestsFor("a"), reloads.AttachToPending())),
+			"no reload, not started, a reload of the app is already pending, context deadline exceeded, 0 runs")
+	})
+}
+
+// The list that would show the pending reload has no end.
+func TestCursorLoopWhileListingPendingReloads(t *testing.T) {
+	t.Parallel()
+	w := &world{instead: func(r *http.Request) outcome {
+		if isList(r) {
+			return respond(http.StatusOK, `{"data":[],"links":{"next":{"href":"?next=1"}}}`)
+		}
+		return nil
+	}}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		w.triggerForeign(worldRecord{app: "a"}, time.Hour)
+		_, err := client.Run(t.Context(), reloads.Request{AppID: "a"}, reloads.AttachToPending())
+		if !errors.Is(err, reloads.ErrReloadPending) || !errors.Is(err, reloads.ErrCursorLoop) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 func TestStepTimeout(t *testing.T) {
 	t.Parallel()
 	w := &world{runFor: time.Minute, latency: 50 * time.Millisecond}
@@ -495,6 +572,9 @@ func TestStepTimeoutCountsFromTheTrigger(t *testing.T) {
 				opts := append(c.opts, reloads.StepTimeout(c.limit))
 				rs := results(t, 2, client.RunAll(ctx, requestsFor("a", "b"), opts...))
 				checkOutcomes(t, rs, "CANCELED, context deadline exceeded, 1 runs", "CANCELED, context deadline exceeded, 1 runs")
+				if own := w.own(); name == "Once" && own[1].created.Sub(own[0].created) > 5200*time.Millisecond {
+					t.Errorf("the second trigger was sent %v after the first one, want 5 s", own[1].created.Sub(own[0].created))
+				}
 				for _, r := range w.own() {
 					if d := r.canceled.Sub(r.created); d < c.limit-100*time.Millisecond || d > c.limit+c.late+100*time.Millisecond {
 						t.Errorf("a reload was canceled %v after its trigger, want %v", d, c.limit)
@@ -514,7 +594,7 @@ func TestStepTimeoutWhenCancelFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := &world{runFor: time.Hour, latency: 50 * time.Millisecond}
+			w := &world{queueFor: 90 * time.Second, runFor: time.Hour, latency: 50 * time.Millisecond}
 			w.instead = func(r *http.Request) outcome {
 				if isCancel(r) {
 					return cancel
@@ -524,7 +604,7 @@ func TestStepTimeoutWhenCancelFails(t *testing.T) {
 			inBubble(t, w, func(t *testing.T, client *reloads.Client) {
 				began := time.Now()
 				r, err := client.Run(t.Context(), reloads.Request{AppID: "a"}, reloads.StepTimeout(time.Minute))
-				if r == nil || !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 130*time.Second {
+				if r == nil || r.Status != reloads.StatusReloading || !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 130*time.Second {
 					t.Errorf("got %v and %v after %v", r, err, time.Since(began))
 				}
 				if failed := strings.Contains(fmt.Sprint(err), "; canceling it: "); failed != (name == "refused") {
@@ -548,6 +628,52 @@ func TestStepTimeoutTooLateToCancel(t *testing.T) {
 	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
 		if r, err := client.Run(t.Context(), reloads.Request{AppID: "a"}, reloads.StepTimeout(time.Minute)); err != nil {
 			t.Errorf("got %v and %v", r, err)
+		}
+	})
+}
+
+// Each step has its own timeout. A reload that has finished before is not canceled.
+func TestStepTimeoutOfStepsThatStartOneByOne(t *testing.T) {
+	t.Parallel()
+	w := &world{latency: 50 * time.Millisecond, lasts: func(app string) time.Duration {
+		return map[string]time.Duration{"a": time.Hour, "b": 10 * time.Second, "c": time.Hour}[app]
+	}}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		var plan reloads.Plan
+		plan.Add(reloads.Request{AppID: "a"})
+		plan.Add(reloads.Request{AppID: "c"}, plan.Add(reloads.Request{AppID: "b"}))
+		rs := results(t, 3, client.RunPlan(t.Context(), &plan, reloads.StepTimeout(time.Minute)))
+		checkOutcomes(t, rs, "CANCELED, context deadline exceeded, 1 runs", "SUCCEEDED, 1 runs", "CANCELED, context deadline exceeded, 1 runs")
+		cancels := 0
+		for _, r := range w.sent() {
+			if strings.HasSuffix(r.path, "/actions/cancel") {
+				cancels++
+			}
+		}
+		for _, r := range w.own() {
+			if d := r.canceled.Sub(r.created); cancels != 2 || d > time.Minute+time.Second {
+				t.Errorf("%d cancels, that of %s after %v, want 2 after a minute", cancels, r.app, d)
+			}
+		}
+	})
+}
+
+// The loop waits for a cancel in flight, even if the transport ignores its end.
+func TestNoCancelIsLeft(t *testing.T) {
+	t.Parallel()
+	ended := false
+	w := &world{latency: 50 * time.Millisecond, runFor: 62 * time.Second, instead: func(r *http.Request) outcome {
+		if !isCancel(r) {
+			return nil
+		}
+		time.Sleep(30 * time.Second)
+		ended = true
+		return fails(errReset)
+	}}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		checkOutcomes(t, results(t, 1, client.RunAll(t.Context(), requestsFor("a"), reloads.StepTimeout(time.Minute))), "SUCCEEDED, 1 runs")
+		if !ended {
+			t.Error("a cancel is left")
 		}
 	})
 }
@@ -731,6 +857,33 @@ func TestDependentsOfStepThatWasNotStarted(t *testing.T) {
 		plan.Add(reloads.Request{AppID: "c"}, plan.Add(reloads.Request{AppID: "b"}))
 		checkOutcomes(t, results(t, 3, client.RunPlan(ctx, &plan, reloads.MaxActive(1))), "SUCCEEDED, 1 runs",
 			"no reload, not started, context deadline exceeded, 0 runs", "no reload, not started, context deadline exceeded, 0 runs")
+	})
+}
+
+// The same holds for a step whose reload is canceled because the context ended, also while no other step can be started, because
+// as many triggers as possible are in flight.
+func TestDependentsOfStepThatWasCanceled(t *testing.T) {
+	t.Parallel()
+	posts := 0
+	w := &world{latency: 50 * time.Millisecond, planPost: func() postPlan {
+		if posts++; posts <= 2 {
+			return postPlan{}
+		}
+		return postPlan{hold: time.Hour}
+	}}
+	w.lasts = func(app string) time.Duration { return map[string]time.Duration{"a": time.Hour}[app] }
+	synctest.Test(t, func(t *testing.T) {
+		client := scriptedClient(t, w, unmetered)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(10*time.Second, cancel)
+		var plan reloads.Plan
+		plan.Add(reloads.Request{AppID: "b"}, plan.Add(reloads.Request{AppID: "a"}))
+		first := plan.Add(reloads.Request{AppID: "c"})
+		for i := range 65 {
+			plan.Add(reloads.Request{AppID: fmt.Sprint(i)}, first)
+		}
+		checkOutcomes(t, results(t, 68, client.RunPlan(ctx, &plan, reloads.CancelOnAbort()))[:2],
+			"CANCELING, context canceled, 1 runs", "no reload, not started, context canceled, 0 runs")
 	})
 }
 

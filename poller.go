@@ -14,16 +14,13 @@ const (
 	maxHintTries      = 5           // retries of a poll because of a hint, with intervals that double
 )
 
-// pollAll polls single reloads until every reload has finished or ctx has ended.
+// pollAll polls single reloads until ctx has ended.
 func (t *tracker) pollAll(ctx context.Context) {
 	var polls sync.WaitGroup
 	defer polls.Wait()
 	slots := make(chan struct{}, concurrentPolls)
 	for ctx.Err() == nil {
 		tr, wait, changed := t.next(time.Now())
-		if changed == nil {
-			return
-		}
 		if tr == nil {
 			waitForChange(ctx, wait, changed)
 			continue
@@ -46,13 +43,10 @@ func (t *tracker) pollAll(ctx context.Context) {
 
 // next returns the reload to poll now: one that is hinted or, of those that are due, the least recently polled one. Hinted
 // ones come first, but only every second time, so that they do not starve the others. If there is none, it returns nil
-// and the time until there may be one. changed is nil if nothing is left to track.
+// and the time until there may be one. changed is closed at the next change.
 func (t *tracker) next(now time.Time) (next *trackedReload, wait time.Duration, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.tracked) == 0 && t.closed {
-		return nil, wait, nil
-	}
 	candidates := []func(time.Time) (*trackedReload, time.Duration){t.nextHinted, t.nextDue}
 	if t.afterHint {
 		slices.Reverse(candidates)

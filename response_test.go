@@ -131,27 +131,37 @@ func successOf(e endpoint) (status int, body string) {
 }
 
 // Each unusual response of a raw server results in an error or in the record.
-// The body of every response is closed, so that its attempt ends.
+// The body of every response is closed, so that its attempt ends, and not read afterwards. An attempt without a response ends, too.
 func TestBodiesAreClosed(t *testing.T) {
 	t.Parallel()
-	for _, status := range []int{200, 302, 404, 500} {
-		body := &closable{Reader: strings.NewReader(queued)}
+	for _, status := range []int{200, 302, 404, 500, 0} { // 0: there is no response
+		var body *closable
+		readLate := false
 		var ctx context.Context
 		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
-			ctx = r.Context()
+			body, ctx = &closable{Reader: strings.NewReader(queued), closed: status == 0, readLate: &readLate}, r.Context()
+			if status == 0 {
+				return nil, errReset
+			}
 			resp, err := respond(status, "")(r)
 			resp.Body = body
 			return resp, err
-		}), noRetries)
-		if _, _ = client.Get(t.Context(), reloadID); !body.closed || ctx.Err() == nil {
-			t.Errorf("%d: body closed: %t; the context of the attempt ended with: %v", status, body.closed, ctx.Err())
+		}), reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 1, MinBackoff: 1, MaxBackoff: 1}))
+		if _, _ = client.Get(t.Context(), reloadID); !body.closed || readLate || ctx.Err() == nil {
+			t.Errorf("%d: body closed: %t, read afterwards: %t; the context of the attempt ended with: %v", status, body.closed, readLate, ctx.Err())
 		}
 	}
 }
 
 type closable struct {
 	io.Reader
-	closed bool
+	closed   bool
+	readLate *bool // it was read after it was closed
+}
+
+func (c *closable) Read(p []byte) (int, error) {
+	*c.readLate = *c.readLate || c.closed
+	return c.Reader.Read(p)
 }
 
 func (c *closable) Close() error {

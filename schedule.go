@@ -27,7 +27,7 @@ type schedule struct {
 	oneByOne bool               // one trigger at a time
 	active   int                // steps whose trigger or reload is in progress
 	left     int                // steps without a result
-	stopped  bool               // no further step is started
+	stopped  error              // why no further step is started, or nil
 }
 
 // step is one step of a batch. One goroutine at a time uses it, but the mutex of the schedule protects the first group.
@@ -89,12 +89,12 @@ func (s *schedule) next(now time.Time) (st *step, what task, wait time.Duration,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.left == 0 {
-		return nil, noTask, 0, nil
+		return
 	}
 	wait = time.Hour
 	for _, st := range s.delayed {
-		if d := st.notBefore.Sub(now); d > 0 {
-			wait = min(wait, d)
+		if st.notBefore.After(now) {
+			wait = min(wait, st.notBefore.Sub(now))
 		} else {
 			s.enqueue(st)
 		}
@@ -138,7 +138,7 @@ func (st *step) app() string { return strings.ToLower(st.request.AppID) }
 // enqueue adds a step whose predecessors have succeeded. The caller holds s.mu.
 func (s *schedule) enqueue(st *step) {
 	switch {
-	case s.stopped:
+	case s.stopped != nil:
 	case s.lookUp && !st.known:
 		s.unknown = insert(s.unknown, st)
 	default:
@@ -205,35 +205,29 @@ func (s *schedule) isOneByOne() bool {
 func (s *schedule) allowConcurrency() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.oneByOne {
-		s.oneByOne = false
-		s.wake()
-	}
+	s.oneByOne = false // the end of the trigger or look-up that shows it wakes the others
 }
 
-// again starts a step once more, not before the given time. Its app stays taken. It returns false if no further step is
-// started.
-func (s *schedule) again(st *step, notBefore time.Time) bool {
+// again starts a step once more, not before the given time. Its app stays taken. If no further step is started, it returns
+// why.
+func (s *schedule) again(st *step, notBefore time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopped {
-		return false
+	if s.stopped != nil {
+		return s.stopped
 	}
 	s.setActive(st, false)
 	st.notBefore = notBefore
 	s.delayed = append(s.delayed, st)
 	s.wake()
-	return true
+	return nil
 }
 
-// finish records that a step has its result, and frees its app. It returns false if the step had one before. If the step
-// has not succeeded, it also finishes all steps that depend on it, and returns them.
-func (s *schedule) finish(st *step, succeeded bool) (first bool, dependent []*step) {
+// finish records that a step has its result, and frees its app. If the step has not succeeded, it also finishes all steps
+// that depend on it, and returns them.
+func (s *schedule) finish(st *step, succeeded bool) (dependent []*step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if st.finished {
-		return false, nil
-	}
 	s.setFinished(st)
 	s.setActive(st, false)
 	if waiting := s.taken[st.app()]; st.hasApp {
@@ -254,7 +248,7 @@ func (s *schedule) finish(st *step, succeeded bool) (first bool, dependent []*st
 		dependent = s.finishSuccessors(st)
 	}
 	s.wake()
-	return true, dependent
+	return dependent
 }
 
 // finishSuccessors finishes all steps that depend on st, and returns them.
@@ -274,8 +268,8 @@ func (s *schedule) finishSuccessors(st *step) (dependent []*step) {
 	return dependent
 }
 
-// stop finishes all steps that are not active, and returns them.
-func (s *schedule) stop() (stopped []*step) {
+// stop finishes all steps that are not active, because of cause, and returns them.
+func (s *schedule) stop(cause error) (stopped []*step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, st := range s.steps {
@@ -284,8 +278,7 @@ func (s *schedule) stop() (stopped []*step) {
 			stopped = append(stopped, st)
 		}
 	}
-	s.unknown, s.ready, s.delayed, s.stopped = nil, nil, nil, true
-	s.wake()
+	s.unknown, s.ready, s.delayed, s.stopped = nil, nil, nil, cmp.Or(s.stopped, cause)
 	return stopped
 }
 

@@ -160,7 +160,6 @@ func (c *call) admit() (slot time.Time, err error) {
 	for slots := 0; ; {
 		if c.token = c.nextToken; c.token == "" {
 			if c.token, err = c.client.tokens.get(c.ctx, ""); err != nil {
-				c.expired = c.ctx.Err() != nil
 				return slot, err
 			}
 		}
@@ -183,7 +182,6 @@ func (c *call) admit() (slot time.Time, err error) {
 		}
 	}
 	if err := c.ctx.Err(); err != nil {
-		c.expired = true
 		return slot, fmt.Errorf("reloads: %s %s: %w", c.op.method(), c.path, err)
 	}
 	return slot, nil

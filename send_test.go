@@ -545,3 +545,27 @@ func TestBodiesAreNotLogged(t *testing.T) {
 		}
 	}
 }
+
+// A token that was fetched anew must be there within half a second of the slot of the rate limit. Otherwise the request waits for
+// another slot.
+func TestSlowRenewalTakesAnotherSlot(t *testing.T) {
+	t.Parallel()
+	for takes, want := range map[time.Duration]int32{500*time.Millisecond - 1: 1, 500 * time.Millisecond: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			tokens := 0
+			source := reloads.TokenFunc(func(context.Context) (string, error) {
+				if tokens++; tokens == 2 {
+					time.Sleep(takes)
+				}
+				return testToken, nil
+			})
+			limiter := reloads.NewLimiter(1000, time.Minute)
+			limiter.Pause(time.Now().Add(30 * time.Second))
+			slots := &slotCounter{Limiter: limiter}
+			client := clientWithTokens(t, source, scripted(respond(200, queued)), reloads.WithLimiters(reloads.Limiters{Read: slots}))
+			if _, err := client.Get(t.Context(), reloadID); err != nil || slots.count.Load() != want {
+				t.Errorf("%v: %d slots and %v, want %d", takes, slots.count.Load(), err, want)
+			}
+		})
+	}
+}

@@ -65,7 +65,6 @@ func (b *batch) lookUpStep(ctx context.Context, st *step) {
 		case err != nil:
 			b.finishStep(st, nil, notStarted(err))
 		case earlier.reload != nil:
-			b.client.seen.add(earlier.reload.ID, earlier.origin == resumed)
 			b.beginRun(st, earlier.origin, earlier.reload)
 		}
 	}()
@@ -122,15 +121,16 @@ func (b *batch) triggerOrAttach(ctx context.Context, st *step) (r *Reload, o ori
 		unknown := errors.Is(err, ErrOutcomeUnknown) // the pending reload may be the step's own
 		switch {
 		case ctx.Err() != nil:
-			return nil, o, &expiredError{fmt.Errorf("%w; attaching to it: %w", err, ctx.Err())}
+			err = &expiredError{fmt.Errorf("%w; attaching to it: %w", err, ctx.Err())}
 		case listErr != nil:
-			return nil, o, fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr)
+			err = fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr)
 		case r != nil && o == foreign, unknown && (r == nil || o == blocking):
-			return nil, o, err
 		case r != nil:
-			b.client.seen.add(r.ID, o == resumed)
 			return r, o, nil
+		default:
+			continue
 		}
+		break
 	}
 	return nil, o, err
 }
@@ -162,12 +162,10 @@ func (b *batch) findPending(ctx context.Context, st *step) (r *Reload, o origin,
 		return err
 	})
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, ErrNotFound), err == nil && r.Ended():
 		return nil, o, nil
 	case err != nil: // the wait for it decides
 		return pending, o, nil
-	case r.Ended():
-		return nil, o, nil
 	}
 	return r, o, nil
 }
@@ -194,7 +192,7 @@ func (b *batch) listPending(ctx context.Context, app string) (*Reload, error) {
 		case otherApp(r, app):
 		case b.isActive(r, date.now()):
 			pending = cmp.Or(pending, r)
-		case (r.Ended() || b.client.seen.get(r.ID).end) && r.CreationTime.After(latestEnd):
+		case r.Ended() && r.CreationTime.After(latestEnd):
 			latestEnd = r.CreationTime
 		}
 	}
@@ -218,7 +216,6 @@ func (b *batch) trigger(ctx context.Context, st *step) (*Reload, origin, error) 
 			return r, triggered, err
 		}
 		if st.run = earlier.run; earlier.reload != nil {
-			b.client.seen.add(earlier.reload.ID, earlier.origin == resumed)
 			return earlier.reload, earlier.origin, nil
 		}
 	}
@@ -233,12 +230,8 @@ const (
 // be triggered. One step at a time does that, because slow look-ups of several steps could make their triggers start
 // together.
 func (b *batch) admit(ctx context.Context, st *step, wait admission) error {
-	select {
-	case b.admitting <- struct{}{}:
-		defer func() { <-b.admitting }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	b.admitting <- struct{}{} // the one before ends with ctx
+	defer func() { <-b.admitting }()
 	took, err := b.checkEarlierRuns(ctx, st)
 	for slow := 0; err == nil; slow++ {
 		began := time.Now()
@@ -255,12 +248,12 @@ func (b *batch) admit(ctx context.Context, st *step, wait admission) error {
 
 // checkEarlierRuns returns an error if the next run of the step is not to be triggered now, and how long that took.
 func (b *batch) checkEarlierRuns(ctx context.Context, st *step) (took time.Duration, err error) {
-	if err := b.notKept.Load(); err != nil {
-		return 0, *err
-	}
 	began := time.Now()
 	earlier, err := b.lookUp(ctx, st)
-	if err == nil && (earlier.reload != nil || earlier.run != st.run) {
+	switch notKept := b.notKept.Load(); {
+	case notKept != nil:
+		err = *notKept
+	case err == nil && (earlier.reload != nil || earlier.run != st.run):
 		err = earlier
 	}
 	return time.Since(began), err
@@ -271,6 +264,7 @@ func (b *batch) beginRun(st *step, o origin, r *Reload) {
 	if o != blocking && (o != resumed || !r.Ended()) {
 		st.runs++
 	}
+	b.client.seen.add(r.ID, o <= resumed)
 	b.outage.succeeded()
 	b.checkKept(st, o, r)
 	b.track(st, o, r)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -47,6 +48,9 @@ func TestAPIKeyDoesNotPrintItself(t *testing.T) {
 		if got := fmt.Sprintf(verb, key); got != "REDACTED" {
 			t.Errorf("%s prints %q", verb, got)
 		}
+	}
+	if got := key.String(); !regexp.MustCompile("^REDACTED-[0-9a-f]{8}$").MatchString(got) {
+		t.Errorf("the text is %q", got)
 	}
 	if got, err := key.Token(t.Context()); got != testToken || err != nil {
 		t.Errorf("the key has another token, or %v", err)

@@ -25,7 +25,7 @@ type tracker struct {
 	// received, and when the wait ends.
 	received func(*step, origin, *Reload)
 	ended    func(st *step, o origin, r *Reload, err error)
-	done     func() // called when nothing is left to track; polls in flight are no longer needed
+	done     func() // called when nothing is left to track; it ends the loops and the polls in flight
 
 	mu        sync.Mutex
 	tracked   map[string]*trackedReload // by the ID of the reload
@@ -107,7 +107,6 @@ func (t *tracker) add(st *step, o origin, r *Reload) *trackedReload {
 	defer t.mu.Unlock()
 	if known := t.tracked[id]; known != nil {
 		known.steps = append(known.steps, st)
-		known.origin = min(known.origin, o)
 		return known
 	}
 	created := now // by the client's clock, which is sufficient for the interval of polls

@@ -1008,7 +1008,7 @@ func TestWaitAllPollsOldReloadsRarely(t *testing.T) {
 		}
 		before := len(w.sent())
 		wrong := *r
-		wrong.CreationTime = time.Now().Add(-10 * time.Hour) // no reload takes so long
+		wrong.CreationTime = time.Now().Add(-9 * time.Hour) // no reload takes so long
 		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		for range client.WaitAll(ctx, []*reloads.Reload{&wrong}) {

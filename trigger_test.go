@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -1762,17 +1763,32 @@ func TestTriggerDoesNotReturnReloadOfTheFuture(t *testing.T) {
 	})
 }
 
-// A trigger whose outcome is unknown is not sent again because a pending reload, which may be its own, is not listed.
-func TestAttachToPendingKeepsOutcomeUnknown(t *testing.T) {
+// A trigger whose outcome is unknown is not sent again because a pending reload, which may be its own, is not listed. If that
+// reload is listed after all, the step attaches to it, but does not wait for its end in order to trigger another one.
+func TestPendingReloadAfterUnknownOutcome(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := &world{listLag: 3 * time.Minute, latency: 20 * time.Millisecond}
-		ctx, call := newCall(t.Context(), postPlan{lost: true, runFor: 62 * time.Second})
-		_, err := scriptedClient(t, w).Run(ctx, reloads.Request{AppID: "app"}, reloads.AttachToPending())
-		if len(call.made) != 1 || !errors.Is(err, reloads.ErrOutcomeUnknown) {
-			t.Errorf("%d reloads and %v, want 1 and ErrOutcomeUnknown", len(call.made), err)
-		}
-	})
+	for name, c := range map[string]struct {
+		opt     reloads.RunOption
+		listLag time.Duration // just after the lists that determine the outcome, or never
+		runFor  time.Duration
+		unknown bool
+	}{
+		"attach, not listed": {reloads.AttachToPending(), 3 * time.Minute, 62 * time.Second, true},
+		"attach":             {reloads.AttachToPending(), 61 * time.Second, 2 * time.Minute, false},
+		"after":              {reloads.AfterPending(), 61 * time.Second, 2 * time.Minute, true},
+		"once":               {reloads.Once(nightly), 61 * time.Second, 2 * time.Minute, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{listLag: c.listLag, latency: 20 * time.Millisecond}
+				ctx, call := newCall(t.Context(), postPlan{lost: true, runFor: c.runFor})
+				_, err := scriptedClient(t, w).Run(ctx, reloads.Request{AppID: "app"}, c.opt)
+				if len(call.made) != 1 || errors.Is(err, reloads.ErrOutcomeUnknown) != c.unknown || !c.unknown && err != nil {
+					t.Errorf("%d reloads and %v, want 1, and ErrOutcomeUnknown: %t", len(call.made), err, c.unknown)
+				}
+			})
+		})
+	}
 }
 
 // The triggered reload is on the second page of the app's newest reloads, because others follow quickly.
@@ -2051,7 +2067,7 @@ func TestTriggerListsHonorRetryAfter(t *testing.T) {
 // MaxRetryAfter.
 func TestTriggerRetryHonorsRetryAfter(t *testing.T) {
 	t.Parallel()
-	for after, retries := range map[string]int{"120": 1, "3600": 0} {
+	for after, retries := range map[string]int{"120": 1, "300": 1, "301": 0} {
 		synctest.Test(t, func(t *testing.T) {
 			began, failed := time.Now(), false
 			w, client := newWorld(t, &world{})
@@ -2066,8 +2082,8 @@ func TestTriggerRetryHonorsRetryAfter(t *testing.T) {
 			got.sent(t, retries)
 			if retries == 0 {
 				got.isUnknown(t)
-			} else if got.returnsOwn(t); got.posts[0].Sub(began).Round(time.Second) != 2*time.Minute {
-				t.Errorf("the trigger was retried after %v, want 2m", got.posts[0].Sub(began))
+			} else if got.returnsOwn(t); fmt.Sprint(got.posts[0].Sub(began).Round(time.Second).Seconds()) != after {
+				t.Errorf("the trigger was retried after %v, want %s s", got.posts[0].Sub(began), after)
 			}
 		})
 	}
@@ -2107,6 +2123,28 @@ func TestRetryAfterInGraceTime(t *testing.T) {
 		_, err := client.Run(ctx, reloads.Request{AppID: "app"}, reloads.CancelOnAbort())
 		if lists != 1 || !errors.Is(err, reloads.ErrOutcomeUnknown) {
 			t.Errorf("%d lists within the Retry-After of the first one; %v", lists, err)
+		}
+	})
+}
+
+// Of an app with very many new reloads, the newest 200 are listed.
+func TestTriggerOfAppWithTooManyReloads(t *testing.T) {
+	t.Parallel()
+	w := &world{latency: 300 * time.Millisecond}
+	w.everyPost = postPlan{status: 502, then: func() {
+		for range 250 {
+			time.Sleep(time.Millisecond)
+			w.triggerForeign(worldRecord{app: "app"}, 0)
+		}
+	}}
+	inBubble(t, w, func(t *testing.T, client *reloads.Client) {
+		_, err := client.Trigger(t.Context(), reloads.Request{AppID: "app"})
+		if !errors.Is(err, reloads.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "more than 200 reloads") {
+			t.Errorf("got %v", err)
+		}
+		last := w.sent()[10]
+		if query, _ := url.ParseQuery(last.query); query.Get("next") != "180" || strings.Contains(w.sent()[11].query, "next") {
+			t.Errorf("the last page is %s", last.query)
 		}
 	})
 }
