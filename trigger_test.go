@@ -631,18 +631,17 @@ func TestTriggerAfterSlowTriggerDoesNotReturnForeignReload(t *testing.T) {
 func TestPanicLeavesOutcomeUnknown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var records []string
-		posts := 0
+		var posts atomic.Int32
+		second := recordText("of-the-second-call", "app", reloads.StatusReloading, time.Now().Add(time.Second))
 		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
 			date := time.Now().UTC().Format(http.TimeFormat)
 			if !isTrigger(r) {
-				return respond(200, listText(records...), "Date", date)(r)
+				return respond(200, listText(second), "Date", date)(r)
 			}
-			if posts++; posts == 1 {
+			if posts.Add(1) == 1 {
 				time.Sleep(3 * time.Second)
 				return respond(http.StatusBadGateway, "", "Date", date)(r) // without an effect
 			}
-			records = append(records, recordText("of-the-second-call", "app", reloads.StatusReloading, time.Now()))
 			panic("the response is lost")
 		}))
 		time.AfterFunc(time.Second, func() {
