@@ -89,6 +89,9 @@ func parseTenantURL(s string) (string, error) {
 	}
 	// The other parts may contain a password or a token, so the error does not show them.
 	shown := (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+	if u.Host == "" && len(s) > 64 { // it may be an API key
+		shown = shorten(shown, 4)
+	}
 	refuse := func(reason string) (string, error) {
 		return "", invalid("tenant URL", strconv.Quote(shown), reason)
 	}

@@ -100,7 +100,8 @@ func decodePage(data []byte) (page pageBody, err error) {
 
 var pageDecoding = json.WithUnmarshalers(json.JoinUnmarshalers(json.UnmarshalFromFunc(decodeRecord), json.UnmarshalFromFunc(preallocate)))
 
-// decodeValid decodes a page without its invalid records. It returns the error of each of those, which names it.
+// decodeValid decodes a page without its invalid records. It returns the error of each of those, which names it, up to as many
+// as a page should have records.
 func decodeValid(data []byte) (page pageBody, invalid []error, err error) {
 	var raw struct {
 		Data  []jsontext.Value `json:"data"`
@@ -115,6 +116,9 @@ func decodeValid(data []byte) (page pageBody, invalid []error, err error) {
 		r, err := decodeReload(value)
 		if err == nil && r.ID == "" {
 			err = errNoID
+		}
+		if err != nil && len(invalid) == maxPageSize {
+			continue
 		}
 		if err != nil {
 			var named struct{ ID anyText }

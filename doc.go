@@ -97,23 +97,24 @@
 // finished, reloads the app a second time. So does one that took effect although the response is a 429 of the rate limit, or a
 // 503 with Retry-After: the client takes these for refusals.
 //
-// What the call returns is its own reload, unless somebody else triggers the same app at the same time: if a trigger had no
-// effect, a reload that somebody else triggers right afterwards can be taken for it. So can one that was triggered shortly
-// before, within the precision of creation times (a second, if they are whole seconds) and of the clocks (2 s, if one was set
-// since the client's previous trigger). A reload that belongs to another trigger of this client, because the service returned
-// it or the client found it, is not taken for it. A [Request].ResourceID that no other trigger uses prevents the rest if the
-// service returns it. The OpenAPI document of the service says so, but it is not confirmed. With [Once], the ResourceID alone
-// identifies the reload.
+// What the call returns is its own reload, unless somebody else triggers the same app at the same time: if a trigger has no
+// effect yet, or its reload is listed late, a reload that somebody else triggers right afterwards can be taken for it. So
+// can one that was triggered shortly before, within the precision of creation times (a second, if they are whole seconds)
+// and of the clocks (2 s, if one was set since the client's previous trigger). A reload that belongs to another trigger of
+// this client, because the service returned it or the client found it, is not taken for it. A [Request].ResourceID that no
+// other trigger uses prevents the rest if the service returns it. The OpenAPI document of the service says so, but it is not
+// confirmed. With [Once], the ResourceID alone identifies the reload.
 //
 // # Rate limits
 //
 // The service allows each user of a tenant 1000 requests per minute to List, Get and Log together (Tier 1), and 50 each to
-// Trigger and Cancel (Special). A client does not start more than that in any minute, unless [WithLimiters] says so. Calls
-// wait in order. Each attempt counts, including retries, at its start: before its connection is made, so attempts that wait
-// for connections may reach the service together. A read that net/http repeats by itself, because the service closed a reused
-// connection, counts once. The client gets the token before it waits for the rate limit, so that a slow sign-in does not delay
-// requests which then start together. See [WindowLimiter], and [WithLimiters] to share the limits between clients that use the
-// same key. The module github.com/reloads-go/reloads/redislimit shares them between processes through Redis.
+// Trigger and Cancel (Special). A client does not start more than that in any minute, unless [WithLimiters] says so. Calls wait
+// in order. Each attempt counts, including retries, at its start: before its connection is made, so attempts that wait for
+// connections may reach the service together. A read or cancel that net/http repeats by itself, because the service closed a
+// reused connection or refused an HTTP/2 stream, counts once. The client gets the token before it waits for the rate limit, so
+// that a slow sign-in does not delay requests which then start together. See [WindowLimiter], and [WithLimiters] to share the
+// limits between clients that use the same key. The module github.com/reloads-go/reloads/redislimit shares them between
+// processes through Redis.
 //
 // # Waiting
 //

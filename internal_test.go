@@ -311,25 +311,25 @@ func TestFailedPolls(t *testing.T) {
 	internal := &Error{StatusCode: 500, Method: "GET"}
 	synctest.Test(t, func(t *testing.T) {
 		var h pollHealth
-		if !h.endsWait(missing) || h.endsWait(internal) || !h.endsWait(&Error{StatusCode: 403}) {
+		if !h.endsWait(time.Now(), missing) || h.endsWait(time.Now(), internal) || !h.endsWait(time.Now(), &Error{StatusCode: 403}) {
 			t.Error("a reload that was never seen is waited for")
 		}
 		h.succeeded()
 		time.Sleep(notFoundGrace - 1)
-		if h.endsWait(missing) {
+		if h.endsWait(time.Now(), missing) {
 			t.Error("a new reload is not waited for")
 		}
 		time.Sleep(time.Nanosecond)
-		if h.succeeded(); !h.endsWait(missing) {
+		if h.succeeded(); !h.endsWait(time.Now(), missing) {
 			t.Error("a reload is waited for longer than 10 s")
 		}
 		for i, want := range []bool{false, false, false, true} { // after 0, 20, 40 and 60 s
-			if got := h.endsWait(invalidBody); got != want {
+			if got := h.endsWait(time.Now(), invalidBody); got != want {
 				t.Errorf("invalid response %d: %t", i, got)
 			}
 			time.Sleep(20 * time.Second)
 		}
-		if h.endsWait(internal) || h.endsWait(invalidBody) {
+		if h.endsWait(time.Now(), internal) || h.endsWait(time.Now(), invalidBody) {
 			t.Error("another failure between invalid responses does not count")
 		}
 
@@ -524,6 +524,15 @@ func TestSeenCallsAreForgotten(t *testing.T) {
 			t.Error("an outcome counts for another time than lateEffect")
 		}
 	})
+}
+
+// A page with very many invalid records has as many errors as a page has records.
+func TestPageWithManyInvalidRecords(t *testing.T) {
+	t.Parallel()
+	_, invalid, err := decodeValid([]byte(`{"data":[` + strings.Repeat("{},", 5000) + `{}]}`))
+	if err != nil || len(invalid) != maxPageSize {
+		t.Errorf("%d errors, %v", len(invalid), err)
+	}
 }
 
 // A page keeps its links and its valid records if it has an invalid one.

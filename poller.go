@@ -147,6 +147,7 @@ func (t *tracker) selectUrgent(now time.Time) {
 func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 	defer t.setPolled(tr) // also if a transport in a test calls runtime.Goexit
 	last, _ := t.state(tr)
+	began := time.Now()
 	r, _, err := t.client.poll(ctx, last.ID, true)
 	var all bool
 	var final error
@@ -155,7 +156,7 @@ func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 		tr.health.succeeded()
 	} else if ctx.Err() == nil {
 		t.budget.Pause(time.Now().Add(t.client.retry.refusal(err)))
-		all, final = t.client.pollError(ctx, last.ID, last, err, &tr.health, &t.outage)
+		all, final = t.client.pollError(ctx, last.ID, last, began, err, &tr.health, &t.outage)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

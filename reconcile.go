@@ -164,12 +164,18 @@ func newTriggerList() triggerList { return triggerList{Page: &Page{}, partial: m
 
 // add adds the reloads of a later page or list. What an earlier one showed remains, because a replica may be behind.
 func (l *triggerList) add(later triggerList) {
+	known := make(map[string]int, len(l.Reloads))
+	for i := range l.Reloads {
+		known[strings.ToLower(l.Reloads[i].ID)] = i
+	}
 	for _, r := range later.Reloads {
-		if i := slices.IndexFunc(l.Reloads, func(known Reload) bool { return strings.EqualFold(known.ID, r.ID) }); i >= 0 {
+		id := strings.ToLower(r.ID)
+		if i, ok := known[id]; ok {
 			l.Reloads[i] = r
-		} else {
-			l.Reloads = append(l.Reloads, r)
+			continue
 		}
+		known[id] = len(l.Reloads)
+		l.Reloads = append(l.Reloads, r)
 	}
 	maps.Copy(l.partial, later.partial)
 }

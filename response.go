@@ -185,10 +185,11 @@ func (a *attempt) newError() *Error {
 
 const shownBody = 512 // bytes of a body that is not the API's JSON
 
-// snippet returns the beginning of the body as text. It reads the whole body, so it does that only once.
+// snippet returns the beginning of the body as text.
 func (a *attempt) snippet() string {
 	if a.shown == "" {
-		a.shown = strings.Clone(shorten(strings.ToValidUTF8(a.redactor().Text(a.body.String()), "\uFFFD"), shownBody))
+		beginning := string(a.body.Bytes()[:min(a.body.Len(), 100*shownBody)]) // because redaction is slow and can shorten it
+		a.shown = strings.Clone(shorten(strings.ToValidUTF8(a.redactor().Text(beginning), "\uFFFD"), shownBody))
 	}
 	return a.shown
 }

@@ -169,15 +169,15 @@ type pollHealth struct {
 	invalid   streak    // of responses
 }
 
-// endsWait reports whether a failed poll ends the wait.
-func (h *pollHealth) endsWait(err error) bool {
+// endsWait reports whether a poll that began at polled, and failed, ends the wait.
+func (h *pollHealth) endsWait(polled time.Time, err error) bool {
 	failure := classify(err)
 	if failure != invalidResponse {
 		h.invalid = streak{}
 	}
 	switch failure {
 	case notFound:
-		return h.firstSeen.IsZero() || time.Since(h.firstSeen) >= notFoundGrace
+		return h.firstSeen.IsZero() || polled.Sub(h.firstSeen) >= notFoundGrace
 	case invalidResponse:
 		return h.invalid.add(minInvalid, invalidSpan)
 	case permanent:

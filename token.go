@@ -101,7 +101,7 @@ func (t tokens) get(ctx context.Context, refused string) (token string, err erro
 		err = checkToken(token)
 	}
 	if err != nil {
-		return "", &tokenError{err}
+		return "", &tokenError{redact.New(refused).Error(err)}
 	}
 	return token, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"regexp"
@@ -452,6 +453,28 @@ func TestTokenFetchFailsAtFirstPoll(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The error of a source that quotes the refused token, as that of net/http quotes a URL, is redacted.
+func TestRefusedTokenIsRedactedInErrorOfSource(t *testing.T) {
+	t.Parallel()
+	source := renewingSource{renew: func(_ context.Context, refused string) (string, error) {
+		return "", &url.Error{Op: "Get", URL: "https://idp.example.com/check?token=" + refused, Err: errDial}
+	}}
+	_, err := clientWithTokens(t, source, scripted(respond(401, ""))).Get(t.Context(), reloadID)
+	if text := fmt.Sprint(err); !errors.Is(err, errDial) || strings.Contains(text, testToken) || !strings.Contains(text, "check?token=REDACTED") {
+		t.Errorf("got %s", text)
+	}
+}
+
+// renewingSource is a source of testToken.
+type renewingSource struct {
+	renew func(ctx context.Context, refused string) (string, error)
+}
+
+func (s renewingSource) Token(context.Context) (string, error) { return testToken, nil }
+func (s renewingSource) Renew(ctx context.Context, refused string) (string, error) {
+	return s.renew(ctx, refused)
 }
 
 // A token that was refused and then renewed is not printed either.

@@ -66,11 +66,17 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		own.Header = own.Header.Clone()
 		own.Header.Del("Location")
 	}
+	if own.StatusCode >= 400 && body.timer != nil { // what the status says must not wait for the body
+		body.timer.Reset(min(errorBodyTimeout, body.transport.timeout-time.Since(body.began)))
+	}
 	if own.Body != nil { // http.Client sets one
 		body.ReadCloser, own.Body = own.Body, body
 	}
 	return &own, nil
 }
+
+// errorBodyTimeout limits the time from the header of an error to the end of its body.
+const errorBodyTimeout = 5 * time.Second
 
 const noLimit time.Duration = math.MaxInt64
 
@@ -130,7 +136,9 @@ func (b *attemptBody) Read(p []byte) (int, error) {
 
 func (b *attemptBody) Close() error {
 	defer b.end()
-	b.closed.Store(true)
+	if b.closed.Swap(true) { // go-retryablehttp closes a body again
+		return nil
+	}
 	return b.ReadCloser.Close()
 }
 

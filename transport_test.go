@@ -628,6 +628,52 @@ func TestAttemptTimeoutAndDeadlineByTimeOfDay(t *testing.T) {
 	}
 }
 
+// closedOnce is a body that must not be closed again, as io.Closer leaves open what that does.
+type closedOnce struct {
+	io.Reader
+	closed chan struct{}
+}
+
+func (c closedOnce) Close() error {
+	close(c.closed)
+	return nil
+}
+
+func TestBodyIsClosedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+			resp, err := respond(http.StatusServiceUnavailable, "later")(r)
+			resp.Body = closedOnce{resp.Body, make(chan struct{})}
+			return resp, err
+		}))
+		for _, e := range endpoints {
+			if err := e.call(t.Context(), client); err == nil {
+				t.Errorf("%s: no error", e.name)
+			}
+		}
+	})
+}
+
+// What the status of an error says, such as its Retry-After, does not wait for a body that never ends.
+func TestErrorWithEndlessBody(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []time.Duration{time.Minute, 2 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+				resp, err := respond(http.StatusTooManyRequests, "", "Retry-After", "50")(r)
+				resp.Body = io.NopCloser(blockedBody{r.Context()})
+				return resp, err
+			}), noRetries, reloads.WithAttemptTimeout(limit))
+			began := time.Now()
+			_, err := client.Get(t.Context(), reloadID)
+			if e := asError(t, err); e.RetryAfter != 50*time.Second || time.Since(began) != min(limit, 5*time.Second) {
+				t.Errorf("%v after %v", err, time.Since(began))
+			}
+		})
+	}
+}
+
 // An attempt ends with a panic of the base transport.
 func TestPanicEndsAttempt(t *testing.T) {
 	t.Parallel()

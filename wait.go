@@ -42,7 +42,7 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Reload, error]
 			polled := time.Now()
 			r, date, failed := c.poll(ctx, id, false)
 			if failed != nil {
-				if _, err := c.pollError(ctx, id, last, failed, &health, &out); err != nil {
+				if _, err := c.pollError(ctx, id, last, polled, failed, &health, &out); err != nil {
 					yield(nil, err)
 					return
 				}
@@ -98,11 +98,11 @@ func (c *Client) Poll(id string) { c.hints.add(id) }
 
 // pollError returns the error of a wait that a failed poll ends, or nil if the wait continues. all means that every other
 // wait with the same outage ends, too.
-func (c *Client) pollError(ctx context.Context, id string, last *Reload, err error, health *pollHealth, out *outage) (all bool, final error) {
+func (c *Client) pollError(ctx context.Context, id string, last *Reload, polled time.Time, err error, health *pollHealth, out *outage) (all bool, final error) {
 	if ctx.Err() != nil {
 		return false, waitError(ctx, id, last, nil)
 	}
-	if health.endsWait(err) {
+	if health.endsWait(polled, err) {
 		return false, err
 	}
 	if err := out.failed(err, c.polling.GiveUpAfter); err != nil {
@@ -149,11 +149,13 @@ func waitError(ctx context.Context, id string, last *Reload, failed error) error
 
 // cancelNew cancels a reload that may be new, and not visible at once.
 func (c *Client) cancelNew(ctx context.Context, id string) (Status, error) {
-	status, err := c.Cancel(ctx, id)
-	for errors.Is(err, ErrNotFound) && time.Since(c.seen.get(id).at) < notFoundGrace && sleep(ctx, time.Second) == nil {
-		status, err = c.Cancel(ctx, id)
+	for {
+		sent := time.Now()
+		status, err := c.Cancel(ctx, id)
+		if !errors.Is(err, ErrNotFound) || sent.Sub(c.seen.get(id).at) >= notFoundGrace || sleep(ctx, time.Second) != nil {
+			return status, err
+		}
 	}
-	return status, err
 }
 
 // abort cancels a reload because of err. It returns the reload's most recent state, and err together with the outcome

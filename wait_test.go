@@ -869,3 +869,25 @@ func TestFailingTokenSourceAfterAttach(t *testing.T) {
 		})
 	}
 }
+
+// A 404 to a poll or cancel that was sent while the reload was new does not end the wait, however late it comes.
+func TestLate404OfNewReload(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+			if isTrigger(r) {
+				return respond(201, strings.ReplaceAll(queued, reloadID, "new"))(r)
+			}
+			if n++; n%2 == 1 {
+				time.Sleep(20 * time.Second)
+				return respond(http.StatusNotFound, "")(r)
+			}
+			return respond(200, recordText("new", "app", reloads.StatusSucceeded, time.Time{}))(r)
+		}))
+		r, err := client.Run(t.Context(), reloads.Request{AppID: "app"})
+		if err != nil || r.Status != reloads.StatusSucceeded {
+			t.Errorf("got %v, %v", r, err)
+		}
+	})
+}

@@ -23,13 +23,14 @@ const (
 	// Redacted is the text that replaces a secret.
 	Redacted = "REDACTED"
 
-	minSecret  = 8       // bytes; a shorter secret may be a part of any text
-	maxPattern = 4 << 10 // bytes of a secret that is searched for in other spellings, because a pattern takes time
+	minSecret     = 8       // bytes; a shorter secret may be a part of any text
+	longBeginning = 16      // bytes of the beginning of a secret that is replaced anywhere
+	maxPattern    = 4 << 10 // bytes of a secret that is searched for in other spellings, because a pattern takes time
 )
 
 // New returns a redactor that finds each secret in every spelling: as it is, and as it is encoded in URLs and forms, in
 // JSON, in quoted Go strings and in HTML, also if it was encoded more than once. A secret of more than 4 KiB is found only as it
-// is. So is the beginning of a secret at the end of a text that was cut off, if it has 8 bytes or more.
+// is. So is the beginning of a secret that was cut off, if it has 16 bytes or more, or 8 at the end of a text.
 func New(secrets ...string) *Redactor {
 	r := &Redactor{}
 	for _, s := range secrets {
@@ -102,19 +103,36 @@ func (r *Redactor) Text(s string) string {
 		if secret.pattern != nil {
 			s = secret.pattern.ReplaceAllLiteralString(s, Redacted)
 		}
-		s = withoutBeginning(strings.ReplaceAll(s, secret.literal, Redacted), secret.literal)
+		s = strings.ReplaceAll(s, secret.literal, Redacted)
+	}
+	for _, secret := range r.secrets { // afterwards, because one secret can begin like another
+		s = withoutBeginnings(s, secret.literal)
 	}
 	return s
 }
 
-// withoutBeginning returns s without the beginning of the secret at its end.
-func withoutBeginning(s, secret string) string {
+// withoutBeginnings returns s without the beginnings of the secret: long ones anywhere, and short ones at the end.
+func withoutBeginnings(s, secret string) string {
+	var done strings.Builder
+	for len(secret) > longBeginning {
+		before, after, found := strings.Cut(s, secret[:longBeginning])
+		if !found {
+			break
+		}
+		n := 0
+		for n < len(after) && longBeginning+n < len(secret) && after[n] == secret[longBeginning+n] {
+			n++
+		}
+		done.WriteString(before + Redacted)
+		s = after[n:]
+	}
 	for n := min(len(secret)-1, len(s)); n >= minSecret; n-- {
 		if strings.HasSuffix(s, secret[:n]) {
-			return s[:len(s)-n] + Redacted
+			s = s[:len(s)-n] + Redacted
+			break
 		}
 	}
-	return s
+	return done.String() + s
 }
 
 // Error returns err if neither its text nor that of an error that it wraps contains a secret. Otherwise it returns an

@@ -120,6 +120,11 @@ func TestText(t *testing.T) {
 		"cut off: " + large[:8]:      "cut off: REDACTED",
 		"cut off: " + large[:123456]: "cut off: REDACTED",
 		"slash/se":                   "REDACTED",
+		// A long beginning counts anywhere.
+		"cut off: " + large[:16] + "...":                 "cut off: REDACTED...",
+		"cut off: " + large[:15] + "...":                 "cut off: " + large[:15] + "...",
+		large[:123] + ", " + large[:17] + "p" + large:    "REDACTED, REDACTEDpREDACTED",
+		strings.Repeat(large[:100]+"\n", 2) + "slash/se": "REDACTED\nREDACTED\nREDACTED",
 	} {
 		if diff := cmp.Diff(want, r.Text(text)); diff != "" {
 			t.Errorf("%.40q (-want +got):\n%s", text, diff)
