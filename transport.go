@@ -67,7 +67,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		own.Header.Del("Location")
 	}
 	if own.StatusCode >= 400 && body.timer != nil { // what the status says must not wait for the body
-		body.timer.Reset(min(errorBodyTimeout, body.transport.timeout-time.Since(body.began)))
+		body.timer.Reset(min(errorBodyTimeout, time.Until(body.latest)))
 	}
 	if own.Body != nil { // http.Client sets one
 		body.ReadCloser, own.Body = own.Body, body
@@ -89,6 +89,7 @@ type attemptBody struct {
 	ctx           context.Context
 	cancel        context.CancelCauseFunc // nil if the context of the request ends before the limit
 	timer         *time.Timer             // of the limit
+	latest        time.Time               // end of the attempt, by the limit
 	closed        atomic.Bool
 }
 
@@ -104,6 +105,7 @@ func (b *attemptBody) limit() {
 		return
 	}
 	b.ctx, b.cancel = context.WithCancelCause(b.ctx)
+	b.latest = b.began.Add(timeout)
 	cancel := b.cancel // not b, because the runtime keeps a stopped timer for a while
 	b.timer = time.AfterFunc(timeout, func() { cancel(attemptTimeout(timeout)) })
 }
