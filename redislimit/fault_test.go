@@ -77,13 +77,13 @@ func TestRedisIsSlow(t *testing.T) {
 	server := startRedis(t, "--lua-time-limit", "0")
 	client, _ := connect(t, server)
 	admin, _ := connect(t, server)
-	const timeout = 200 * time.Millisecond
+	const timeout = 100 * time.Millisecond
 	slow := newLimiter(t, client, 2, time.Minute, redislimit.WithTimeout(timeout))
 	busy := make(chan error)
 	go func() {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		busy <- admin.WithTimeout(time.Minute).Eval(ctx, "local n = 0; for i = 1, 1e8 do n = n + i end; return 'done'", nil).Err()
+		busy <- admin.WithTimeout(time.Minute).Eval(ctx, "local n = 0; for i = 1, 2e8 do n = n + i end; return 'done'", nil).Err()
 	}()
 	responds := func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), timeout)
