@@ -179,7 +179,8 @@ func WithRetry(p RetryPolicy) Option {
 
 // WithAttemptTimeout limits the duration of each attempt, from dialing to the last byte of the response. It does not
 // limit waiting for the rate limit, waiting between attempts, or reading the result of [Client.Log]. 0 means no limit.
-// The default is one minute. A negative duration is refused. The body of an error is read for at most 5 s of that.
+// The default is one minute. A negative duration is refused. Unless ctx has an earlier deadline, the body of an error
+// is read for at most 5 s of that.
 //
 // The error of an attempt that took too long is a [net.Error] whose Timeout method returns true. It does not match
 // [context.DeadlineExceeded], which means the caller's own deadline.

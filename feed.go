@@ -104,15 +104,22 @@ func (t *tracker) pauseLists(err error) {
 	}
 }
 
-// waitToList waits until a feed may send a list. Another feed may have been refused since the pass began.
+// waitToList waits until a feed may send a list. Another feed, or a poll, may have been refused since the pass began.
 func (t *tracker) waitToList(ctx context.Context) error {
-	err := t.budget.Wait(ctx)
-	for wait := time.Duration(1); wait > 0 && err == nil; err = sleep(ctx, wait) {
+	for {
+		if err := t.budget.Wait(ctx); err != nil {
+			return err
+		}
 		t.mu.Lock()
-		wait = time.Until(t.listsFrom)
+		wait := time.Until(t.listsFrom)
 		t.mu.Unlock()
+		if wait <= 0 {
+			return nil
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
 	}
-	return err
 }
 
 // beginPass prepares a pass and returns how many reloads are tracked, and the time until the feed may list. changed is

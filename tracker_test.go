@@ -1018,3 +1018,42 @@ func TestWaitAllPollsOldReloadsRarely(t *testing.T) {
 		}
 	})
 }
+
+// A list that waits because another list was refused also honors the Retry-After of a poll that is refused meanwhile.
+func TestWaitingListHonorsRetryAfterOfPoll(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var refused atomic.Int64 // until when, in nanoseconds since began
+		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+			at := time.Since(began)
+			if early := time.Duration(refused.Load()) - at; early > 0 && early < 2*time.Minute { // not at the same time
+				t.Errorf("%s starts %v before the end of a poll's Retry-After", r.URL, early)
+			}
+			switch id := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]; {
+			case at > 3*time.Minute && isList(r):
+				return respond(200, listText())(r)
+			case at > 3*time.Minute:
+				return respond(200, recordText(id, "app", reloads.StatusSucceeded, began))(r)
+			case strings.Contains(r.URL.RawQuery, "startTime"): // the list of started reloads has a slow first page
+				time.Sleep(900 * time.Millisecond)
+				record := recordText("x", "x", reloads.StatusReloading, time.Now(), "startTime", time.Now())
+				return respond(200, strings.Replace(listText(record), `"links":{}`, `"links":{"next":{"href":"?page=2"}}`, 1))(r)
+			case isList(r):
+				time.Sleep(100 * time.Millisecond)
+				return respond(http.StatusServiceUnavailable, "", "Retry-After", "20")(r)
+			}
+			refused.Store(int64(at + 2*time.Minute))
+			return respond(http.StatusServiceUnavailable, "", "Retry-After", "120")(r)
+		}))
+		rs := scriptedReloads("r", 5)
+		for _, r := range rs {
+			r.CreationTime = began.Add(-time.Minute)
+		}
+		for r := range client.WaitAll(t.Context(), rs, reloads.OnChange(func(reloads.Request, *reloads.Reload) {})) {
+			if r.Err != nil {
+				t.Error(r.Err)
+			}
+		}
+	})
+}

@@ -66,7 +66,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		own.Header = own.Header.Clone()
 		own.Header.Del("Location")
 	}
-	if own.StatusCode >= 400 && body.timer != nil { // what the status says must not wait for the body
+	if own.StatusCode >= 300 && body.timer != nil { // what the status says must not wait for the body
 		body.timer.Reset(min(errorBodyTimeout, time.Until(body.latest)))
 	}
 	if own.Body != nil { // http.Client sets one

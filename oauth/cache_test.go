@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -140,6 +142,9 @@ func TestHowOftenATokenIsRequestedWhileThatFails(t *testing.T) {
 						return nil, syscall.ECONNRESET
 					}
 					resp, server := response(r, c.status, "", ""), time.Now().UTC().Add(-8*time.Hour)
+					if c.status == 503 {
+						resp.Body = io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF)) // an incomplete body has a header, too
+					}
 					resp.Header.Set("Date", server.Format(http.TimeFormat))
 					resp.Header.Set("Retry-After", strings.Replace(c.retryAfter, "date", server.Add(100*time.Second).Format(http.TimeFormat), 1))
 					return resp, nil

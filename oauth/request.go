@@ -57,11 +57,27 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if header, ok := r.Context().Value(headerKey{}).(*http.Header); ok && resp != nil {
 		*header = resp.Header // which package oauth2 does not return
 	}
+	if err == nil && resp != nil && resp.Body != nil && resp.StatusCode/100 != 2 {
+		own := *resp // because the base may share its response
+		own.Body = errorBody{resp.Body}
+		resp = &own
+	}
 	var limit net.Error
 	if r.Context().Err() != nil || errors.As(err, &limit) && limit.Timeout() {
 		t.suspect.Store(true)
 	}
 	return resp, err
+}
+
+// errorBody is the body of an error. What has arrived of it is sufficient: its Retry-After must not be lost.
+type errorBody struct{ io.ReadCloser }
+
+func (b errorBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // headerKey is the key of a context's *http.Header, which is set to that of the response.
