@@ -134,6 +134,9 @@ type Option func(*Client) error
 // WithHTTPClient sends requests with a copy of hc. hc itself is not modified. Its Transport and Jar are used. Its
 // Timeout applies to each attempt if it is shorter than that of [WithAttemptTimeout]. Its CheckRedirect is ignored,
 // because redirects are not followed. Nil is refused. The default uses [http.DefaultTransport].
+//
+// An [http.Transport] does not end a dial or TLS handshake with its request. Clone the default one, or set a timeout in
+// its DialContext, and TLSHandshakeTimeout. Otherwise each attempt can leave a connection that waits for the server.
 func WithHTTPClient(hc *http.Client) Option {
 	return func(c *Client) error {
 		if hc == nil {

@@ -135,12 +135,14 @@
 // those that FAILED again. [AttachToPending] and [AfterPending] say what to do if an app already has a pending reload.
 // With [Once], a program can be killed at any moment and started again without triggering a reload twice.
 //
-// While a batch tracks four or more reloads, it reads the list of the tenant's reloads that finished last, up to 100
-// per request, if the token may do that and the service sorts the list. In addition, and otherwise instead, it polls
-// the reloads one by one, least recently polled first. Together with the lists of [Once], [AttachToPending] and
-// [AfterPending], a batch takes at most 80 % of Tier 1 in any minute for this. After a poll got a 429 or 503 with
-// Retry-After, no further one of these requests starts before that, or MaxRetryAfter, has passed, except the few that
-// already wait for the token or the client's rate limit. After a list of the tenant got one, no further such list does.
+// While a batch tracks four or more reloads, it reads the list of the tenant's reloads that finished last, up to 100 per
+// request, if the token may do that and the service sorts the list. In addition, and otherwise instead, it polls the
+// reloads one by one, least recently polled first: while the list can be used, one every [PollPolicy].MinInterval, so
+// that a reload that the list does not show is noticed late if there are many. Together with the lists of [Once],
+// [AttachToPending] and [AfterPending], a batch takes at most 80 % of Tier 1 in any minute for this. After a poll got a
+// 429 or 503 with Retry-After, no further one of these requests starts before that, or MaxRetryAfter, has passed, except
+// the few that already wait for the token or the client's rate limit. After a list of the tenant got one, no further
+// such list does.
 //
 // # Authentication
 //

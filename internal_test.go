@@ -303,6 +303,22 @@ func TestListsOfATriggerAreJoined(t *testing.T) {
 	}
 }
 
+// Lists go on after the failure of a token source, also if it was to renew a token that the service refused.
+func TestErrorsThatEndLists(t *testing.T) {
+	t.Parallel()
+	refused := &Error{StatusCode: 401, Method: "GET"}
+	for _, err := range []error{refused, &Error{StatusCode: 403}, invalid("filter", "x", "y")} {
+		if !endsLists(err) {
+			t.Errorf("%v does not end the lists", err)
+		}
+	}
+	for _, err := range []error{nil, &Error{StatusCode: 500}, fmt.Errorf("%w; renewing the token: %w", refused, &tokenError{context.DeadlineExceeded})} {
+		if endsLists(err) {
+			t.Errorf("%v ends the lists", err)
+		}
+	}
+}
+
 // When failed polls end a wait.
 func TestFailedPolls(t *testing.T) {
 	t.Parallel()

@@ -218,7 +218,8 @@ func (o *outage) succeeded() {
 }
 
 // endsLists reports whether a list failed in a way that further lists would fail, too: the token may not list the
-// reloads, or the service refuses the query.
+// reloads, or the service refuses the query. A token that could not be renewed may be renewed later.
 func endsLists(err error) bool {
-	return errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrForbidden) || errors.Is(err, ErrBadRequest)
+	return err != nil && classify(err) != noToken &&
+		(errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrForbidden) || errors.Is(err, ErrBadRequest))
 }

@@ -57,24 +57,37 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if header, ok := r.Context().Value(headerKey{}).(*http.Header); ok && resp != nil {
 		*header = resp.Header // which package oauth2 does not return
 	}
-	if err == nil && resp != nil && resp.Body != nil && resp.StatusCode/100 != 2 {
+	if err == nil && resp != nil && resp.Body != nil {
 		own := *resp // because the base may share its response
-		own.Body = errorBody{resp.Body}
+		own.Body = &responseBody{resp.Body, func(err error) { t.checkTimeout(r, err) }, resp.StatusCode/100 == 2}
 		resp = &own
 	}
+	t.checkTimeout(r, err)
+	return resp, err
+}
+
+// checkTimeout makes the connection of a request suspect if the request timed out.
+func (t *transport) checkTimeout(r *http.Request, err error) {
 	var limit net.Error
 	if r.Context().Err() != nil || errors.As(err, &limit) && limit.Timeout() {
 		t.suspect.Store(true)
 	}
-	return resp, err
 }
 
-// errorBody is the body of an error. What has arrived of it is sufficient: its Retry-After must not be lost.
-type errorBody struct{ io.ReadCloser }
+// responseBody reports the errors of reading a body. Of the body of an error, what has arrived is sufficient: its Retry-After
+// must not be lost.
+type responseBody struct {
+	io.ReadCloser
+	failed  func(error)
+	success bool // the status is a 2xx
+}
 
-func (b errorBody) Read(p []byte) (int, error) {
+func (b *responseBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil {
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	if b.failed(err); !b.success {
 		err = io.EOF
 	}
 	return n, err

@@ -229,17 +229,29 @@ func TestARequestWithoutAResponse(t *testing.T) {
 	}
 }
 
+// endlessBody is a body that ends with the context of its request.
+type endlessBody struct{ ctx context.Context }
+
+func (b endlessBody) Read([]byte) (int, error) {
+	<-b.ctx.Done()
+	return 0, b.ctx.Err()
+}
+
 // After a token request that timed out, the next one closes its connection, because it may use the same dead one.
 func TestADeadConnectionIsNotReused(t *testing.T) {
-	for _, user := range flows {
+	for i, user := range flows {
 		synctest.Test(t, func(t *testing.T) {
 			var closes []bool
 			cfg := configOf(transportFunc(func(r *http.Request) (*http.Response, error) {
 				closes = append(closes, r.Close)
 				switch len(closes) {
-				case 1, 2:
+				case 1:
 					<-r.Context().Done()
 					return nil, r.Context().Err()
+				case 2:
+					resp := response(r, []int{200, 503}[i], "application/json", "")
+					resp.Body = io.NopCloser(endlessBody{r.Context()})
+					return resp, nil
 				case 3:
 					return nil, fmt.Errorf("no header: %w", os.ErrDeadlineExceeded) // a timeout of the caller's transport
 				case 4:
