@@ -118,7 +118,7 @@ func (s *reconciliation) choose() (sure, exact bool) {
 	switch {
 	case byResource:
 		sure = s.hasResource(first) == 1
-	case doubtful, first.CreationTime.After(latest), s.contradicts(first, s.listed.partial[first.ID]):
+	case doubtful, offset.width() >= 2*unknownOffset, first.CreationTime.After(latest), s.contradicts(first, s.listed.partial[first.ID]):
 	case len(s.possible) > 1 && order(first, s.possible[1]) == 0:
 	default:
 		sure = exact && end(first).After(s.last.Add(offset.min)) || !first.CreationTime.Before(s.last.Add(offset.max))
