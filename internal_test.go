@@ -218,7 +218,7 @@ func TestChooseReload(t *testing.T) {
 	}{
 		"nothing":                       {nil, exactly, "", false, nil, 0, "", false, true},
 		"one":                           {[]Reload{at("a", 11)}, exactly, "", false, nil, 0, "a", true, true},
-		"without a Date":                {[]Reload{at("a", 360_000)}, clockOffset{-unknownOffset, unknownOffset}, "", false, nil, 0, "a", false, false},
+		"without a Date":                {[]Reload{at("a", 300_500)}, clockOffset{-unknownOffset, unknownOffset}, "", false, nil, 0, "a", false, false},
 		"just before":                   {[]Reload{at("a", -7)}, exactly, "", false, nil, 0, "a", false, true},
 		"perhaps just before":           {[]Reload{at("a", -5)}, exactly, "", false, nil, 0, "a", true, true},
 		"2 s before":                    {[]Reload{at("a", -2006)}, exactly, "", false, nil, 0, "", false, true},
