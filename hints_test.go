@@ -32,6 +32,7 @@ func gets(tenant *reloadstest.Tenant, since time.Time) (n int) {
 }
 
 func TestPollEndsWait(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: 10 * time.Second})
 		client := tenant.NewClient(rarely)
@@ -56,6 +57,7 @@ func TestPollEndsWait(t *testing.T) {
 }
 
 func TestPollEndsStepsOfBatch(t *testing.T) {
+	t.Parallel()
 	for _, apps := range []int{1, 3, 60} {
 		synctest.Test(t, func(t *testing.T) {
 			tenant := reloadstest.NewTenant()
@@ -88,6 +90,7 @@ func deliverTo(t *testing.T, client *reloads.Client, tenant *reloadstest.Tenant,
 
 // A storm of hints costs a poll per second, and only of reloads that something waits for.
 func TestManyHintsCostFewPolls(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: time.Hour})
 		client := tenant.NewClient(rarely)
@@ -235,6 +238,7 @@ func TestPaceAfterHints(t *testing.T) {
 }
 
 func TestHintDuringRequest(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: 10500 * time.Millisecond})
 		client := tenant.NewClient(rarely, reloads.WithHTTPClient(&http.Client{Transport: slowTransport{tenant}}))
@@ -284,6 +288,7 @@ func TestHintDuringRequest(t *testing.T) {
 
 // Hints that come before their wait count for a minute, the latest 256 of them.
 func TestEarlyHints(t *testing.T) {
+	t.Parallel()
 	for age, want := range map[time.Duration]int{0: 256, 50 * time.Second: 256, 61 * time.Second: 0} {
 		synctest.Test(t, func(t *testing.T) {
 			tenant := reloadstest.NewTenant()
@@ -311,6 +316,7 @@ func TestEarlyHints(t *testing.T) {
 
 // A poll because of a hint is retried, because the event is not repeated.
 func TestHintedPollFails(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]reloadstest.Fault{
 		"503": {Status: http.StatusServiceUnavailable}, "429": {Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"2"}}},
 		"lost": {LoseAfter: true},
@@ -342,6 +348,7 @@ func TestHintedPollFails(t *testing.T) {
 
 // The intervals of the retries double, so that they last longer than an outage of some seconds.
 func TestHintedPollOutlastsAnOutage(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: 20 * time.Minute})
 		client := tenant.NewClient(rarely)
@@ -360,6 +367,7 @@ func TestHintedPollOutlastsAnOutage(t *testing.T) {
 
 // StepTimeout polls what it cancels, so that the result is true also if polls are rare and no event comes.
 func TestStepTimeoutWithRarePolls(t *testing.T) {
+	t.Parallel()
 	for runFor, want := range map[time.Duration]reloads.Status{
 		30*time.Minute - time.Second: reloads.StatusSucceeded, time.Hour: reloads.StatusCanceled,
 	} {
@@ -376,6 +384,7 @@ func TestStepTimeoutWithRarePolls(t *testing.T) {
 
 // Another wait for the reload does not take the hint away from one that is about to begin.
 func TestHintForTwoWaits(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := newTenant(reloadstest.App{RunFor: 10 * time.Second})
 		client := tenant.NewClient(rarely)
@@ -398,6 +407,7 @@ func TestHintForTwoWaits(t *testing.T) {
 
 // Hints for some reloads do not starve the others, also if each is polled singly.
 func TestHintsDoNotStarve(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tenant := reloadstest.NewTenant(reloadstest.WithToken(reloadstest.DefaultToken, reloadstest.User))
 		client := tenant.NewClient(rarely)

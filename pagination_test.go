@@ -482,7 +482,7 @@ func TestPageLargerThanLimit(t *testing.T) {
 func TestAllYieldsPrefixUnderFaults(t *testing.T) {
 	t.Parallel()
 	complete, failed := 0, 0
-	for seed := range uint64(300) {
+	for seed := range uint64(size(300, 150)) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 7))
 			tenant := reloadstest.NewTenant()

@@ -116,6 +116,7 @@ func (t *tracker) add(st *step, o origin, r *Reload) *trackedReload {
 	tr := &trackedReload{id: id, first: st, steps: []*step{st}, origin: o, reload: r, created: created, polled: now}
 	tr.health.firstSeen = t.client.seen.get(r.ID).at
 	tr.due = now.Add(t.client.polling.MinInterval)
+	t.scanFrom = earlier(t.scanFrom, tr.due)
 	t.tracked[id] = tr
 	t.oldest = earlier(t.oldest, r.CreationTime)
 	t.events.push(event{tracked: tr})

@@ -90,6 +90,7 @@ func manyActive(t *testing.T, n int, within time.Duration, opts ...reloadstest.O
 }
 
 func TestWaitAllWithoutListPermission(t *testing.T) {
+	t.Parallel()
 	for name, role := range map[string]int{"400": http.StatusBadRequest, "403": http.StatusForbidden} {
 		t.Run(name, func(t *testing.T) {
 			if name != "403" {
@@ -704,6 +705,23 @@ func TestFeedFindsAllEnds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The first poll of a reload is not delayed by the search for others, so that tests against the fake tenant are fast.
+func TestFirstPollComesAfterMinInterval(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tenant := reloadstest.NewTenant()
+		tenant.AddApp("app", reloadstest.App{RunFor: time.Millisecond})
+		client := tenant.NewClient(reloads.WithPolling(reloads.PollPolicy{MinInterval: 10 * time.Millisecond}))
+		began := time.Now()
+		if _, err := client.Run(t.Context(), reloads.Request{AppID: "app"}); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took != 10*time.Millisecond {
+			t.Errorf("the run took %v, want the minimum interval of 10ms", took)
+		}
+	})
 }
 
 // While the feed works, single polls are a second apart. Without it, they are as frequent as the budget allows, and the least

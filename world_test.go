@@ -472,16 +472,20 @@ func (w *world) list(r *http.Request) (*http.Response, error) {
 		return now.Add(-w.behind(record))
 	}
 	filter := filterTokens.FindAllString(query.Get("filter"), -1)
+	matches := map[[3]string]bool{}
 	var shown []*worldRecord
-	fields := map[string]string{}
 	for _, record := range records {
-		if w.unlisted != nil && w.unlisted(record) {
+		if now.Before(record.created.Add(w.listLag)) || w.unlisted != nil && w.unlisted(record) {
 			continue
 		}
-		fields["status"], fields["type"] = string(w.status(record, at(record))), string(record.kind)
-		fields["partial"] = strconv.FormatBool(record.partial)
-		if !now.Before(record.created.Add(w.listLag)) && matchesFilter(filter, fields) &&
-			(query.Get("partial") == "" || query.Get("partial") == fields["partial"]) {
+		status, kind, partial := string(w.status(record, at(record))), string(record.kind), strconv.FormatBool(record.partial)
+		match, known := matches[[3]string{status, kind, partial}]
+		if !known {
+			match = matchesFilter(filter, map[string]string{"status": status, "type": kind, "partial": partial}) &&
+				(query.Get("partial") == "" || query.Get("partial") == partial)
+			matches[[3]string{status, kind, partial}] = match
+		}
+		if match {
 			shown = append(shown, record)
 		}
 	}
