@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 	binary = filepath.Join(dir, "reload")
 	build := []string{"build", "-o", binary}
 	if covered := flag.Lookup("test.gocoverdir").Value.String(); covered != "" {
-		build = append(build, "-cover", "-coverpkg=./...")
+		build = append(build, "-covermode="+testing.CoverMode(), "-coverpkg=./...")
 		environment = []string{"GOCOVERDIR=" + covered}
 	}
 	if out, err := exec.Command("go", append(build, ".")...).CombinedOutput(); err != nil {
