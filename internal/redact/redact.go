@@ -24,7 +24,8 @@ const (
 	Redacted = "REDACTED"
 
 	minSecret     = 8       // bytes; a shorter secret may be a part of any text
-	longBeginning = 16      // bytes of the beginning of a secret that is replaced anywhere
+	longBeginning = 16      // bytes of the beginning of a secret, or of a part on another line, that are replaced anywhere
+	maxFold       = 256     // bytes between two parts of a secret that is folded over several lines
 	maxPattern    = 4 << 10 // bytes of a secret that is searched for in other spellings, because a pattern takes time
 )
 
@@ -111,28 +112,40 @@ func (r *Redactor) Text(s string) string {
 	return s
 }
 
-// withoutBeginnings returns s without the beginnings of the secret: long ones anywhere, and short ones at the end.
+// withoutBeginnings returns s without the beginnings of the secret: long ones anywhere, with the parts that follow if the
+// secret is folded over several lines, and short ones at the end.
 func withoutBeginnings(s, secret string) string {
-	var done strings.Builder
-	for len(secret) > longBeginning {
-		before, after, found := strings.Cut(s, secret[:longBeginning])
-		if !found {
-			break
-		}
-		n := 0
-		for n < len(after) && longBeginning+n < len(secret) && after[n] == secret[longBeginning+n] {
-			n++
-		}
-		done.WriteString(before + Redacted)
-		s = after[n:]
+	if len(secret) <= longBeginning {
+		return withoutEnd(s, secret)
 	}
+	var done strings.Builder
+	for next := 0; ; {
+		at, from := strings.Index(s, secret[:longBeginning]), 0
+		if rest := secret[next:]; next > 0 && len(rest) >= minSecret {
+			near := s[:min(len(s), maxFold+longBeginning)]
+			if i := strings.Index(near, rest[:min(len(rest), longBeginning)]); i >= 0 && (at < 0 || i < at) {
+				at, from = i, next
+			}
+		}
+		if at < 0 {
+			return done.String() + withoutEnd(withoutEnd(s, secret), secret[next:])
+		}
+		done.WriteString(s[:at] + Redacted)
+		s, next = s[at:], from
+		for len(s) > 0 && next < len(secret) && s[0] == secret[next] {
+			s, next = s[1:], next+1
+		}
+	}
+}
+
+// withoutEnd returns s without a beginning of the secret at its end.
+func withoutEnd(s, secret string) string {
 	for n := min(len(secret)-1, len(s)); n >= minSecret; n-- {
 		if strings.HasSuffix(s, secret[:n]) {
-			s = s[:len(s)-n] + Redacted
-			break
+			return s[:len(s)-n] + Redacted
 		}
 	}
-	return done.String() + s
+	return s
 }
 
 // Error returns err if neither its text nor that of an error that it wraps contains a secret. Otherwise it returns an

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"math/rand/v2"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -132,6 +134,32 @@ func TestText(t *testing.T) {
 	}
 	if text := "eight-88"; new(redact.Redactor).Text(text) != text {
 		t.Error("the zero value replaces something")
+	}
+}
+
+// A page may fold a long token over several lines.
+func TestFoldedSecret(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, separator := range []string{"\n", "\r\n ", `\n\t`, "<br>\n", `" + \n"`, strings.Repeat(" ", 200)} {
+		for width := 16; width < 200; width++ {
+			secret := make([]byte, 300)
+			for i := range secret {
+				secret[i] = "abcdefghijklmnopqrstuvwxyz0123456789"[random.IntN(36)]
+			}
+			var folded []string
+			for part := range slices.Chunk(secret, width) {
+				folded = append(folded, string(part))
+			}
+			text := "Authorization: Bearer " + strings.Join(folded, separator) + separator + "Host: example.com"
+			for _, cut := range []int{len(text), len(text) / 2} {
+				got := redact.New(string(secret)).Text(text[:cut])
+				for i := 0; i+8 <= len(secret); i++ {
+					if strings.Contains(got, string(secret[i:i+8])) {
+						t.Fatalf("folded with %q at %d bytes: %q", separator, width, got)
+					}
+				}
+			}
+		}
 	}
 }
 
