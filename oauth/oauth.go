@@ -130,11 +130,11 @@ func NewTokenSource(cfg Config) (reloads.TokenSource, error) {
 	}
 	u, _ := url.Parse(cfg.TenantURL) // NewClient has accepted it
 	u.Host = strings.ToLower(u.Host) // like NewClient: net/http sends requests to Localhost through a proxy
-	u.Path = strings.TrimSuffix(strings.TrimRight(u.Path, "/"), "/api/v1")
 	if cfg.Scopes == nil {
 		cfg.Scopes = []string{"user_default"}
 	}
-	endpoint := u.JoinPath("oauth/token").String()
+	prefix := strings.TrimSuffix(strings.TrimRight(u.EscapedPath(), "/"), "/api/v1")
+	endpoint := u.Scheme + "://" + u.Host + strings.TrimRight(prefix, "/") + "/oauth/token"
 	requester := newTokenRequester(cfg, endpoint)
 	c := &cache{fetch: func(ctx context.Context, _ string, _ bool) (token, error) { return requester.token(ctx) }}
 	if cfg.Store != nil {

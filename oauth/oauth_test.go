@@ -19,6 +19,26 @@ import (
 	"github.com/reloads-go/reloads/oauth"
 )
 
+// The token is requested from the tenant that the API calls go to, under the same prefix of a gateway.
+func TestTenantURLWithPrefix(t *testing.T) {
+	for _, prefix := range []string{"", "/gw", "/a%2Fb", "/a%2Fb/", "/a%2fb/api/v1", "/a//b/api/v1/", "/a/../b/"} {
+		var sent []string
+		hc := &http.Client{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
+			sent = append(sent, r.URL.String())
+			return response(r, http.StatusOK, "application/json", `{"access_token":"test-token-1","token_type":"bearer"}`), nil
+		})}
+		tokens := source(t, oauth.Config{TenantURL: tenantURL + prefix, ClientID: "client", ClientSecret: testSecret, HTTPClient: hc})
+		client, err := reloads.NewClient(tenantURL+prefix, tokens, reloads.WithHTTPClient(hc))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = client.Get(t.Context(), "id") // the response is no record
+		if len(sent) != 2 || strings.TrimSuffix(sent[0], "/oauth/token") != strings.TrimSuffix(sent[1], "/api/v1/reloads/id") {
+			t.Errorf("%s: sent %q", prefix, sent)
+		}
+	}
+}
+
 func TestConfigsThatAreRefused(t *testing.T) {
 	good := oauth.Config{TenantURL: tenantURL, ClientID: "c", ClientSecret: "s"}
 	for name, change := range map[string]func(*oauth.Config){
