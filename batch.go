@@ -62,9 +62,8 @@ func (c *Client) RunPlan(ctx context.Context, p *Plan, opts ...RunOption) iter.S
 	}
 }
 
-// WaitAll waits for existing reloads and yields the result of each when it has finished. Those that have already
-// finished come first. Of the options, only [OnChange] and [StepTimeout] have an effect. Otherwise it is like
-// [Client.RunAll].
+// WaitAll waits for existing reloads and yields the result of each when it has finished. Those that have already finished
+// come first. Of the options, only [OnChange] and [StepTimeout] have an effect. Otherwise it is like [Client.RunAll].
 func (c *Client) WaitAll(ctx context.Context, rs []*Reload, opts ...RunOption) iter.Seq[Result] {
 	rs = slices.Clone(rs)
 	all := newRunOptions(opts)

@@ -77,7 +77,7 @@ func NewClient(tenantURL string, source TokenSource, opts ...Option) (*Client, e
 	c.polling = c.polling.withDefaults()
 	c.limiters = c.limiters.withDefaults()
 	c.http = withTransport(c.http, c.attemptTimeout)
-	c.request.Header = http.Header{"Accept": {"application/json"}, "User-Agent": {c.userAgent}}
+	c.request.Header = http.Header{"Accept": {"application/json"}, "Cache-Control": {"no-cache"}, "User-Agent": {c.userAgent}}
 	return c, nil
 }
 
@@ -183,7 +183,7 @@ func WithRetry(p RetryPolicy) Option {
 // WithAttemptTimeout limits the duration of each attempt, from dialing to the last byte of the response. It does not
 // limit waiting for the rate limit, waiting between attempts, or reading the result of [Client.Log]. 0 means no limit.
 // The default is one minute. A negative duration is refused. Unless ctx has an earlier deadline, the body of an error
-// is read for at most 5 s of that.
+// is read for at most 5 s, even without a limit.
 //
 // The error of an attempt that took too long is a [net.Error] whose Timeout method returns true. It does not match
 // [context.DeadlineExceeded], which means the caller's own deadline.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,9 +17,10 @@ type clockOffset struct{ min, max time.Duration }
 
 func (c clockOffset) width() time.Duration { return c.max - c.min }
 
-// serverDate is the Date header of a response, with the times of the request and the response by the client's clock.
+// serverDate is when a response was made: its Date and Age headers, and the times of the request and the response by the
+// client's clock.
 type serverDate struct {
-	header         string
+	header, age    string
 	sent, received time.Time
 }
 
@@ -26,6 +28,14 @@ type serverDate struct {
 func (d serverDate) date() time.Time {
 	date, _ := http.ParseTime(d.header)
 	return date
+}
+
+// stored returns an error for a list that comes from a cache (RFC 9111, section 5.1): it does not show the newest reloads.
+func (d serverDate) stored() error {
+	if strings.Trim(d.age, "0") == "" {
+		return nil
+	}
+	return fmt.Errorf("the list comes from a cache: its Age is %.20q", d.age)
 }
 
 // now returns the server's time, or the client's if the response has none.

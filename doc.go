@@ -88,14 +88,15 @@
 //   - The retry was refused because a reload is pending, or for another final reason, or Retry-After exceeds MaxRetryAfter.
 //   - The outcome of the last retry is unknown, too, and no reload is listed.
 //   - The service accepted the trigger, but no reload is listed.
-//   - The last list failed, or contains an invalid record but no possible reload, or ctx ended before the outcome was
-//     determined.
+//   - The last list failed, came from a cache, or contains an invalid record but no possible reload, or ctx ended before
+//     the outcome was determined.
 //
-// So a call triggers at most one reload, provided that nothing below the client repeats requests, such as a proxy or the
-// transport of [WithHTTPClient], and provided that the service lists a reload within half a minute of the trigger, or refuses
-// another trigger while that reload is pending. A trigger that takes effect later, when the reload of its retry has already
-// finished, reloads the app a second time. So does one that took effect although the response is a 429 of the rate limit, or a
-// 503 with Retry-After: the client takes these for refusals.
+// So a call triggers at most one reload, provided that nothing below the client, such as a proxy or the transport of
+// [WithHTTPClient], repeats requests, or sends lists from a cache without their Age although the client forbids that, and
+// provided that the service lists a reload within half a minute of the trigger, or refuses another trigger while that reload is
+// pending. A trigger that takes effect later, when the reload of its retry has already finished, reloads the app a second time.
+// So does one that took effect although the response is a 429 of the rate limit, or a 503 with Retry-After: the client takes
+// these for refusals.
 //
 // What the call returns is its own reload, unless somebody else triggers the same app at the same time: if a trigger has no
 // effect yet, or its reload is listed late, a reload that somebody else triggers right afterwards can be taken for it. So
@@ -136,13 +137,12 @@
 // With [Once], a program can be killed at any moment and started again without triggering a reload twice.
 //
 // While a batch tracks four or more reloads, it reads the list of the tenant's reloads that finished last, up to 100 per
-// request, if the token may do that and the service sorts the list. In addition, and otherwise instead, it polls the
-// reloads one by one, least recently polled first: while the list can be used, one every [PollPolicy].MinInterval, so
-// that a reload that the list does not show is noticed late if there are many. Together with the lists of [Once],
-// [AttachToPending] and [AfterPending], a batch takes at most 80 % of Tier 1 in any minute for this. After a poll got a
-// 429 or 503 with Retry-After, no further one of these requests starts before that, or MaxRetryAfter, has passed, except
-// the few that already wait for the token or the client's rate limit. After a list of the tenant got one, no further
-// such list does.
+// request, if the token may do that and the service sorts the list. In addition, and otherwise instead, it polls the reloads
+// one by one, least recently polled first: while the list can be used, one every [PollPolicy].MinInterval, so that a reload
+// that the list does not show is noticed late if there are many. Together with the lists of [Once], [AttachToPending] and
+// [AfterPending], a batch takes at most 80 % of Tier 1 in any minute for this. After a poll got a 429 or 503 with
+// Retry-After, no further one of these requests starts before that, or MaxRetryAfter, has passed, except the few that already
+// wait for the token or the client's rate limit. After a list of the tenant got one, no further such list does.
 //
 // # Authentication
 //

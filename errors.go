@@ -30,9 +30,8 @@ var (
 	// ErrQuotaExceeded means that a trigger was refused because the app was reloaded too often (403,
 	// RELOADS-013). Retrying does not help.
 	ErrQuotaExceeded = errors.New("reloads: reload quota exceeded")
-	// ErrRateLimited means that the service's rate limit is reached (429), or that the client's own limiter cannot
-	// let the request start before the deadline of its context. In the second case the error also matches
-	// [context.DeadlineExceeded].
+	// ErrRateLimited means that the service's rate limit is reached (429), or that the client's own limiter cannot let the
+	// request start before the deadline of its context. In the second case the error also matches [context.DeadlineExceeded].
 	ErrRateLimited = errors.New("reloads: rate limited")
 	// ErrServer means that the service, or a gateway in front of it, failed (5xx).
 	ErrServer = errors.New("reloads: server error")

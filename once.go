@@ -82,6 +82,7 @@ func (b *batch) lookUp(ctx context.Context, st *step) (*earlierRuns, error) {
 		}
 		return nil, fmt.Errorf("reloads: looking up the earlier runs: %w", err)
 	}
+	st.lookUpTook = newest.took
 	if st.lookedUp.IsZero() {
 		st.lookedUp = newest.now.Add(-lookUpOverlap)
 	}
@@ -152,6 +153,7 @@ type newestReloads struct {
 	all     []*Reload          // newest first
 	reloads map[string]*Reload // by their ResourceID
 	now     time.Time          // by the server clock
+	took    time.Duration      // how long the requests took, without failed ones and waits
 }
 
 // rank orders the reloads with the same ResourceID, which two processes have triggered at the same time.
@@ -179,7 +181,7 @@ func (b *batch) listNewest(ctx context.Context, app string, size int, until time
 		if len(invalid) > 0 { // it may be the record of an earlier run
 			return newestReloads{}, invalid[0]
 		}
-		n.now = date.now()
+		n.now, n.took = date.now(), n.took+date.received.Sub(date.sent)
 		for i := range page.Reloads {
 			r := &page.Reloads[i]
 			if otherApp(r, app) {
@@ -206,7 +208,7 @@ func (b *batch) listPage(ctx context.Context, query string) (page *Page, date se
 	for retries := 0; ; retries++ {
 		err = b.withinBudget(ctx, func() error {
 			page, date, invalid, err = b.client.listValid(ctx, query, true)
-			return err
+			return cmp.Or(err, date.stored())
 		})
 		if err == nil || ctx.Err() != nil || !b.client.retry.shouldRetry(opList, err, retries) {
 			return page, date, invalid, err

@@ -1083,6 +1083,65 @@ func TestOnceKeepsTheRateLimitWithASlowToken(t *testing.T) {
 	}
 }
 
+// A list from a cache does not show what another process has triggered since.
+func TestOnceWithCache(t *testing.T) {
+	t.Parallel()
+	for _, honors := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := &cache{world: &world{latency: 100 * time.Millisecond, runFor: 3 * time.Second}, honors: honors, kept: map[string]cachedList{}}
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			runOnce(ctx, t, c, requestsFor("app"))
+			time.Sleep(10 * time.Second)
+			rs := runOnce(t.Context(), t, c, requestsFor("app"))
+			n, err := len(c.postTimes()), rs[0].Err
+			if honors && (err != nil || n != 1) || !honors && (n > 0 || err == nil || !strings.Contains(err.Error(), "cache")) {
+				t.Errorf("honors %v: got %v and %d triggers", honors, err, n)
+			}
+		})
+	}
+}
+
+// A trigger does not rely on a look-up of long ago because a list was refused for some time.
+func TestOnceLooksAgainAfterARefusedList(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 50 * time.Millisecond, queueFor: time.Second, runFor: 7 * time.Second}
+		var mu sync.Mutex
+		posts, refused := 0, ""
+		first := outcome(func(r *http.Request) (*http.Response, error) {
+			app := r.URL.Query().Get("appId")
+			mu.Lock()
+			if isTrigger(r) {
+				posts++
+			}
+			refuse := posts == 50 && isList(r) && app != "" && refused == ""
+			if refuse { // the look-up before the trigger that has to wait for the rate limit
+				refused = app
+			}
+			mu.Unlock()
+			if refuse {
+				return respond(http.StatusServiceUnavailable, "", "Retry-After", "30")(r)
+			}
+			return w.RoundTrip(r)
+		})
+		var apps []string
+		for i := range 60 {
+			apps = append(apps, fmt.Sprint("app", i))
+		}
+		var running sync.WaitGroup
+		running.Go(func() { succeed(t, runOnce(t.Context(), t, first, requestsFor(apps...))) })
+		running.Go(func() {
+			time.Sleep(36 * time.Second)
+			succeed(t, runOnce(t.Context(), t, w, requestsFor(apps...)))
+		})
+		running.Wait()
+		if n := len(w.app(refused).records); refused == "" || n != 1 {
+			t.Errorf("%q was reloaded %d times, want once", refused, n)
+		}
+	})
+}
+
 // A look-up that hangs delays its own step only, once the batch has begun.
 func TestOnceDuringALookUpThatHangs(t *testing.T) {
 	t.Parallel()

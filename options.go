@@ -81,9 +81,8 @@ func MaxActive(n int) RunOption { return func(o *runOptions) { o.maxActive = n }
 // the number of runs.
 func Rerun(times int) RunOption { return func(o *runOptions) { o.reruns = times } }
 
-// Once makes sure that each step succeeds at most once under the key, even if the program is killed at any moment and
-// started again, or runs on two machines. A key names one occasion, such as "nightly 2026-11-24". An empty key is
-// refused.
+// Once makes sure that each step succeeds at most once under the key, even if the program is killed at any moment and started
+// again, or runs on two machines. A key names one occasion, such as "nightly 2026-11-24". An empty key is refused.
 //
 // The service itself is the journal. Each run of a step has a [Request].ResourceID of its own: a hash of the key, the
 // request, its position among identical requests of the batch, and the number of the run. A request must not have a
@@ -94,8 +93,8 @@ func Rerun(times int) RunOption { return func(o *runOptions) { o.reruns = times 
 // count for [Rerun]. A step waits for the active reload of another step with the same app, even without [AfterPending].
 // A reload adopted by [AttachToPending] does not belong to the key.
 //
-// The token must be allowed to list the reloads of each app. If that fails, nothing is triggered for the app, and the
-// step fails. The first lists take about 75 ms for each app, twice as long for apps with many reloads. Nothing is
+// The token must be allowed to list the reloads of each app. If that fails, or the list comes from a cache, nothing is
+// triggered for the app, and the step fails. The first lists take about 75 ms for each app, twice as long for apps with many reloads. Nothing is
 // triggered in the first 3 s of a batch, so that the reloads of a program that was killed just before are listed.
 //
 // A step can still be triggered twice in two cases. A trigger takes effect only after another process has listed the
@@ -111,13 +110,12 @@ func Rerun(times int) RunOption { return func(o *runOptions) { o.reruns = times 
 // reload is shorter than that, the next one decides.
 func Once(key string) RunOption { return func(o *runOptions) { o.once = &key } }
 
-// StepTimeout limits how long a step waits for a reload, counted from the last attempt to trigger it or, if the step did
-// not trigger it, from the beginning of the wait. Then the reload is canceled, and the error of the step matches
+// StepTimeout limits how long a step waits for a reload, counted from the last attempt to trigger it or, if the step did not
+// trigger it, from the beginning of the wait. Then the reload is canceled, and the error of the step matches
 // [context.DeadlineExceeded], unless the reload has SUCCEEDED meanwhile. If the outcome of the trigger is unknown at that
-// time, the reload is canceled when it is found. The step ends when the canceled reload has finished, or a minute after
-// the response to the cancel. A cancel that waits for the rate limit is not sent if the reload finishes first. A pending
-// reload of somebody else ([AttachToPending], [AfterPending]) is not canceled. 0 means no limit. A negative duration is
-// refused.
+// time, the reload is canceled when it is found. The step ends when the canceled reload has finished, or a minute after the
+// response to the cancel. A cancel that waits for the rate limit is not sent if the reload finishes first. A pending reload
+// of somebody else ([AttachToPending], [AfterPending]) is not canceled. 0 means no limit. A negative duration is refused.
 func StepTimeout(d time.Duration) RunOption { return func(o *runOptions) { o.stepTimeout = d } }
 
 // OnChange calls f with each reload after it was triggered or attached to, and after changes of its status, up to a

@@ -86,6 +86,26 @@ func TestAttachToPendingThatCannotBeFound(t *testing.T) {
 	})
 }
 
+// The next trigger waits for the Retry-After of the one that was refused.
+func TestAttachToPendingHonorsRetryAfter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{listLag: 10 * time.Second, runFor: 20 * time.Second}
+		w.triggerForeign(worldRecord{app: "app"}, 0)
+		refusing := outcome(func(r *http.Request) (*http.Response, error) {
+			resp, err := w.RoundTrip(r)
+			if err == nil && resp.StatusCode == http.StatusTooManyRequests {
+				resp.Header.Set("Retry-After", "12")
+			}
+			return resp, err
+		})
+		reload, err := scriptedClient(t, refusing).Run(t.Context(), reloads.Request{AppID: "app"}, reloads.AttachToPending())
+		if n := len(w.postTimes()); err != nil || n != 1 {
+			t.Errorf("got %v, %v after %d triggers, want the pending reload after 1", reload, err, n)
+		}
+	})
+}
+
 // The list fails, hides the pending reload, or has an invalid record, too. The triggers in between are few and spaced
 // out, and the other apps of a batch do not wait.
 func TestAttachToPendingWithInaccurateList(t *testing.T) {

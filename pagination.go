@@ -18,8 +18,7 @@ type ListOptions struct {
 	AppID string
 	// Filter selects by status, type and partial. Empty means all reloads.
 	Filter Filter
-	// PageSize is the number of reloads per page, 1 to 100. 0 means the service's default, 10. It does not limit
-	// the total.
+	// PageSize is the number of reloads per page, 1 to 100. 0 means the service's default, 10. It does not limit the total.
 	PageSize int
 	// Log includes the summary of the log in each record.
 	Log bool
@@ -38,8 +37,7 @@ type ListOptions struct {
 // descending. The fields are creationTime, status, startTime and endTime. Other values are sent as they are.
 type Sort string
 
-// The orders by time. The service's default is [SortNewestFirst]. The order of reloads without the time is not
-// documented.
+// The orders by time. The service's default is [SortNewestFirst]. The order of reloads without the time is not documented.
 const (
 	SortNewestFirst    Sort = "-creationTime"
 	SortOldestFirst    Sort = "+creationTime"
@@ -114,8 +112,7 @@ func escapeQuery(query string) string {
 	return b.String()
 }
 
-// cursor returns the cursor of a link: its query. The host is dropped, because the client only contacts its own
-// endpoint.
+// cursor returns the cursor of a link: its query. The host is dropped, because the client only contacts its own endpoint.
 func cursor(l Link) string {
 	if l.Href == "" {
 		return ""

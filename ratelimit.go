@@ -49,14 +49,13 @@ type Limiters struct {
 
 // WindowLimiter lets at most N requests start in every window of time, wherever the window begins.
 //
-// A token bucket alone cannot do that: with a rate of 50 per minute and a burst of 50 it allows 99 requests in its
-// first minute. A WindowLimiter therefore combines two rules. A token bucket spreads out a sustained load. A guard
-// remembers the last N starts, and delays each request until the start N requests earlier has left the window. An
-// idle client may start N requests at once. A busy client reaches 98 % of the rate; the rest is a margin for network
-// jitter.
+// A token bucket alone cannot do that: with a rate of 50 per minute and a burst of 50 it allows 99 requests in its first
+// minute. A WindowLimiter therefore combines two rules. A token bucket spreads out a sustained load. A guard remembers the
+// last N starts, and delays each request until the start N requests earlier has left the window. An idle client may start N
+// requests at once. A busy client reaches 98 % of the rate; the rest is a margin for network jitter.
 //
 // Requests start in order of their calls. A request that gives up is not counted. Create a WindowLimiter with
-// [NewLimiter]; the zero value limits nothing. It is safe for concurrent use and may be shared between clients.
+// [NewLimiter]; the zero value limits nothing, also not by Pause. It is safe for concurrent use and may be shared between clients.
 type WindowLimiter struct {
 	window time.Duration // the period times guardMargin
 	base   time.Time     // all times below are durations since base
@@ -78,7 +77,7 @@ const (
 )
 
 // NewLimiter returns a limiter that lets at most the given number of requests start in any period of length per. A
-// number below 1 counts as 1. If per is 0 or negative, nothing is limited.
+// number below 1 counts as 1. If per is 0 or negative, nothing is limited, also not by Pause.
 func NewLimiter(requests int, per time.Duration) *WindowLimiter {
 	if per <= 0 {
 		return &WindowLimiter{}
@@ -92,10 +91,9 @@ func NewLimiter(requests int, per time.Duration) *WindowLimiter {
 	}
 }
 
-// Wait blocks until a request may start, counts it, and returns nil. If the deadline of ctx is too early for that, it
-// returns at once with an error that matches [ErrRateLimited] and [context.DeadlineExceeded]. If ctx ends first, it
-// returns the error of ctx. A request that got an error is not counted. If ctx is nil, the error matches
-// [ErrBadRequest].
+// Wait blocks until a request may start, counts it, and returns nil. If the deadline of ctx is too early for that, it returns
+// at once with an error that matches [ErrRateLimited] and [context.DeadlineExceeded]. If ctx ends first, it returns the error
+// of ctx. A request that got an error is not counted. If ctx is nil, the error matches [ErrBadRequest].
 func (l *WindowLimiter) Wait(ctx context.Context) error {
 	if ctx == nil {
 		return errNilContext

@@ -227,6 +227,8 @@ func (c *Client) triggerPage(ctx context.Context, query string) (l triggerList, 
 		return l, err
 	}
 	l = triggerList{date: k.attempt.serverDate(), partial: decodePartial(k.attempt.body.Bytes())}
-	l.Page, l.invalid, err = decodeList(&k.attempt)
+	if l.Page, l.invalid, err = decodeList(&k.attempt); err == nil {
+		err = l.date.stored()
+	}
 	return l, err
 }

@@ -76,8 +76,7 @@ type Link struct {
 // IsZero reports whether the link is empty.
 func (l Link) IsZero() bool { return l.Href == "" && len(l.Extra) == 0 }
 
-// Status is the status of a reload. The service may add values. An unknown value is kept as it is, and counts as
-// active.
+// Status is the status of a reload. The service may add values. An unknown value is kept as it is, and counts as active.
 type Status string
 
 // The statuses of the API page: three active ones, then four terminal ones.

@@ -20,8 +20,7 @@ type Request struct {
 	AppID string `json:"appId"`
 	// Partial asks for a partial reload.
 	Partial bool `json:"partial,omitzero"`
-	// Weight is the scheduling priority within the tenant, from 1 to 10; higher is sooner. 0 means the service's
-	// default, 1.
+	// Weight is the scheduling priority within the tenant, from 1 to 10; higher is sooner. 0 means the service's default, 1.
 	Weight int `json:"weight,omitzero"`
 	// Variables are set in the load script. At most 20 are allowed. Names and values have at most 256 Unicode
 	// characters. A name must not be empty. The map must not be modified during a call.

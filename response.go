@@ -222,9 +222,9 @@ func (a *attempt) redactError(err error) error {
 	return redacted
 }
 
-// serverDate returns the Date header of the response, with the times that are needed to compute the clock offset.
+// serverDate returns when the response was made.
 func (a *attempt) serverDate() serverDate {
-	return serverDate{header: a.header.Get("Date"), sent: a.began, received: a.ended}
+	return serverDate{header: a.header.Get("Date"), age: a.header.Get("Age"), sent: a.began, received: a.ended}
 }
 
 // retryAfter parses a Retry-After header (RFC 9110, 10.2.3): whole seconds, or a date, which is compared with the

@@ -193,8 +193,7 @@ func (h *pollHealth) succeeded() {
 	h.firstSeen = earlier(h.firstSeen, time.Now())
 }
 
-// outage decides when failed polls end all waits for the reloads that are waited for together. It is safe for concurrent
-// use.
+// outage decides when failed polls end all waits for the reloads that are waited for together. It is safe for concurrent use.
 type outage struct {
 	mu     sync.Mutex
 	worked bool   // a call succeeded before

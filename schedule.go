@@ -48,11 +48,12 @@ type step struct {
 	err     error     // of the most recent run, while the step waits for the next one
 
 	// With Once.
-	identity []byte    // of the key and the step
-	lookedUp time.Time // the time back to which a look-up has to reach, by the server clock; zero before the first one
-	run      int       // number of the current run under the key; earlier ones did not succeed
-	invalid  error     // why the step cannot have an identity
-	notKept  error     // why Once cannot be used, if the reload of this step showed it
+	identity   []byte        // of the key and the step
+	lookUpTook time.Duration // how long the requests of the most recent look-up took
+	lookedUp   time.Time     // the time back to which a look-up has to reach, by the server clock; zero before the first one
+	run        int           // number of the current run under the key; earlier ones did not succeed
+	invalid    error         // why the step cannot have an identity
+	notKept    error         // why Once cannot be used, if the reload of this step showed it
 }
 
 // newSchedule returns the schedule of a valid plan.

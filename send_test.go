@@ -33,7 +33,7 @@ func TestRequestHeaders(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := http.Header{
-			"Accept": {"application/json"}, "Authorization": {"Bearer " + testToken},
+			"Accept": {"application/json"}, "Authorization": {"Bearer " + testToken}, "Cache-Control": {"no-cache"},
 			"User-Agent": wire.requests()[0].Header["User-Agent"],
 		}
 		if e.name == "trigger" {

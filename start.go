@@ -114,7 +114,7 @@ func (b *batch) triggerOrAttach(ctx context.Context, st *step) (r *Reload, o ori
 		}
 		r, o, listErr := b.findPending(ctx, st)
 		if r == nil && listErr == nil {
-			if listErr = sleep(ctx, wait); listErr == nil {
+			if listErr = sleep(ctx, max(wait, min(retryAfterOf(err), b.client.retry.MaxRetryAfter))); listErr == nil {
 				r, o, listErr = b.findPending(ctx, st)
 			}
 		}
@@ -226,29 +226,27 @@ const (
 	maxSlow     = 3                      // slow look-ups in a row after which an older one has to be sufficient
 )
 
-// admit waits for the rate limit, and makes sure that a look-up shortly before shows that the next run of the step is to
-// be triggered. One step at a time does that, because slow look-ups of several steps could make their triggers start
-// together.
+// admit waits for the rate limit, and makes sure that a look-up shortly before shows that the next run of the step is to be
+// triggered. One step at a time does that, because slow look-ups of several steps could make their triggers start together.
 func (b *batch) admit(ctx context.Context, st *step, wait admission) error {
 	b.admitting <- struct{}{} // the one before ends with ctx
 	defer func() { <-b.admitting }()
-	took, err := b.checkEarlierRuns(ctx, st)
+	err := b.checkEarlierRuns(ctx, st)
 	for slow := 0; err == nil; slow++ {
 		began := time.Now()
 		var slot time.Time
-		if slot, err = wait(); err != nil || slow == maxSlow || time.Since(began) < max(freshLookUp, 2*took) {
+		if slot, err = wait(); err != nil || slow == maxSlow || time.Since(began) < max(freshLookUp, 2*st.lookUpTook) {
 			break
 		}
-		if took, err = b.checkEarlierRuns(ctx, st); time.Since(slot) < maxLate {
+		if err = b.checkEarlierRuns(ctx, st); time.Since(slot) < maxLate {
 			break
 		}
 	}
 	return err
 }
 
-// checkEarlierRuns returns an error if the next run of the step is not to be triggered now, and how long that took.
-func (b *batch) checkEarlierRuns(ctx context.Context, st *step) (took time.Duration, err error) {
-	began := time.Now()
+// checkEarlierRuns returns an error if the next run of the step is not to be triggered now.
+func (b *batch) checkEarlierRuns(ctx context.Context, st *step) error {
 	earlier, err := b.lookUp(ctx, st)
 	switch notKept := b.notKept.Load(); {
 	case notKept != nil:
@@ -256,7 +254,7 @@ func (b *batch) checkEarlierRuns(ctx context.Context, st *step) (took time.Durat
 	case err == nil && (earlier.reload != nil || earlier.run != st.run):
 		err = earlier
 	}
-	return time.Since(began), err
+	return err
 }
 
 // beginRun records the reload of a step and tracks it.

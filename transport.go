@@ -16,14 +16,13 @@ import (
 )
 
 // transport wraps the caller's transport. It limits the duration of each attempt. It keeps http.Client from following
-// redirects. It hides CloseIdleConnections, which go-retryablehttp would call after every failure.
-//
-// It also abandons dead connections. net/http keeps an HTTP/2 connection in its pool when an attempt is canceled, even
-// if the connection no longer delivers anything. All further attempts would use that connection.
+// redirects. It hides CloseIdleConnections, which go-retryablehttp would call after every failure. It abandons dead HTTP/2
+// connections, which net/http keeps in its pool when an attempt is canceled. All further attempts would use them.
 type transport struct {
 	base    http.RoundTripper // nil: the default transport at the time of the request, as in http.Client
 	timeout time.Duration     // of an attempt, including its body unless that is a log
-	suspect atomic.Bool       // an attempt that took too long may have had a dead connection
+	silent  atomic.Int64      // how long the attempts since the most recent response waited, in nanoseconds
+	suspect atomic.Bool       // their connection may be dead
 }
 
 // withTransport returns a copy of hc that sends with the wrapped transport.
@@ -60,6 +59,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return resp, err
 	}
+	t.silent.Store(0)
 	own := *resp // because the base may share its response with other requests
 	if len(own.Header["Location"]) > 0 {
 		// Without Location, http.Client returns a redirect instead of following it with the token.
@@ -101,13 +101,16 @@ func (b *attemptBody) limit() {
 	if limit, ok := b.ctx.Value(attemptLimit{}).(time.Duration); ok {
 		timeout = min(limit, timeout)
 	}
-	if deadline, ok := b.ctx.Deadline(); timeout == noLimit || ok && deadline != deadline.Round(0) && deadline.Sub(b.began) < timeout {
+	if deadline, ok := b.ctx.Deadline(); ok && deadline != deadline.Round(0) && deadline.Sub(b.began) < timeout {
 		return
 	}
 	b.ctx, b.cancel = context.WithCancelCause(b.ctx)
 	b.latest = b.began.Add(timeout)
 	cancel := b.cancel // not b, because the runtime keeps a stopped timer for a while
 	b.timer = time.AfterFunc(timeout, func() { cancel(attemptTimeout(timeout)) })
+	if timeout == noLimit { // until the header of an error has arrived
+		b.timer.Stop()
+	}
 }
 
 func (b *attemptBody) end() {
@@ -144,7 +147,8 @@ func (b *attemptBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// silence is how long an attempt waits for a response until its end makes the connection suspect, even if it was canceled.
+// silence is how long attempts wait for a response, all together, until the end of one makes the connection suspect, even if
+// they were canceled.
 const silence = 5 * time.Second
 
 // attemptError returns the error of an attempt, whatever the base transport returned: the timeout if that ended the
@@ -164,8 +168,8 @@ func (b *attemptBody) attemptError(err error) error {
 		err = fmt.Errorf("%w: %w", ended, err)
 	}
 	var limit net.Error // the timeout may also be one of the base transport
-	unanswered := ended != nil && b.ReadCloser == nil && time.Since(b.began) >= silence
-	if unanswered || errors.As(err, &limit) && limit.Timeout() {
+	unanswered := ended != nil && b.ReadCloser == nil
+	if unanswered && time.Duration(b.transport.silent.Add(int64(time.Since(b.began)))) >= silence || errors.As(err, &limit) && limit.Timeout() {
 		b.transport.suspect.Store(true)
 	}
 	return err

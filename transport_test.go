@@ -312,6 +312,34 @@ func TestSuspectConnection(t *testing.T) {
 	}
 }
 
+// Attempts that the caller cancels early make the connection suspect together, unless there is a response in between.
+func TestSuspectConnectionOfManyAttempts(t *testing.T) {
+	t.Parallel()
+	for _, answered := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var closed bool
+			second := outcome(hangs)
+			if answered {
+				second = respond(200, queued)
+			}
+			client := scriptedClient(t, scripted(hangs, second, hangs, func(r *http.Request) (*http.Response, error) {
+				closed = r.Close
+				return respond(200, queued)(r)
+			}), noRetries)
+			for range 4 {
+				ctx, cancel := context.WithCancel(t.Context())
+				stop := time.AfterFunc(2*time.Second, cancel).Stop
+				_, _ = client.Get(ctx, reloadID)
+				stop()
+				cancel()
+			}
+			if closed == answered {
+				t.Errorf("answered %v: the next attempt closes its connection: %v", answered, closed)
+			}
+		})
+	}
+}
+
 // If the server closed the connection between two calls, the next call uses another one.
 func TestConnectionClosedByServer(t *testing.T) {
 	t.Parallel()
@@ -658,7 +686,7 @@ func TestBodyIsClosedOnce(t *testing.T) {
 // What the status of an error says, such as its Retry-After, does not wait for a body that never ends.
 func TestErrorWithEndlessBody(t *testing.T) {
 	t.Parallel()
-	for _, limit := range []time.Duration{time.Minute, 2 * time.Second} {
+	for limit, want := range map[time.Duration]time.Duration{time.Minute: 5 * time.Second, 2 * time.Second: 2 * time.Second, 0: 5 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
 				resp, err := respond(http.StatusTooManyRequests, "", "Retry-After", "50")(r)
@@ -667,8 +695,8 @@ func TestErrorWithEndlessBody(t *testing.T) {
 			}), noRetries, reloads.WithAttemptTimeout(limit))
 			began := time.Now()
 			_, err := client.Get(t.Context(), reloadID)
-			if e := asError(t, err); e.RetryAfter != 50*time.Second || time.Since(began) != min(limit, 5*time.Second) {
-				t.Errorf("%v after %v", err, time.Since(began))
+			if e := asError(t, err); e.RetryAfter != 50*time.Second || time.Since(began) != want {
+				t.Errorf("limit %v: %v after %v, want %v", limit, err, time.Since(began), want)
 			}
 		})
 	}

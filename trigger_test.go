@@ -262,6 +262,20 @@ type plannedFault struct {
 
 type plannedFaultKey struct{}
 
+// A list from a cache proves nothing about a trigger whose response was lost.
+func TestLostTriggerWithCache(t *testing.T) {
+	t.Parallel()
+	for _, honors := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := &cache{world: &world{listLag: 500 * time.Millisecond, everyPost: postPlan{lost: true}}, honors: honors, kept: map[string]cachedList{}}
+			r, err := scriptedClient(t, c).Trigger(t.Context(), reloads.Request{AppID: "app"})
+			if n := len(c.postTimes()); n != 1 || errors.Is(err, reloads.ErrOutcomeUnknown) == honors {
+				t.Errorf("honors %v: got %v, %v after %d triggers, want 1", honors, r, err, n)
+			}
+		})
+	}
+}
+
 // Ten thousand apps are triggered. A fifth of the triggers has a fault, and a fifth follows a reload of somebody else.
 // No reload is lost, none is made twice, and no reload of somebody else is adopted. An outcome stays unknown where that
 // reload was made up to two seconds before.

@@ -71,9 +71,8 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Reload, error]
 	}
 }
 
-// Wait blocks until a reload has finished. It returns the reload, with a nil error if it SUCCEEDED and a
-// [*ReloadError] if it did not. With any other error, those of [Client.Watch], it returns the most recent state, nil
-// if there is none.
+// Wait blocks until a reload has finished. It returns the reload, with a nil error if it SUCCEEDED and a [*ReloadError] if it
+// did not. With any other error, those of [Client.Watch], it returns the most recent state, nil if there is none.
 func (c *Client) Wait(ctx context.Context, id string) (last *Reload, err error) {
 	for r, err := range c.Watch(ctx, id) {
 		if err != nil {

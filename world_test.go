@@ -1,6 +1,7 @@
 package reloads_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -80,6 +81,41 @@ type worldRequest struct {
 	method, path, query string
 	began, ended        time.Time // ended is zero while the request is in flight
 	err                 error     // of the transport
+}
+
+// cache is a transport that stores the lists of a world for a minute, as a gateway may do.
+type cache struct {
+	*world
+	honors bool // Cache-Control: no-cache
+
+	lists sync.Mutex
+	kept  map[string]cachedList
+}
+
+type cachedList struct {
+	at      time.Time
+	body    []byte
+	headers http.Header
+}
+
+func (c *cache) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.lists.Lock()
+	kept, ok := c.kept[r.URL.String()]
+	c.lists.Unlock()
+	if age := time.Since(kept.at); ok && age < time.Minute && !(c.honors && r.Header.Get("Cache-Control") == "no-cache") {
+		resp, err := respond(http.StatusOK, string(kept.body), "Date", kept.headers.Get("Date"), "Age", strconv.Itoa(int(age.Seconds())))(r)
+		return resp, err
+	}
+	resp, err := c.world.RoundTrip(r)
+	if err != nil || resp.StatusCode != http.StatusOK || !isList(r) {
+		return resp, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	c.lists.Lock()
+	defer c.lists.Unlock()
+	c.kept[r.URL.String()] = cachedList{time.Now(), body, resp.Header}
+	return resp, err
 }
 
 // isList, isGet and isCancel are true for the requests of one operation.
