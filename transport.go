@@ -108,9 +108,6 @@ func (b *attemptBody) limit() {
 	b.latest = b.began.Add(timeout)
 	cancel := b.cancel // not b, because the runtime keeps a stopped timer for a while
 	b.timer = time.AfterFunc(timeout, func() { cancel(attemptTimeout(timeout)) })
-	if timeout == noLimit { // until the header of an error has arrived
-		b.timer.Stop()
-	}
 }
 
 func (b *attemptBody) end() {

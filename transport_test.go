@@ -54,6 +54,32 @@ func TestAttemptTimeout(t *testing.T) {
 	}
 }
 
+// The timeout of an attempt and the deadline of the caller, whichever is earlier, end a call. This is real time, because the
+// times in a bubble have no monotonic clock reading.
+func TestAttemptTimeoutAndDeadline(t *testing.T) {
+	t.Parallel()
+	const short = 20 * time.Millisecond
+	for limit, left := range map[time.Duration]time.Duration{short: time.Hour, time.Hour: short} {
+		ctx, cancel := context.WithTimeout(t.Context(), left)
+		defer cancel()
+		_, err := scriptedClient(t, scripted(hangs), noRetries, reloads.WithAttemptTimeout(limit)).Get(ctx, reloadID)
+		if errors.Is(err, context.DeadlineExceeded) != (left < limit) {
+			t.Errorf("timeout %v, deadline in %v: %v", limit, left, err)
+		}
+	}
+}
+
+// The error of a trigger that was sent, and got no response, matches that of net/http.
+func TestErrorOfLostTrigger(t *testing.T) {
+	t.Parallel()
+	client := rawClient(t, rawServer(t, func(io.Writer) {}))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // for the lists
+	defer cancel()
+	if _, err := client.Trigger(ctx, reloads.Request{AppID: "app"}); !errors.Is(err, reloads.ErrOutcomeUnknown) || !errors.Is(err, io.EOF) {
+		t.Errorf("got %v, want ErrOutcomeUnknown and io.EOF", err)
+	}
+}
+
 // The timeout of an attempt is not reported as the deadline of the caller.
 func TestAttemptTimeoutIsNotDeadlineExceeded(t *testing.T) {
 	t.Parallel()
@@ -328,7 +354,7 @@ func TestSuspectConnectionOfManyAttempts(t *testing.T) {
 			}), noRetries)
 			for range 4 {
 				ctx, cancel := context.WithCancel(t.Context())
-				stop := time.AfterFunc(2*time.Second, cancel).Stop
+				stop := time.AfterFunc(3*time.Second, cancel).Stop
 				_, _ = client.Get(ctx, reloadID)
 				stop()
 				cancel()

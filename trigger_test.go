@@ -1078,6 +1078,26 @@ func TestAbortDuringAWaitForRetryAfter(t *testing.T) {
 	})
 }
 
+// A trigger in flight goes on after the end of the context, so that its reload can be canceled without a list.
+func TestCancelOnAbortWithoutListPermission(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{runFor: time.Hour, everyPost: postPlan{hold: 3 * time.Second}}
+		w.instead = func(r *http.Request) outcome {
+			if isList(r) {
+				return respond(http.StatusForbidden, "")
+			}
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := scriptedClient(t, w).Run(ctx, reloads.Request{AppID: "app"}, reloads.CancelOnAbort())
+		if rs := w.app("app").records; !errors.Is(err, context.DeadlineExceeded) || len(rs) != 1 || rs[0].canceled.IsZero() {
+			t.Errorf("got %v, want the only reload to be canceled: %+v", err, rs)
+		}
+	})
+}
+
 // The cancel of an aborted run is refused, but the reload goes on. Its state is the most recent one.
 func TestCancelOnAbortThatIsRefused(t *testing.T) {
 	t.Parallel()
