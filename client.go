@@ -135,8 +135,8 @@ type Option func(*Client) error
 // Timeout applies to each attempt if it is shorter than that of [WithAttemptTimeout]. Its CheckRedirect is ignored,
 // because redirects are not followed. Nil is refused. The default uses [http.DefaultTransport].
 //
-// An [http.Transport] does not end a dial or TLS handshake with its request. Clone the default one, or set a timeout in
-// its DialContext, and TLSHandshakeTimeout. Otherwise each attempt can leave a connection that waits for the server.
+// An [http.Transport] does not end a dial or handshake with its request. Clone the default one, or set a timeout in its
+// DialContext, and TLSHandshakeTimeout. Otherwise, or if a SOCKS proxy does not respond, each attempt can leave a connection.
 func WithHTTPClient(hc *http.Client) Option {
 	return func(c *Client) error {
 		if hc == nil {

@@ -129,12 +129,12 @@ func NewTokenSource(cfg Config) (reloads.TokenSource, error) {
 		return nil, fmt.Errorf("%w: ClientID and ClientSecret must both be set", reloads.ErrBadRequest)
 	}
 	u, _ := url.Parse(cfg.TenantURL) // NewClient has accepted it
-	u.Host = strings.ToLower(u.Host) // like NewClient: net/http sends requests to Localhost through a proxy
 	if cfg.Scopes == nil {
 		cfg.Scopes = []string{"user_default"}
 	}
 	prefix := strings.TrimSuffix(strings.TrimRight(u.EscapedPath(), "/"), "/api/v1")
-	endpoint := u.Scheme + "://" + u.Host + strings.TrimRight(prefix, "/") + "/oauth/token"
+	host := strings.ToLower(u.Host) // like NewClient: net/http sends requests to Localhost through a proxy
+	endpoint := (&url.URL{Scheme: u.Scheme, Host: host}).String() + strings.TrimRight(prefix, "/") + "/oauth/token"
 	requester := newTokenRequester(cfg, endpoint)
 	c := &cache{fetch: func(ctx context.Context, _ string, _ bool) (token, error) { return requester.token(ctx) }}
 	if cfg.Store != nil {

@@ -21,20 +21,23 @@ import (
 
 // The token is requested from the tenant that the API calls go to, under the same prefix of a gateway.
 func TestTenantURLWithPrefix(t *testing.T) {
-	for _, prefix := range []string{"", "/gw", "/a%2Fb", "/a%2Fb/", "/a%2fb/api/v1", "/a//b/api/v1/", "/a/../b/"} {
+	for _, tenant := range []string{
+		tenantURL, tenantURL + "/gw", tenantURL + "/a%2Fb", tenantURL + "/a%2Fb/", tenantURL + "/a%2fb/api/v1", tenantURL + "/a//b/api/v1/",
+		tenantURL + "/a/../b/", "https://[fe80::1%25eth0]:8443/gw",
+	} {
 		var sent []string
 		hc := &http.Client{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
 			sent = append(sent, r.URL.String())
 			return response(r, http.StatusOK, "application/json", `{"access_token":"test-token-1","token_type":"bearer"}`), nil
 		})}
-		tokens := source(t, oauth.Config{TenantURL: tenantURL + prefix, ClientID: "client", ClientSecret: testSecret, HTTPClient: hc})
-		client, err := reloads.NewClient(tenantURL+prefix, tokens, reloads.WithHTTPClient(hc))
+		tokens := source(t, oauth.Config{TenantURL: tenant, ClientID: "client", ClientSecret: testSecret, HTTPClient: hc})
+		client, err := reloads.NewClient(tenant, tokens, reloads.WithHTTPClient(hc))
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, _ = client.Get(t.Context(), "id") // the response is no record
 		if len(sent) != 2 || strings.TrimSuffix(sent[0], "/oauth/token") != strings.TrimSuffix(sent[1], "/api/v1/reloads/id") {
-			t.Errorf("%s: sent %q", prefix, sent)
+			t.Errorf("%s: sent %q", tenant, sent)
 		}
 	}
 }

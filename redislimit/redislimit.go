@@ -188,7 +188,7 @@ func (l *Limiter) wait(ctx context.Context) error {
 			l.release(held, releaseTimeout)
 			return canceledError(ctx)
 		}
-		if r.wait > l.tolerance {
+		if r.wait > l.tolerance || l.isPaused() {
 			continue // confirm the slot: there may have been a pause or a loss of data
 		}
 		if r.late+time.Since(r.sent)-r.wait <= l.tolerance {
@@ -225,6 +225,13 @@ func (l *Limiter) Pause(until time.Time) {
 		l.share.Pause(until)
 	}
 	l.release(grant{}, l.timeout)
+}
+
+// isPaused reports whether a pause that was passed to Pause goes on.
+func (l *Limiter) isPaused() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Now().Before(l.pausedUntil)
 }
 
 // release gives an unused slot back to Redis, and reports a pause. It waits for at most d. If the call fails, the slot

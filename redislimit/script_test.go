@@ -209,6 +209,28 @@ func TestAPauseIsAsIfTimeStoodStill(t *testing.T) {
 	}
 }
 
+// A request whose slot is near does not start either, if the pause began in its own process.
+func TestAPauseHoldsARequestThatWaits(t *testing.T) {
+	t.Parallel()
+	client := testServer(t)
+	one, two := testLimiter(t, client, 50), testLimiter(t, client, 50)
+	one.Pause(time.Now().Add(time.Second / 2))
+	started := make(chan time.Time)
+	go func() {
+		if err := two.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		started <- time.Now()
+	}()
+	for client.HGet(t.Context(), two.key, "seq").Val() != "1" { // until it has a slot
+	}
+	until := time.Now().Add(time.Second)
+	two.Pause(until)
+	if early := until.Sub(<-started); early > 0 {
+		t.Errorf("it started %v before the end of the pause", early)
+	}
+}
+
 func TestThePauseOfAnIdleFleet(t *testing.T) {
 	t.Parallel()
 	client := testServer(t)

@@ -23,15 +23,15 @@ const (
 	// Redacted is the text that replaces a secret.
 	Redacted = "REDACTED"
 
-	minSecret     = 8       // bytes; a shorter secret may be a part of any text
-	longBeginning = 16      // bytes of the beginning of a secret, or of a part on another line, that are replaced anywhere
-	maxFold       = 256     // bytes between two parts of a secret that is folded over several lines
-	maxPattern    = 4 << 10 // bytes of a secret that is searched for in other spellings, because a pattern takes time
+	minSecret  = 8       // bytes; a shorter secret may be a part of any text
+	longPart   = 16      // bytes of a part of a secret that is replaced anywhere
+	maxPattern = 4 << 10 // bytes of a secret that is searched for in other spellings, because a pattern takes time
 )
 
 // New returns a redactor that finds each secret in every spelling: as it is, and as it is encoded in URLs and forms, in
 // JSON, in quoted Go strings and in HTML, also if it was encoded more than once. A secret of more than 4 KiB is found only as it
-// is. So is the beginning of a secret that was cut off, if it has 16 bytes or more, or 8 at the end of a text.
+// is. So is a part of a secret, which may be cut off or folded over several lines, if it has 16 bytes or more. At the end of a
+// text, 8 bytes are enough if they are the beginning of the secret.
 func New(secrets ...string) *Redactor {
 	r := &Redactor{}
 	for _, s := range secrets {
@@ -106,46 +106,54 @@ func (r *Redactor) Text(s string) string {
 		}
 		s = strings.ReplaceAll(s, secret.literal, Redacted)
 	}
-	for _, secret := range r.secrets { // afterwards, because one secret can begin like another
-		s = withoutBeginnings(s, secret.literal)
+	for _, secret := range r.secrets { // afterwards, because one secret can contain parts of another
+		s = withoutParts(s, secret.literal)
 	}
 	return s
 }
 
-// withoutBeginnings returns s without the beginnings of the secret: long ones anywhere, with the parts that follow if the
-// secret is folded over several lines, and short ones at the end.
-func withoutBeginnings(s, secret string) string {
-	if len(secret) <= longBeginning {
-		return withoutEnd(s, secret)
-	}
+// withoutParts returns s without the long parts of the secret, and without a short beginning at the end, where s may be cut off.
+func withoutParts(s, secret string) string {
 	var done strings.Builder
-	for next := 0; ; {
-		at, from := strings.Index(s, secret[:longBeginning]), 0
-		if rest := secret[next:]; next > 0 && len(rest) >= minSecret {
-			near := s[:min(len(s), maxFold+longBeginning)]
-			if i := strings.Index(near, rest[:min(len(rest), longBeginning)]); i >= 0 && (at < 0 || i < at) {
-				at, from = i, next
-			}
+	for at := 0; at+minSecret <= len(s); {
+		from, to := part(s, secret, at)
+		if to-from < longPart {
+			at += minSecret // a long part contains the bytes at one of these positions
+			continue
 		}
-		if at < 0 {
-			return done.String() + withoutEnd(withoutEnd(s, secret), secret[next:])
-		}
-		done.WriteString(s[:at] + Redacted)
-		s, next = s[at:], from
-		for len(s) > 0 && next < len(secret) && s[0] == secret[next] {
-			s, next = s[1:], next+1
-		}
+		done.WriteString(s[:from] + Redacted)
+		s, at = s[to:], 0
 	}
-}
-
-// withoutEnd returns s without a beginning of the secret at its end.
-func withoutEnd(s, secret string) string {
 	for n := min(len(secret)-1, len(s)); n >= minSecret; n-- {
 		if strings.HasSuffix(s, secret[:n]) {
-			return s[:len(s)-n] + Redacted
+			s = s[:len(s)-n] + Redacted
+			break
 		}
 	}
-	return s
+	return done.String() + s
+}
+
+// part returns the longest part of the secret that contains the minSecret bytes of s at a position, or a long one.
+func part(s, secret string, at int) (from, to int) {
+	bytes := s[at : at+minSecret]
+	for p := strings.Index(secret, bytes); p >= 0; {
+		i, j := at, at+minSecret
+		for q := p; i > 0 && q > 0 && s[i-1] == secret[q-1]; q-- {
+			i--
+		}
+		for q := p + minSecret; j < len(s) && q < len(secret) && s[j] == secret[q]; q++ {
+			j++
+		}
+		if j-i > to-from {
+			from, to = i, j
+		}
+		next := strings.Index(secret[p+1:], bytes)
+		if next < 0 || to-from >= longPart {
+			break
+		}
+		p += 1 + next
+	}
+	return from, to
 }
 
 // Error returns err if neither its text nor that of an error that it wraps contains a secret. Otherwise it returns an
