@@ -92,7 +92,7 @@
 //     the outcome was determined.
 //
 // So a call triggers at most one reload, provided that nothing below the client, such as a proxy or the transport of
-// [WithHTTPClient], repeats requests, or sends lists from a cache without their Age although the client forbids that, and
+// [WithHTTPClient], repeats requests, or sends lists from a cache whose Age is 0 or missing although the client forbids that, and
 // provided that the service lists a reload within half a minute of the trigger, or refuses another trigger while that reload is
 // pending. A trigger that takes effect later, when the reload of its retry has already finished, reloads the app a second time.
 // So does one that took effect although the response is a 429 of the rate limit, or a 503 with Retry-After: the client takes

@@ -82,7 +82,7 @@ func (b *batch) lookUp(ctx context.Context, st *step) (*earlierRuns, error) {
 		}
 		return nil, fmt.Errorf("reloads: looking up the earlier runs: %w", err)
 	}
-	st.lookUpTook = newest.took
+	st.listed, st.lookUpTook = newest.sent, newest.took
 	if st.lookedUp.IsZero() {
 		st.lookedUp = newest.now.Add(-lookUpOverlap)
 	}
@@ -153,6 +153,7 @@ type newestReloads struct {
 	all     []*Reload          // newest first
 	reloads map[string]*Reload // by their ResourceID
 	now     time.Time          // by the server clock
+	sent    time.Time          // when the first request was sent
 	took    time.Duration      // how long the requests took, without failed ones and waits
 }
 
@@ -181,7 +182,7 @@ func (b *batch) listNewest(ctx context.Context, app string, size int, until time
 		if len(invalid) > 0 { // it may be the record of an earlier run
 			return newestReloads{}, invalid[0]
 		}
-		n.now, n.took = date.now(), n.took+date.received.Sub(date.sent)
+		n.now, n.sent, n.took = date.now(), earlier(n.sent, date.sent), n.took+date.received.Sub(date.sent)
 		for i := range page.Reloads {
 			r := &page.Reloads[i]
 			if otherApp(r, app) {

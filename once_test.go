@@ -1088,7 +1088,7 @@ func TestOnceWithCache(t *testing.T) {
 	t.Parallel()
 	for _, honors := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			c := &cache{world: &world{latency: 100 * time.Millisecond, runFor: 3 * time.Second}, honors: honors, kept: map[string]cachedList{}}
+			c := &cache{world: &world{latency: 100 * time.Millisecond, runFor: 3 * time.Second}, keeps: time.Minute, honors: honors, kept: map[string]cachedList{}}
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			runOnce(ctx, t, c, requestsFor("app"))
@@ -1138,6 +1138,45 @@ func TestOnceLooksAgainAfterARefusedList(t *testing.T) {
 		running.Wait()
 		if n := len(w.app(refused).records); refused == "" || n != 1 {
 			t.Errorf("%q was reloaded %d times, want once", refused, n)
+		}
+	})
+}
+
+// Nor does it rely on a first page of long ago because the second one was refused for some time.
+func TestOnceLooksAgainAfterARefusedPage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{latency: 20 * time.Millisecond, runFor: 5 * time.Second}
+		w.lasts = func(app string) time.Duration { return map[string]time.Duration{"first": 30 * time.Minute}[app] }
+		var another sync.Once
+		refusing := outcome(func(r *http.Request) (resp *http.Response, err error) {
+			if q := r.URL.Query(); isList(r) && q.Get("appId") == "app" && q.Get("next") != "" {
+				another.Do(func() {
+					go runOnce(t.Context(), t, w, requestsFor("app"))
+					resp, err = respond(http.StatusServiceUnavailable, "", "Retry-After", "30")(r)
+				})
+			}
+			if resp == nil && err == nil {
+				resp, err = w.RoundTrip(r)
+			}
+			return resp, err
+		})
+		go func() {
+			time.Sleep(time.Minute)
+			for range 25 { // so that the look-up before the trigger has two pages
+				w.triggerForeign(worldRecord{app: "app"}, 5*time.Second)
+				time.Sleep(time.Minute)
+			}
+		}()
+		succeed(t, runOnce(t.Context(), t, refusing, requestsFor("first", "app"), reloads.MaxActive(1)))
+		runs := 0
+		for _, r := range w.app("app").records {
+			if !r.foreign {
+				runs++
+			}
+		}
+		if runs != 1 {
+			t.Errorf("the step was run %d times, want once", runs)
 		}
 	})
 }

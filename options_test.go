@@ -86,24 +86,41 @@ func TestAttachToPendingThatCannotBeFound(t *testing.T) {
 	})
 }
 
-// The next trigger waits for the Retry-After of the one that was refused.
-func TestAttachToPendingHonorsRetryAfter(t *testing.T) {
+// The next trigger waits for the Retry-After of the one that was refused, unless a step does not wait that long.
+func TestPendingReloadWithRetryAfter(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := &world{listLag: 10 * time.Second, runFor: 20 * time.Second}
-		w.triggerForeign(worldRecord{app: "app"}, 0)
-		refusing := outcome(func(r *http.Request) (*http.Response, error) {
-			resp, err := w.RoundTrip(r)
-			if err == nil && resp.StatusCode == http.StatusTooManyRequests {
-				resp.Header.Set("Retry-After", "12")
-			}
-			return resp, err
+	for name, c := range map[string]struct {
+		world *world
+		after string
+		opt   reloads.RunOption
+		posts int
+		err   error
+		took  time.Duration
+	}{
+		"listed late":     {&world{listLag: 10 * time.Second, runFor: 20 * time.Second}, "12", reloads.AttachToPending(), 1, nil, 20 * time.Second},
+		"followed":        {&world{runFor: 20 * time.Second}, "60", reloads.AfterPending(), 2, nil, 80 * time.Second},
+		"never listed":    {&world{listLag: time.Hour, runFor: time.Hour}, "20", reloads.AttachToPending(), 2, reloads.ErrReloadPending, 30 * time.Second},
+		"for a long time": {&world{listLag: time.Hour, runFor: time.Hour}, "300", reloads.AfterPending(), 1, reloads.ErrReloadPending, 30 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				c.world.triggerForeign(worldRecord{app: "app"}, 0)
+				refusing := outcome(func(r *http.Request) (*http.Response, error) {
+					resp, err := c.world.RoundTrip(r)
+					if err == nil && resp.StatusCode == http.StatusTooManyRequests {
+						resp.Header.Set("Retry-After", c.after)
+					}
+					return resp, err
+				})
+				_, err := scriptedClient(t, refusing).Run(t.Context(), reloads.Request{AppID: "app"}, c.opt)
+				took := time.Since(began)
+				if n := len(c.world.postTimes()); n != c.posts || !errors.Is(err, c.err) || took < c.took || took > c.took+5*time.Second {
+					t.Errorf("got %v after %v and %d triggers, want %v after %v and %d", err, took, n, c.err, c.took, c.posts)
+				}
+			})
 		})
-		reload, err := scriptedClient(t, refusing).Run(t.Context(), reloads.Request{AppID: "app"}, reloads.AttachToPending())
-		if n := len(w.postTimes()); err != nil || n != 1 {
-			t.Errorf("got %v, %v after %d triggers, want the pending reload after 1", reload, err, n)
-		}
-	})
+	}
 }
 
 // The list fails, hides the pending reload, or has an invalid record, too. The triggers in between are few and spaced

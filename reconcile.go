@@ -51,11 +51,11 @@ type reconciliation struct {
 func (s *reconciliation) find(ctx context.Context) (*Reload, error) {
 	for {
 		list, err := s.client.newestReloads(ctx, s.req.AppID, s.earliest())
-		s.dates.update(list.date)
-		s.exact = min(exactOffset+list.date.received.Sub(list.date.sent), usableOffset)
 		if err != nil {
 			return nil, err
 		}
+		s.dates.update(list.date)
+		s.exact = min(exactOffset+list.date.received.Sub(list.date.sent), usableOffset)
 		s.listed.add(list)
 		sure, exact := s.choose()
 		sorted := list.Next == "" || newestFirst(list.Reloads)

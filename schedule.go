@@ -44,12 +44,14 @@ type step struct {
 	request Request
 	runs    int       // reloads that were triggered or attached to
 	sent    time.Time // when the most recent trigger was sent
+	refused time.Time // until then, the service refuses another trigger, because a reload is pending
 	reload  *Reload   // of the most recent run; nil if there was none
 	err     error     // of the most recent run, while the step waits for the next one
 
 	// With Once.
 	identity   []byte        // of the key and the step
-	lookUpTook time.Duration // how long the requests of the most recent look-up took
+	listed     time.Time     // when the first request of the most recent look-up was sent
+	lookUpTook time.Duration // how long its requests took
 	lookedUp   time.Time     // the time back to which a look-up has to reach, by the server clock; zero before the first one
 	run        int           // number of the current run under the key; earlier ones did not succeed
 	invalid    error         // why the step cannot have an identity

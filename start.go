@@ -107,14 +107,16 @@ func notStarted(err error) error {
 // triggerOrAttach triggers the reload of a step or returns the pending reload of its app. A pending reload may be listed
 // late, or have finished before it is listed, so the client lists and triggers again after each of listWaits.
 func (b *batch) triggerOrAttach(ctx context.Context, st *step) (r *Reload, o origin, err error) {
+	until := time.Now().Add(30 * time.Second) // the sum of the waits
 	for _, wait := range listWaits {
 		r, o, err = b.trigger(ctx, st)
 		if !errors.Is(err, ErrReloadPending) || !b.options.attach && !b.options.after && b.options.once == nil {
 			return r, o, err
 		}
+		st.refused = time.Now().Add(min(retryAfterOf(err), b.client.retry.MaxRetryAfter))
 		r, o, listErr := b.findPending(ctx, st)
 		if r == nil && listErr == nil {
-			if listErr = sleep(ctx, max(wait, min(retryAfterOf(err), b.client.retry.MaxRetryAfter))); listErr == nil {
+			if listErr = sleep(ctx, max(wait, time.Until(earlier(st.refused, until)))); listErr == nil {
 				r, o, listErr = b.findPending(ctx, st)
 			}
 		}
@@ -124,7 +126,7 @@ func (b *batch) triggerOrAttach(ctx context.Context, st *step) (r *Reload, o ori
 			err = &expiredError{fmt.Errorf("%w; attaching to it: %w", err, ctx.Err())}
 		case listErr != nil:
 			err = fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr)
-		case r != nil && o == foreign, unknown && (r == nil || o == blocking):
+		case r != nil && o == foreign, r == nil && st.refused.After(until), unknown && (r == nil || o == blocking):
 		case r != nil:
 			return r, o, nil
 		default:
@@ -233,9 +235,8 @@ func (b *batch) admit(ctx context.Context, st *step, wait admission) error {
 	defer func() { <-b.admitting }()
 	err := b.checkEarlierRuns(ctx, st)
 	for slow := 0; err == nil; slow++ {
-		began := time.Now()
 		var slot time.Time
-		if slot, err = wait(); err != nil || slow == maxSlow || time.Since(began) < max(freshLookUp, 2*st.lookUpTook) {
+		if slot, err = wait(); err != nil || slow == maxSlow || time.Since(st.listed)-st.lookUpTook < max(freshLookUp, 2*st.lookUpTook) {
 			break
 		}
 		if err = b.checkEarlierRuns(ctx, st); time.Since(slot) < maxLate {

@@ -262,12 +262,31 @@ type plannedFault struct {
 
 type plannedFaultKey struct{}
 
+// The Date of a list from a cache does not make an earlier reload of somebody else look like the triggered one.
+func TestCacheDoesNotMoveTheClock(t *testing.T) {
+	t.Parallel()
+	for i := range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			lost := postPlan{noEffect: true, lost: true}
+			w := &world{latency: 10 * time.Millisecond, planPost: func() postPlan { defer func() { lost = postPlan{} }(); return lost }}
+			c := &cache{world: w, keeps: []time.Duration{1500 * time.Millisecond, 3 * time.Second}[i%2], kept: map[string]cachedList{}}
+			time.Sleep(time.Duration(1+137*i%999) * time.Millisecond)
+			foreign := w.triggerForeign(worldRecord{app: "app"}, 100*time.Millisecond)
+			time.Sleep(time.Duration(250+29*i%650) * time.Millisecond)
+			r, err := scriptedClient(t, c).Trigger(t.Context(), reloads.Request{AppID: "app"})
+			if err == nil && r.ID == foreign.id {
+				t.Errorf("case %d: got the reload of somebody else", i)
+			}
+		})
+	}
+}
+
 // A list from a cache proves nothing about a trigger whose response was lost.
 func TestLostTriggerWithCache(t *testing.T) {
 	t.Parallel()
 	for _, honors := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			c := &cache{world: &world{listLag: 500 * time.Millisecond, everyPost: postPlan{lost: true}}, honors: honors, kept: map[string]cachedList{}}
+			c := &cache{world: &world{listLag: 500 * time.Millisecond, everyPost: postPlan{lost: true}}, keeps: time.Minute, honors: honors, kept: map[string]cachedList{}}
 			r, err := scriptedClient(t, c).Trigger(t.Context(), reloads.Request{AppID: "app"})
 			if n := len(c.postTimes()); n != 1 || errors.Is(err, reloads.ErrOutcomeUnknown) == honors {
 				t.Errorf("honors %v: got %v, %v after %d triggers, want 1", honors, r, err, n)

@@ -83,9 +83,10 @@ type worldRequest struct {
 	err                 error     // of the transport
 }
 
-// cache is a transport that stores the lists of a world for a minute, as a gateway may do.
+// cache is a transport that stores the lists of a world, as a gateway may do. It rounds an Age up.
 type cache struct {
 	*world
+	keeps  time.Duration
 	honors bool // Cache-Control: no-cache
 
 	lists sync.Mutex
@@ -102,8 +103,8 @@ func (c *cache) RoundTrip(r *http.Request) (*http.Response, error) {
 	c.lists.Lock()
 	kept, ok := c.kept[r.URL.String()]
 	c.lists.Unlock()
-	if age := time.Since(kept.at); ok && age < time.Minute && !(c.honors && r.Header.Get("Cache-Control") == "no-cache") {
-		resp, err := respond(http.StatusOK, string(kept.body), "Date", kept.headers.Get("Date"), "Age", strconv.Itoa(int(age.Seconds())))(r)
+	if age := time.Since(kept.at); ok && age < c.keeps && !(c.honors && r.Header.Get("Cache-Control") == "no-cache") {
+		resp, err := respond(http.StatusOK, string(kept.body), "Date", kept.headers.Get("Date"), "Age", strconv.Itoa(int(age.Seconds())+1))(r)
 		return resp, err
 	}
 	resp, err := c.world.RoundTrip(r)
