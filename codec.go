@@ -222,7 +222,11 @@ func decodeErrorBody(data []byte) (details []ErrorDetail, traceID string, ok boo
 		} `json:"errors"`
 		TraceID anyText `json:"traceId"`
 	}
-	if err := json.Unmarshal(data, &body, anyCase); err != nil || len(body.Errors) == 0 {
+	err := json.Unmarshal(data, &body, json.RejectUnknownMembers(true))
+	if err != nil { // names in other cases take more time
+		err = json.Unmarshal(data, &body, anyCase)
+	}
+	if err != nil || len(body.Errors) == 0 {
 		return nil, "", false
 	}
 	for _, e := range body.Errors {

@@ -207,19 +207,13 @@ func (e *Error) class() error {
 // refusal of a trigger because of a pending reload has neither. A 429 without the API's body comes from a gateway, and
 // means a rate limit.
 func (e *Error) pending() bool {
-	if e.has(CodeReloadPending) {
-		return true
-	}
 	trigger := e.Method == http.MethodPost && strings.HasSuffix(e.Path, reloadsPath)
 	limited := e.hasRetryAfter || e.RetryAfter > 0 || e.has(CodeRateLimited)
-	return trigger && !limited && len(e.Details) > 0
+	return e.has(CodeReloadPending) || trigger && !limited && len(e.Details) > 0
 }
 
 // reloadsPath is the path of List and Trigger, below the endpoint.
 const reloadsPath = "/reloads"
-
-// invalidResponse reports whether e is a 2xx with an invalid body.
-func (e *Error) invalidResponse() bool { return isSuccess(e.StatusCode) }
 
 func isSuccess(status int) bool { return status >= 200 && status <= 299 }
 

@@ -61,7 +61,7 @@ func classify(err error) failure {
 
 func classifyResponse(e *Error) failure {
 	switch {
-	case e.invalidResponse():
+	case isSuccess(e.StatusCode): // its body is invalid
 		return invalidResponse
 	case e.Is(ErrRateLimited), e.StatusCode == http.StatusServiceUnavailable && e.hasRetryAfter:
 		return notProcessed

@@ -144,8 +144,7 @@ func (b *attemptBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// silence is how long attempts wait for a response, all together, until the end of one makes the connection suspect, even if
-// they were canceled.
+// silence is how long attempts wait for a response, all together, until one that was canceled makes the connection suspect.
 const silence = 5 * time.Second
 
 // attemptError returns the error of an attempt, whatever the base transport returned: the timeout if that ended the
