@@ -193,7 +193,7 @@ func (b *batch) expire(ctx context.Context, tr *trackedReload) {
 func (b *batch) endRun(st *step, o origin, r *Reload, err error) {
 	if o == blocking {
 		if r.Ended() || errors.Is(err, ErrNotFound) { // it was deleted
-			if err = b.schedule.again(st, st.refused); err == nil {
+			if err = b.schedule.again(st, time.Now()); err == nil {
 				return
 			}
 		}

@@ -47,14 +47,15 @@ func (o runOptions) validate() error {
 
 // AttachToPending makes a step wait for the pending reload of its app, if there is one, instead of failing with
 // [ErrReloadPending]. Two processes that run the same app at the same time then wait for the same reload. The pending
-// reload may have been triggered with options other than those of the request. If it is not listed yet, the client
-// lists the app's reloads and retries the trigger for up to half a minute. It cannot be combined with [AfterPending].
+// reload may have been triggered with options other than those of the request. If it is not listed yet, the client lists the
+// app's reloads and retries the trigger for up to half a minute, unless Retry-After is longer. It cannot be combined with
+// [AfterPending].
 func AttachToPending() RunOption { return func(o *runOptions) { o.attach = true } }
 
 // AfterPending makes a step wait until the pending reload of its app has finished, if there is one, and then trigger its
 // own, instead of failing with [ErrReloadPending]. It does not matter how the pending reload ends. [OnChange] does not
-// receive it. If it is not listed yet, the client lists the app's reloads and retries the trigger for up to half a
-// minute. It cannot be combined with [AttachToPending].
+// receive it. If it is not listed, or not any more, the client lists the app's reloads and retries the trigger for up to half
+// a minute, unless Retry-After is longer. It cannot be combined with [AttachToPending].
 func AfterPending() RunOption { return func(o *runOptions) { o.after = true } }
 
 // CancelOnAbort cancels the reloads in the service if ctx ends before they have finished. A trigger in flight then has 5 s

@@ -123,6 +123,32 @@ func TestPendingReloadWithRetryAfter(t *testing.T) {
 	}
 }
 
+// A step that waited for the rate limit for a long time is retried like any other one.
+func TestPendingReloadAfterALongWait(t *testing.T) {
+	t.Parallel()
+	for name, opt := range map[string]reloads.RunOption{"AttachToPending": reloads.AttachToPending(), "AfterPending": reloads.AfterPending()} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{runFor: 5 * time.Second}
+			var posts atomic.Int32
+			w.instead = func(r *http.Request) outcome {
+				if isTrigger(r) && posts.Add(1) == 55 {
+					return respond(http.StatusTooManyRequests, `{"errors":[{"code":"RELOADS-007","title":"pending"}]}`)
+				}
+				return nil
+			}
+			var apps []string
+			for i := range 60 {
+				apps = append(apps, fmt.Sprint("app", i))
+			}
+			for r := range scriptedClient(t, w).RunAll(t.Context(), requestsFor(apps...), opt) {
+				if r.Err != nil {
+					t.Errorf("%s: %s: %v", name, r.Request.AppID, r.Err)
+				}
+			}
+		})
+	}
+}
+
 // The list fails, hides the pending reload, or has an invalid record, too. The triggers in between are few and spaced
 // out, and the other apps of a batch do not wait.
 func TestAttachToPendingWithInaccurateList(t *testing.T) {

@@ -211,8 +211,8 @@ func (s *schedule) allowConcurrency() {
 	s.oneByOne = false // the end of the trigger or look-up that shows it wakes the others
 }
 
-// again starts a step once more, not before the given time. Its app stays taken. If no further step is started, it returns
-// why.
+// again starts a step once more, neither before the given time nor while the service refuses its trigger. Its app stays
+// taken. If no further step is started, it returns why.
 func (s *schedule) again(st *step, notBefore time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -220,7 +220,7 @@ func (s *schedule) again(st *step, notBefore time.Time) error {
 		return s.stopped
 	}
 	s.setActive(st, false)
-	st.notBefore = notBefore
+	st.notBefore = notBefore.Add(max(0, st.refused.Sub(notBefore)))
 	s.delayed = append(s.delayed, st)
 	s.wake()
 	return nil

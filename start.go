@@ -107,16 +107,17 @@ func notStarted(err error) error {
 // triggerOrAttach triggers the reload of a step or returns the pending reload of its app. A pending reload may be listed
 // late, or have finished before it is listed, so the client lists and triggers again after each of listWaits.
 func (b *batch) triggerOrAttach(ctx context.Context, st *step) (r *Reload, o origin, err error) {
-	until := time.Now().Add(30 * time.Second) // the sum of the waits
+	left := 30 * time.Second // the sum of the waits
 	for _, wait := range listWaits {
 		r, o, err = b.trigger(ctx, st)
 		if !errors.Is(err, ErrReloadPending) || !b.options.attach && !b.options.after && b.options.once == nil {
 			return r, o, err
 		}
-		st.refused = time.Now().Add(min(retryAfterOf(err), b.client.retry.MaxRetryAfter))
+		after := min(retryAfterOf(err), b.client.retry.MaxRetryAfter)
+		st.refused = time.Now().Add(after)
 		r, o, listErr := b.findPending(ctx, st)
 		if r == nil && listErr == nil {
-			if listErr = sleep(ctx, max(wait, time.Until(earlier(st.refused, until)))); listErr == nil {
+			if listErr = sleep(ctx, max(wait, min(left, time.Until(st.refused)))); listErr == nil {
 				r, o, listErr = b.findPending(ctx, st)
 			}
 		}
@@ -126,10 +127,11 @@ func (b *batch) triggerOrAttach(ctx context.Context, st *step) (r *Reload, o ori
 			err = &expiredError{fmt.Errorf("%w; attaching to it: %w", err, ctx.Err())}
 		case listErr != nil:
 			err = fmt.Errorf("%w; listing the reloads of the app: %w", err, listErr)
-		case r != nil && o == foreign, r == nil && st.refused.After(until), unknown && (r == nil || o == blocking):
+		case r != nil && o == foreign, r == nil && after > left, unknown && (r == nil || o == blocking):
 		case r != nil:
 			return r, o, nil
 		default:
+			left -= max(wait, after)
 			continue
 		}
 		break

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"sync"
@@ -40,7 +41,7 @@ func (o *output) newLive(w io.Writer, terminal bool) *live {
 		close(stopped)
 		ticking.Wait()
 		l.erase()
-		_ = l.w.Flush()
+		_ = l.flush()
 	})
 	return l
 }
@@ -65,12 +66,22 @@ func (l *live) write(do func()) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.erase()
-	_ = l.w.Flush() // the last Flush returns the error
+	_ = l.flush() // the last flush returns the error
 	do()
 	if l.terminal && l.status.text != "" {
 		fmt.Fprintf(l.w, "%s …", l.line())
 	}
-	return l.w.Flush()
+	return l.flush()
+}
+
+// flush waits until everything is written, so that standard output and standard error of a terminal are in order. It returns
+// the first error of the display.
+func (l *live) flush() error {
+	err := l.w.Flush()
+	if stderr, ok := l.out.stderr.(interface{ Flush() error }); ok {
+		err = cmp.Or(err, stderr.Flush())
+	}
+	return err
 }
 
 // Write writes whole lines to standard error, above the status line.

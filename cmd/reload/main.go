@@ -36,9 +36,10 @@ func main() { os.Exit(execute()) }
 func execute() int {
 	signal.Ignore(syscall.SIGPIPE) // a run must not end because nobody reads its progress
 	a := &app{}
-	a.output.open(os.Stdout, os.Stderr)
 	stderr := handoff.NewWriter(os.Stderr) // the command ends even if nobody reads it
 	defer stderr.Close()
+	a.output.open(os.Stdout, os.Stderr)
+	a.stderr = stderr
 	a.log.to(stderr)
 	a.logTo = &a.log
 	root := newRoot(a)

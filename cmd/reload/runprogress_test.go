@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -47,6 +48,44 @@ func TestARunWhoseProgressIsNotRead(t *testing.T) {
 			}
 			if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), `"aborted"`) {
 				t.Errorf("%v: %s", err, text)
+			}
+		})
+	}
+}
+
+// No command waits for the reader of its standard error, and the log of the client does not delay a cancel.
+func TestACommandWhoseStandardErrorIsNotRead(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]struct {
+		status  int
+		signal  bool
+		reloads reloads.Status
+	}{
+		"create --appId yearly --wait --cancel-on-abort --timeout 2s --verbose": {statusTimedOut, false, reloads.StatusCanceled},
+		"create --appId yearly --wait --cancel-on-abort":                        {statusTerminated, true, reloads.StatusCanceled},
+		"wait 0123456789abcdef01234567 --timeout 2s":                            {statusTimedOut, false, reloads.StatusReloading},
+	} {
+		t.Run(line, func(t *testing.T) {
+			t.Parallel()
+			tenant := yearlyTenant()
+			if strings.HasPrefix(line, "wait") {
+				tenant.AddReload(reloads.Reload{ID: "0123456789abcdef01234567", AppID: "yearly", Status: reloads.StatusReloading})
+			}
+			_, env := serve(t, tenant)
+			cmd := command(t, env, strings.Fields(line)...)
+			cmd.Stderr = fullPipe(t)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if want.signal {
+				for len(tenant.Reloads()) == 0 {
+					time.Sleep(10 * time.Millisecond)
+				}
+				_ = cmd.Process.Signal(syscall.SIGTERM)
+			}
+			r := newResult(t, cmd.Wait(), &strings.Builder{}, &strings.Builder{})
+			if rs := tenant.Reloads(); r.status != want.status || len(rs) != 1 || rs[0].Status != want.reloads {
+				t.Errorf("status %d and %+v", r.status, rs)
 			}
 		})
 	}

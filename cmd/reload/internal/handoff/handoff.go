@@ -2,6 +2,7 @@
 package handoff
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"sync"
@@ -11,7 +12,7 @@ import (
 // ErrStuck means that the reader has stopped reading, as that of a full pipe or a terminal after Ctrl-S.
 var ErrStuck = errors.New("its reader has stopped reading")
 
-// Patience is how long [Writer.Close] waits for the reader.
+// Patience is how long [Writer.Flush] and [Writer.Close] wait for the reader.
 const Patience = 2 * time.Second
 
 // Writer hands what is written to a goroutine, which writes it to another writer. What the reader has not read is kept in
@@ -19,25 +20,23 @@ const Patience = 2 * time.Second
 type Writer struct {
 	w       io.Writer
 	written chan struct{} // a value after each Write that has handed something over; closed by Close
-	ended   chan struct{} // closed when the goroutine ends
 
 	mu     sync.Mutex
 	kept   []byte
-	busy   bool // the goroutine writes, or is about to
+	busy   chan struct{} // closed when everything is written; nil if it is
 	closed bool
 	err    error // the first error of w; nothing is written after it
 }
 
 // NewWriter returns a Writer to w. The caller must close it.
 func NewWriter(w io.Writer) *Writer {
-	h := &Writer{w: w, written: make(chan struct{}, 1), ended: make(chan struct{})}
+	h := &Writer{w: w, written: make(chan struct{}, 1)}
 	go h.run()
 	return h
 }
 
 // run writes what is kept until the Writer is closed.
 func (h *Writer) run() {
-	defer close(h.ended)
 	for range h.written {
 		for p := h.next(nil); p != nil; {
 			_, err := h.w.Write(p)
@@ -54,7 +53,11 @@ func (h *Writer) next(err error) []byte {
 		h.err, h.kept = err, nil
 	}
 	p := h.kept
-	h.kept, h.busy = nil, len(p) > 0
+	h.kept = nil
+	if len(p) == 0 && h.busy != nil {
+		close(h.busy)
+		h.busy = nil
+	}
 	return p
 }
 
@@ -68,7 +71,10 @@ func (h *Writer) Write(p []byte) (int, error) {
 	case h.closed:
 		return 0, io.ErrClosedPipe
 	}
-	h.kept, h.busy = append(h.kept, p...), true
+	h.kept = append(h.kept, p...)
+	if h.busy == nil {
+		h.busy = make(chan struct{})
+	}
 	select {
 	case h.written <- struct{}{}:
 	default: // the goroutine has not seen the value before
@@ -80,27 +86,39 @@ func (h *Writer) Write(p []byte) (int, error) {
 func (h *Writer) Busy() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.busy
+	return h.busy != nil
 }
 
-// Close waits until everything is written, but not longer than [Patience]. It returns the first error, which is [ErrStuck]
-// after that time. The goroutine then ends when its write does, which may be never: a write to a pipe cannot be interrupted.
-// A second Close returns the same error.
-func (h *Writer) Close() error {
+// Flush waits until everything is written, but not longer than [Patience]. It returns the first error, which is [ErrStuck]
+// after that time. Nothing is written after an error.
+func (h *Writer) Flush() error {
 	h.mu.Lock()
+	defer h.mu.Unlock()
+	busy := h.busy
+	if busy == nil || h.err != nil {
+		return h.err
+	}
+	h.mu.Unlock()
+	select {
+	case <-busy:
+	case <-time.After(Patience):
+	}
+	h.mu.Lock()
+	if h.busy == busy {
+		h.err, h.kept = cmp.Or(h.err, ErrStuck), nil
+	}
+	return h.err
+}
+
+// Close flushes the Writer and ends its goroutine, unless that is in a write, which may never return: a write to a pipe cannot
+// be interrupted. A second Close returns the same error.
+func (h *Writer) Close() error {
+	err := h.Flush()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if !h.closed {
 		h.closed = true
 		close(h.written)
 	}
-	h.mu.Unlock()
-	select {
-	case <-h.ended:
-	case <-time.After(Patience):
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.busy {
-		h.err, h.kept = ErrStuck, nil
-	}
-	return h.err
+	return err
 }
