@@ -1149,17 +1149,15 @@ func TestOnceLooksAgainAfterARefusedPage(t *testing.T) {
 		w := &world{latency: 20 * time.Millisecond, runFor: 5 * time.Second}
 		w.lasts = func(app string) time.Duration { return map[string]time.Duration{"first": 30 * time.Minute}[app] }
 		var another sync.Once
-		refusing := outcome(func(r *http.Request) (resp *http.Response, err error) {
+		refusing := outcome(func(r *http.Request) (*http.Response, error) {
+			answer := outcome(w.RoundTrip)
 			if q := r.URL.Query(); isList(r) && q.Get("appId") == "app" && q.Get("next") != "" {
 				another.Do(func() {
 					go runOnce(t.Context(), t, w, requestsFor("app"))
-					resp, err = respond(http.StatusServiceUnavailable, "", "Retry-After", "30")(r)
+					answer = respond(http.StatusServiceUnavailable, "", "Retry-After", "30")
 				})
 			}
-			if resp == nil && err == nil {
-				resp, err = w.RoundTrip(r)
-			}
-			return resp, err
+			return answer(r)
 		})
 		go func() {
 			time.Sleep(time.Minute)
