@@ -616,3 +616,21 @@ func TestStepsOfOneApp(t *testing.T) {
 		}
 	}
 }
+
+// A reload that a trigger claims is not taken for that of another one.
+func TestClaimedReload(t *testing.T) {
+	t.Parallel()
+	for name, check := range map[string]func(context.Context, admission) error{
+		"without Once": nil, "with Once": func(context.Context, admission) error { return nil },
+	} {
+		c, err := NewClient("https://tenant.example.com", APIKey("test-token-5f3a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &reconciliation{client: c, req: Request{AppID: "app"}, options: triggerOptions{check: check}, since: time.Now()}
+		c.seen.call("app", 1, false)
+		if !s.claim(&Reload{ID: "id"}) || !s.isOther(&Reload{ID: "ID"}) {
+			t.Errorf("%s: the reload is not claimed", name)
+		}
+	}
+}
