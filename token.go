@@ -28,14 +28,14 @@ type TokenSource interface {
 }
 
 // APIKey is a [TokenSource] with one fixed token: an API key of the tenant, or any other bearer token. It is printed,
-// logged and encoded as "REDACTED", except where its methods cannot be called: in an unexported field of a struct, as
-// the key of a map, where go-cmp compares two values of type any, and in the differences that testify prints.
+// logged and encoded as "REDACTED", except where its methods are not called: in an unexported field of a struct, as the key
+// of a map, by the verbs %w and %p, where go-cmp compares two values of type any, and in the differences that testify prints.
 type APIKey string
 
 // Token returns the key.
 func (k APIKey) Token(context.Context) (string, error) { return string(k), nil }
 
-// Format prints "REDACTED", whatever the verb.
+// Format prints "REDACTED", for every verb but %w and %p, for which fmt does not call it.
 func (k APIKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redact.Redacted) }
 
 // String returns "REDACTED" and a number, which identifies the key within this process only. If the texts of different

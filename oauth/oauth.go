@@ -79,7 +79,8 @@ func (c Config) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("tenant", c.TenantURL), slog.String("client", c.ClientID), slog.String("user", c.UserID))
 }
 
-// Format implements [fmt.Formatter]. It prints the client ID and the tenant URL, but not the secret, for every verb.
+// Format implements [fmt.Formatter]. It prints the client ID and the tenant URL, but not the secret, for every verb but %w
+// and %p, for which fmt does not call it.
 func (c Config) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "oauth client %s of %s", c.ClientID, c.TenantURL)
 }

@@ -2,13 +2,13 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"fmt"
 	"io"
 	"sync"
 	"time"
 
 	"github.com/reloads-go/reloads"
+	"github.com/reloads-go/reloads/cmd/reload/internal/handoff"
 )
 
 // live displays the progress of reloads. It writes a line for each change. On a terminal, it also keeps a line with the
@@ -53,7 +53,9 @@ func (l *live) tick(stopped chan struct{}) {
 	for {
 		select {
 		case <-ticker.C:
-			_ = l.write(func() {})
+			if stderr, ok := l.out.stderr.(*handoff.Writer); !ok || !stderr.Busy() { // otherwise, the reader is slow
+				_ = l.write(func() {})
+			}
 		case <-stopped:
 			return
 		}
@@ -78,8 +80,8 @@ func (l *live) write(do func()) error {
 // the first error of the display.
 func (l *live) flush() error {
 	err := l.w.Flush()
-	if stderr, ok := l.out.stderr.(interface{ Flush() error }); ok {
-		err = cmp.Or(err, stderr.Flush())
+	if stderr, ok := l.out.stderr.(*handoff.Writer); ok {
+		_ = stderr.Flush() // the display goes on when the reader does
 	}
 	return err
 }

@@ -140,7 +140,7 @@ func (r *runner) inputs() map[string]string {
 
 // track runs the plan and shows its progress. Its error is that of writing the progress.
 func (r *runner) track(ctx context.Context, client *reloads.Client, b *batch.Batch, clock *clock) error {
-	display := progress.New(r.stderr, b, r.display())
+	display := progress.New(os.Stderr, b, r.display()) // which does not wait for the reader either
 	before := r.log.to(display)
 	plan, options := compile(r.plan)
 	find := newFinder(r.plan, b)

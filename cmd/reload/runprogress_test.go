@@ -1,12 +1,15 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/creack/pty"
 
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/reloadstest"
@@ -88,5 +91,29 @@ func TestACommandWhoseStandardErrorIsNotRead(t *testing.T) {
 				t.Errorf("status %d and %+v", r.status, rs)
 			}
 		})
+	}
+}
+
+// On a terminal, nothing erases the results, which follow the live view.
+func TestTheResultsOfARunOnATerminal(t *testing.T) {
+	t.Parallel()
+	for range 3 {
+		tenant := yearlyTenant()
+		tenant.AddApp("sales", reloadstest.App{RunFor: time.Second})
+		_, env := serve(t, tenant)
+		cmd := command(t, append(env, "NO_COLOR=1", "GOMAXPROCS=1"), "run", "sales")
+		terminal, err := pty.Start(cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		screen, _ := io.ReadAll(terminal) // on Linux, the end is an EIO error
+		_ = terminal.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+		_, results, ok := strings.Cut(string(screen), "STEP") // the head of the table
+		if !ok || strings.Contains(results, "\x1b") || !strings.Contains(results, "1 step in ") {
+			t.Errorf("%q", screen)
+		}
 	}
 }

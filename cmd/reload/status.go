@@ -54,10 +54,10 @@ func exitStatus(err error) int {
 		return steps.status
 	case errors.As(err, &stopped):
 		return signalStatus(stopped.signal)
+	case errors.Is(err, context.DeadlineExceeded): // also if requests were canceled after that
+		return statusTimedOut
 	case errors.Is(err, context.Canceled):
 		return statusInterrupted
-	case errors.Is(err, context.DeadlineExceeded):
-		return statusTimedOut
 	case errors.As(err, &reloadErr):
 		return statusFailed
 	case errors.As(err, &apiErr), errors.As(err, &oauthErr):

@@ -34,7 +34,7 @@ func TestExitStatuses(t *testing.T) {
 		{&writeError{"the progress", os.ErrDeadlineExceeded}, statusFailed}, {syscall.ENOSPC, statusRefused}, {reloads.ErrCursorLoop, statusRefused},
 		{&stepsError{error: io.EOF, cause: terminated, status: statusRefused}, statusRefused},
 		{context.DeadlineExceeded, statusTimedOut}, {fmt.Errorf("%w: %w", refused, context.DeadlineExceeded), statusTimedOut},
-		{context.Canceled, statusInterrupted}, {&signalError{context.Canceled, os.Interrupt}, statusInterrupted},
+		{context.Canceled, statusInterrupted}, {fmt.Errorf("%w: %w", context.DeadlineExceeded, context.Canceled), statusTimedOut}, {&signalError{context.Canceled, os.Interrupt}, statusInterrupted},
 		{terminated, statusTerminated}, {fmt.Errorf("%w: %w", terminated, failed), statusTerminated},
 	} {
 		if got := exitStatus(c.err); got != c.want {

@@ -2,7 +2,6 @@
 package handoff
 
 import (
-	"cmp"
 	"errors"
 	"io"
 	"sync"
@@ -24,6 +23,7 @@ type Writer struct {
 	mu     sync.Mutex
 	kept   []byte
 	busy   chan struct{} // closed when everything is written; nil if it is
+	stuck  bool          // Flush has waited too long, and no write has returned since
 	closed bool
 	err    error // the first error of w; nothing is written after it
 }
@@ -53,7 +53,7 @@ func (h *Writer) next(err error) []byte {
 		h.err, h.kept = err, nil
 	}
 	p := h.kept
-	h.kept = nil
+	h.kept, h.stuck = nil, false
 	if len(p) == 0 && h.busy != nil {
 		close(h.busy)
 		h.busy = nil
@@ -89,8 +89,8 @@ func (h *Writer) Busy() bool {
 	return h.busy != nil
 }
 
-// Flush waits until everything is written, but not longer than [Patience]. It returns the first error, which is [ErrStuck]
-// after that time. Nothing is written after an error.
+// Flush waits until everything is written, but not longer than [Patience]. It returns the first error of the writes, or
+// [ErrStuck] if the time was too short. Then the next calls return that at once, until the reader reads again.
 func (h *Writer) Flush() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -98,24 +98,33 @@ func (h *Writer) Flush() error {
 	if busy == nil || h.err != nil {
 		return h.err
 	}
-	h.mu.Unlock()
-	select {
-	case <-busy:
-	case <-time.After(Patience):
+	if !h.stuck {
+		h.mu.Unlock()
+		select {
+		case <-busy:
+		case <-time.After(Patience):
+		}
+		h.mu.Lock()
+		h.stuck = h.busy == busy
 	}
-	h.mu.Lock()
-	if h.busy == busy {
-		h.err, h.kept = cmp.Or(h.err, ErrStuck), nil
+	if h.stuck {
+		return ErrStuck
 	}
 	return h.err
 }
 
-// Close flushes the Writer and ends its goroutine, unless that is in a write, which may never return: a write to a pipe cannot
-// be interrupted. A second Close returns the same error.
+// Close waits like Flush, and then gives up for good. It ends the goroutine, unless that is in a write, which may never return:
+// a write to a pipe cannot be interrupted. A second Close returns the same error.
 func (h *Writer) Close() error {
+	h.mu.Lock()
+	h.stuck = false
+	h.mu.Unlock()
 	err := h.Flush()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if err != nil {
+		h.err, h.kept = err, nil
+	}
 	if !h.closed {
 		h.closed = true
 		close(h.written)

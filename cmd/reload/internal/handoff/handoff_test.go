@@ -66,6 +66,30 @@ func TestAReaderThatHasStopped(t *testing.T) {
 	})
 }
 
+// Nothing is lost if the reader pauses for longer than Flush waits. Flush waits once for each pause.
+func TestAReaderThatPauses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{opened: make(chan struct{})}
+		w := NewWriter(g)
+		began := time.Now()
+		for _, text := range []string{"one ", "two ", "three "} {
+			_, _ = io.WriteString(w, text)
+			if err := w.Flush(); !errors.Is(err, ErrStuck) || time.Since(began) != Patience {
+				t.Errorf("%v after %v", err, time.Since(began))
+			}
+		}
+		close(g.opened)
+		synctest.Wait()
+		if _, err := io.WriteString(w, "four"); err != nil || w.Flush() != nil || w.Close() != nil || g.String() != "one two three four" {
+			t.Errorf("%v, %q", err, g.String())
+		}
+		if since := time.Since(began); since != Patience {
+			t.Errorf("it took %v", since)
+		}
+	})
+}
+
 // failing is a writer that fails.
 type failing struct{ writes int }
 
