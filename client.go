@@ -77,7 +77,7 @@ func NewClient(tenantURL string, source TokenSource, opts ...Option) (*Client, e
 	c.polling = c.polling.withDefaults()
 	c.limiters = c.limiters.withDefaults()
 	c.http = withTransport(c.http, c.attemptTimeout)
-	c.request.Header = http.Header{"Accept": {"application/json"}, "Cache-Control": {"no-cache"}, "User-Agent": {c.userAgent}}
+	c.request.Header = http.Header{"Accept": {"application/json"}, "User-Agent": {c.userAgent}}
 	return c, nil
 }
 

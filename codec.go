@@ -222,11 +222,8 @@ func decodeErrorBody(data []byte) (details []ErrorDetail, traceID string, ok boo
 		} `json:"errors"`
 		TraceID anyText `json:"traceId"`
 	}
-	err := json.Unmarshal(data, &body, json.RejectUnknownMembers(true))
-	if err != nil { // names in other cases take more time
-		err = json.Unmarshal(data, &body, anyCase)
-	}
-	if err != nil || len(body.Errors) == 0 {
+	// Names in other cases take more time.
+	if json.Unmarshal(data, &body, json.RejectUnknownMembers(true)) != nil && json.Unmarshal(data, &body, anyCase) != nil || len(body.Errors) == 0 {
 		return nil, "", false
 	}
 	for _, e := range body.Errors {

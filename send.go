@@ -195,6 +195,9 @@ func (c *call) header() http.Header {
 	if c.op == opLog {
 		h["Accept"] = []string{"text/plain, application/json;q=0.5"} // errors are JSON
 	}
+	if c.op == opList {
+		h["Cache-Control"] = []string{"no-cache"}
+	}
 	h["Authorization"] = []string{"Bearer " + c.token}
 	return h
 }

@@ -124,10 +124,9 @@ func withoutParts(s, secret string) string {
 		done.WriteString(s[:from] + Redacted)
 		s, at = s[to:], 0
 	}
-	for n := min(len(secret)-1, len(s)); n >= minSecret; n-- {
-		if strings.HasSuffix(s, secret[:n]) {
-			s = s[:len(s)-n] + Redacted
-			break
+	if at := len(s) - minSecret; at >= 0 {
+		if from, _ := part(s, secret, at); strings.HasPrefix(secret, s[from:]) {
+			s = s[:from] + Redacted
 		}
 	}
 	return done.String() + s
