@@ -466,7 +466,7 @@ func checkNoSecrets(t testing.TB, what, text string, secrets ...string) {
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if p := flag.Lookup("test.parallel"); p.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) { // the default
-		_ = p.Value.Set(strconv.Itoa(4 * runtime.GOMAXPROCS(0))) // some tests only wait
+		_ = p.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0))) // some tests only wait
 	}
 	debug.SetGCPercent(400) // the heap is small, and the tests would spend a fifth of their time on collections
 	// The runtime opens descriptors of its own with the first socket.

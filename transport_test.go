@@ -72,9 +72,14 @@ func TestAttemptTimeoutAndDeadline(t *testing.T) {
 // The error of a trigger that was sent, and got no response, matches that of net/http.
 func TestErrorOfLostTrigger(t *testing.T) {
 	t.Parallel()
-	client := rawClient(t, rawServer(t, func(io.Writer) {}))
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // for the lists
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	var requests atomic.Int32
+	client := rawClient(t, rawServer(t, func(io.Writer) {
+		if requests.Add(1) == 2 { // the first list
+			cancel()
+		}
+	}))
 	if _, err := client.Trigger(ctx, reloads.Request{AppID: "app"}); !errors.Is(err, reloads.ErrOutcomeUnknown) || !errors.Is(err, io.EOF) {
 		t.Errorf("got %v, want ErrOutcomeUnknown and io.EOF", err)
 	}
