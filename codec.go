@@ -209,28 +209,35 @@ func decodeWeight(value []byte, weight *int) error {
 	return nil
 }
 
-// decodeErrorBody decodes the body of an error, with all known spellings of its members. ok is false if data is not
-// such a body.
-func decodeErrorBody(data []byte) (details []ErrorDetail, traceID string, ok bool) {
+// decodeErrorBody decodes the body of an error, with all known spellings of its members. There are no details if data is
+// not such a body.
+func decodeErrorBody(data []byte) (details []ErrorDetail, traceID string) {
+	details, traceID = decodeDetails[string](data, json.RejectUnknownMembers(true))
+	if details == nil { // names in other cases and other types take more time
+		details, traceID = decodeDetails[anyText](data, anyCase)
+	}
+	return details, traceID
+}
+
+func decodeDetails[T ~string](data []byte, opts json.Options) (details []ErrorDetail, traceID string) {
 	var body struct {
 		Errors []struct {
-			Code    anyText `json:"code"`
-			Title   anyText `json:"title"`
-			Detail  anyText `json:"detail"`
-			Details anyText `json:"details"`
-			TraceID anyText `json:"traceId"`
+			Code    T `json:"code"`
+			Title   T `json:"title"`
+			Detail  T `json:"detail"`
+			Details T `json:"details"`
+			TraceID T `json:"traceId"`
 		} `json:"errors"`
-		TraceID anyText `json:"traceId"`
+		TraceID T `json:"traceId"`
 	}
-	// Names in other cases take more time.
-	if json.Unmarshal(data, &body, json.RejectUnknownMembers(true)) != nil && json.Unmarshal(data, &body, anyCase) != nil || len(body.Errors) == 0 {
-		return nil, "", false
+	if json.Unmarshal(data, &body, opts) != nil || len(body.Errors) == 0 {
+		return nil, ""
 	}
 	for _, e := range body.Errors {
 		details = append(details, ErrorDetail{Code: Code(e.Code), Title: string(e.Title), Detail: string(cmp.Or(e.Detail, e.Details))})
 		body.TraceID = cmp.Or(body.TraceID, e.TraceID)
 	}
-	return details, string(body.TraceID), true
+	return details, string(body.TraceID)
 }
 
 // anyText is a string, or the JSON of another value. An error must not be lost because a member has an unexpected type.

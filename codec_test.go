@@ -353,9 +353,9 @@ func TestErrorBodies(t *testing.T) {
 		`{"ERRORS":[{"details":[1, 2],"detail":"","TITLE":"B"}]}`: {{Title: "B", Detail: "[1, 2]"}},
 		"{\"errors\":[{\"title\":[\"\xff\"]}]}":                   {{Title: "[\"\uFFFD\"]"}},
 	} {
-		details, traceID, ok := reloads.DecodeErrorBody([]byte(body))
-		if diff := cmp.Diff(want, details); diff != "" || traceID != "" || ok != (want != nil) {
-			t.Errorf("%s: %q, %v (-want +got):\n%s", body, traceID, ok, diff)
+		details, traceID := reloads.DecodeErrorBody([]byte(body))
+		if diff := cmp.Diff(want, details); diff != "" || traceID != "" {
+			t.Errorf("%s: %q (-want +got):\n%s", body, traceID, diff)
 		}
 	}
 }
@@ -445,9 +445,9 @@ func FuzzErrorBody(f *testing.F) {
 	}
 	f.Add([]byte(`{"errors":[{"code":1,"title":{},"detail":null},null],"traceId":[]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		details, traceID, ok := reloads.DecodeErrorBody(body)
-		if ok != (len(details) > 0) || !ok && traceID != "" {
-			t.Errorf("%q: %+v, %q, %v", body, details, traceID, ok)
+		details, traceID := reloads.DecodeErrorBody(body)
+		if len(details) == 0 && (details != nil || traceID != "") {
+			t.Errorf("%q: %+v, %q", body, details, traceID)
 		}
 		for _, d := range details {
 			if !utf8.ValidString(d.String()) {

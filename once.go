@@ -239,7 +239,7 @@ func (b *batch) checkKept(st *step, o origin, r *Reload) {
 	case r.ResourceID != st.resourceID(st.run):
 		b.stopNotKept(st, fmt.Errorf("%w: reload %s of app %s", errNotKept, r.ID, st.request.AppID))
 	case o == resumed: // it was found in a list, by its ResourceID
-		b.schedule.allowConcurrency()
+		b.schedule.oneByOne.Store(false)
 	}
 }
 
@@ -254,7 +254,7 @@ func (b *batch) stopNotKept(st *step, err error) {
 // checkListed waits until the first reload that the batch has triggered is listed with its ResourceID, because other
 // processes find it only there. If it is not, that stops the batch.
 func (b *batch) checkListed(ctx context.Context, st *step, r *Reload) {
-	if !b.schedule.isOneByOne() || r.ResourceID != st.resourceID(st.run) {
+	if !b.schedule.oneByOne.Load() || r.ResourceID != st.resourceID(st.run) {
 		return
 	}
 	ctx, cancel := context.WithDeadline(ctx, st.sent.Add(cmp.Or(b.options.stepTimeout, time.Hour)))
@@ -267,7 +267,7 @@ func (b *batch) checkListed(ctx context.Context, st *step, r *Reload) {
 		wait := b.client.retry.refusal(listErr)
 		switch {
 		case i >= 0 && newest.all[i].ResourceID == r.ResourceID:
-			b.schedule.allowConcurrency()
+			b.schedule.oneByOne.Store(false)
 			return
 		case i >= 0:
 			err, ended = errors.New("it has another one, or none, in the list of the app's reloads"), true

@@ -144,8 +144,8 @@ func (a *attempt) reload() (*Reload, error) {
 // responseError returns the response as an error, with the details of its body.
 func (a *attempt) responseError() *Error {
 	e := a.newError()
-	details, traceID, ok := decodeErrorBody(a.body.Bytes())
-	if !ok {
+	details, traceID := decodeErrorBody(a.body.Bytes())
+	if details == nil {
 		e.Body = a.snippet()
 		return e
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,10 +25,11 @@ type schedule struct {
 	lookUps  int                // look-ups in progress
 	resuming bool               // the first look-ups have not ended; they come before all triggers
 	starting int                // triggers in progress
-	oneByOne bool               // one trigger at a time
 	active   int                // steps whose trigger or reload is in progress
 	left     int                // steps without a result
 	stopped  error              // why no further step is started, or nil
+
+	oneByOne atomic.Bool // one trigger at a time; the end of the trigger or look-up that clears it wakes the others
 }
 
 // step is one step of a batch. One goroutine at a time uses it, but the mutex of the schedule protects the first group.
@@ -61,9 +63,10 @@ type step struct {
 // newSchedule returns the schedule of a valid plan.
 func newSchedule(p *Plan, maxActive int, lookUp bool) *schedule {
 	s := &schedule{
-		steps: make([]*step, p.Len()), maxActive: maxActive, lookUp: lookUp, oneByOne: lookUp, resuming: lookUp,
+		steps: make([]*step, p.Len()), maxActive: maxActive, lookUp: lookUp, resuming: lookUp,
 		changed: make(chan struct{}), taken: map[string][]*step{}, left: p.Len(),
 	}
+	s.oneByOne.Store(lookUp)
 	for i, planned := range p.steps {
 		st := &step{index: Step(i), request: planned.request, waitsFor: len(planned.after), run: 1}
 		s.steps[i] = st
@@ -108,7 +111,7 @@ func (s *schedule) next(now time.Time) (st *step, what task, wait time.Duration,
 		return st, lookUpStep, 0, s.changed
 	}
 	s.resuming = s.resuming && s.lookUps > 0 // a reload that they find counts as active
-	full := s.maxActive > 0 && s.active >= s.maxActive || s.oneByOne && s.starting > 0
+	full := s.maxActive > 0 && s.active >= s.maxActive || s.oneByOne.Load() && s.starting > 0
 	if !s.resuming && !full {
 		if st := s.takeApp(&s.ready); st != nil {
 			s.starting++
@@ -195,20 +198,6 @@ func (s *schedule) started() {
 	defer s.mu.Unlock()
 	s.starting--
 	s.wake()
-}
-
-// isOneByOne reports whether one trigger at a time may be in progress.
-func (s *schedule) isOneByOne() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.oneByOne
-}
-
-// allowConcurrency lets several triggers be in progress.
-func (s *schedule) allowConcurrency() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.oneByOne = false // the end of the trigger or look-up that shows it wakes the others
 }
 
 // again starts a step once more, neither before the given time nor while the service refuses its trigger. Its app stays
