@@ -104,7 +104,7 @@ func (c *Client) WaitAll(ctx context.Context, rs []*Reload, opts ...RunOption) i
 // refuseAll yields the same error for every step.
 func refuseAll(p *Plan, err error, yield func(Result) bool) {
 	for i, s := range p.steps {
-		if !yield(Result{Step: Step(i), Request: s.request, Err: err}) {
+		if !yield(Result{Step: Step(i), Request: s.request(), Err: err}) {
 			return
 		}
 	}

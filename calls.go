@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync/atomic"
 )
 
@@ -37,7 +38,7 @@ func (c *Client) trigger(ctx context.Context, req Request, o triggerOptions) (*R
 	return c.triggerAndReconcile(ctx, req, body, o)
 }
 
-// Get returns the reload with the given ID. It returns an error that matches [ErrNotFound] if there is none.
+// Get returns the reload with the given ID. The error matches [ErrNotFound] if there is none. Another record is an [*Error].
 func (c *Client) Get(ctx context.Context, id string) (*Reload, error) {
 	r, _, err := c.get(ctx, id, false)
 	return r, err
@@ -55,6 +56,9 @@ func (c *Client) get(ctx context.Context, id string, once bool) (*Reload, server
 		return nil, serverDate{}, err
 	}
 	r, err := k.attempt.reload()
+	if err == nil && !strings.EqualFold(r.ID, id) {
+		r, err = nil, k.attempt.invalidBody(errOtherReload)
+	}
 	return r, k.attempt.serverDate(), err
 }
 

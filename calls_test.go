@@ -3,6 +3,7 @@ package reloads_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -134,6 +135,43 @@ func TestCancelWithUnknownOutcome(t *testing.T) {
 	}
 }
 
+// The record of another reload is not the result of a call.
+func TestRecordOfAnotherReload(t *testing.T) {
+	t.Parallel()
+	other := respond(200, `{"id":"other","appId":"b","status":"SUCCEEDED"}`)
+	synctest.Test(t, func(t *testing.T) {
+		wire := scripted(other)
+		reload, err := scriptedClient(t, wire).Get(t.Context(), reloadID)
+		if e := asError(t, err); reload != nil || e.StatusCode != 200 || len(wire.requests()) != 1 {
+			t.Errorf("Get: %v, %v after %d requests", reload, err, len(wire.requests()))
+		}
+
+		wire = scripted(fails(errReset), respond(409, ""), respond(200, `{"id":"other","appId":"b","status":"CANCELED"}`))
+		status, err := scriptedClient(t, wire).Cancel(t.Context(), reloadID)
+		if status != "" || err == nil || !strings.Contains(err.Error(), "it is unknown whether") || errors.Is(err, reloads.ErrNotCancelable) {
+			t.Errorf("Cancel: %q, %v", status, err)
+		}
+
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		run := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+			switch {
+			case strings.HasSuffix(r.URL.Path, "/actions/cancel"):
+				return respond(409, "")(r)
+			case r.Method == http.MethodPost:
+				return respond(201, queued)(r)
+			case ctx.Err() == nil:
+				return respond(200, queued)(r)
+			}
+			return other(r)
+		}))
+		reload, err = run.Run(ctx, reloads.Request{AppID: "app"}, reloads.CancelOnAbort())
+		if reload == nil || reload.ID != reloadID || !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, reloads.ErrNotCancelable) {
+			t.Errorf("Run: %v, %v", reload, err)
+		}
+	})
+}
+
 // An ID is a single segment of the path, whatever characters it contains.
 func TestIDsAreEscaped(t *testing.T) {
 	t.Parallel()
@@ -146,7 +184,7 @@ func TestIDsAreEscaped(t *testing.T) {
 				w.WriteHeader(http.StatusNoContent)
 				return
 			}
-			_, _ = io.WriteString(w, queued)
+			_ = json.NewEncoder(w).Encode(reloads.Reload{ID: id})
 		})
 		if _, err := client.Get(t.Context(), id); err != nil {
 			t.Errorf("Get(%q): %v", id, err)

@@ -148,7 +148,7 @@ func WithHTTPClient(hc *http.Client) Option {
 }
 
 // WithLogger logs to logger: each attempt at level debug; each retry, pause and failed poll at level warn. No record
-// contains a token, a query or a body. Nil is refused. By default nothing is logged.
+// contains a token or a body, or a query unless the base transport's error quotes it. Nil is refused. By default nothing is logged.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *Client) error {
 		if logger == nil {

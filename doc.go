@@ -98,7 +98,8 @@
 // So does one that took effect although the response is a 429 of the rate limit, or a 503 with Retry-After: the client takes
 // these for refusals.
 //
-// What the call returns is its own reload, unless somebody else triggers the same app at the same time: if a trigger has no
+// The client takes the record of a 2xx response to a trigger for its reload, whatever app that names. Otherwise, what
+// the call returns is its own reload, unless somebody else triggers the same app at the same time: if a trigger has no
 // effect yet, or its reload is listed late, a reload that somebody else triggers right afterwards can be taken for it. So
 // can one that was triggered shortly before, within the precision of creation times (a second, if they are whole seconds)
 // and of the clocks (2 s, if one was set since the client's previous trigger). A reload that belongs to another trigger of
@@ -151,10 +152,12 @@
 //
 // # Secrets
 //
-// This package never prints, logs or forwards a token: not in a client, an option, an error or a panic. The token is
-// sent to the scheme, host and port of the tenant URL only. It is removed from texts that the service sends, unless it
-// is shorter than 8 bytes. The client does not print or log the values of a [Request]'s variables either, but an error
-// of the service may quote one.
+// This package never prints, logs or forwards a token by itself: not in a client, an option, an error or a panic. The
+// token is sent to the scheme, host and port of the tenant URL only. If a failed or invalid response, or an error of the
+// transport, repeats the token of an attempt or that of the attempt before it, the token is removed, unless it is shorter
+// than 8 bytes. A valid record is returned as the service sent it: if a load script writes a token to the log or to an
+// error, the [Reload] and its [ReloadError] contain it. The client does not print or log the values of a [Request]'s
+// variables either, but an error of the service may quote one.
 //
 // # Testing
 //

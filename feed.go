@@ -30,6 +30,7 @@ const (
 	minForFeed   = 4                // with fewer tracked reloads, the feed does not begin
 	feedPage     = 10               // minimum page size, used while few reloads finish
 	maxFeedRetry = time.Minute      // maximum time between failed passes
+	maxInterval  = 1000 * time.Hour // of passes, because multiples of it must fit into a Duration
 	minOverlap   = 10 * time.Second // a reload may appear in a list later than others that ended after it
 	maxOverlap   = 10 * time.Minute
 	afterMiss    = 10 * time.Minute // how long the overlap stays wide and single polls stay frequent after a late or missed end
@@ -42,7 +43,7 @@ var errTooLong = errors.New("reading the list takes more requests than polling e
 func (t *tracker) finishedFeed() *feed {
 	finished := StatusIs(StatusSucceeded, StatusFailed, StatusCanceled, StatusExceededLimit)
 	return &feed{
-		tracker: t, interval: t.client.polling.MinInterval, main: true, crowd: t.crowd, overlap: minOverlap, warned: map[string]bool{},
+		tracker: t, interval: min(t.client.polling.MinInterval, maxInterval), main: true, crowd: t.crowd, overlap: minOverlap, warned: map[string]bool{},
 		time:    func(r *Reload) time.Time { return r.EndTime },
 		options: ListOptions{Filter: finished, Sort: SortLastEndedFirst, Log: true},
 	}
@@ -51,7 +52,7 @@ func (t *tracker) finishedFeed() *feed {
 // startedFeed lists the reloads that started last, less often. It is for OnChange.
 func (t *tracker) startedFeed() *feed {
 	return &feed{
-		tracker: t, interval: 5 * t.client.polling.MinInterval, overlap: minOverlap, warned: map[string]bool{},
+		tracker: t, interval: 5 * min(t.client.polling.MinInterval, maxInterval), overlap: minOverlap, warned: map[string]bool{},
 		time:    func(r *Reload) time.Time { return r.StartTime },
 		options: ListOptions{Filter: StatusIs(StatusReloading), Sort: "-startTime"},
 	}
@@ -85,7 +86,7 @@ func (f *feed) run(ctx context.Context) {
 			return
 		}
 		f.tracker.pauseLists(err)
-		_ = sleep(ctx, min(f.interval<<min(failures, 10), maxFeedRetry))
+		_ = sleep(ctx, min(min(f.interval, maxFeedRetry)<<min(failures, 10), maxFeedRetry))
 		failures++
 	}
 }

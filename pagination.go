@@ -211,10 +211,11 @@ func (c *Client) Pages(ctx context.Context, opts ListOptions) iter.Seq2[*Page, e
 				yield(nil, err)
 				return
 			}
+			more, err = w.advance(page) // before the loop body can modify the page
 			if !yield(page, nil) {
 				return
 			}
-			if more, err = w.advance(page); err != nil {
+			if err != nil {
 				yield(nil, err)
 			}
 		}

@@ -334,6 +334,31 @@ func TestCursorLoop(t *testing.T) {
 	}
 }
 
+// The loop body may modify a page.
+func TestPagesThatAreModified(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+			n, _ := strconv.Atoi(r.URL.Query().Get("next"))
+			if n == 1200 {
+				return respond(200, pageJSON(`{}`, "last"))(r)
+			}
+			return respond(200, pageJSON(fmt.Sprintf(`{"next":{"href":"?next=%d"}}`, n+1), "a"))(r)
+		}), unmetered)
+		pages := 0
+		for page, err := range client.Pages(t.Context(), reloads.ListOptions{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			pages++
+			*page = reloads.Page{}
+		}
+		if pages != 1201 {
+			t.Errorf("%d pages, want 1201", pages)
+		}
+	})
+}
+
 // A list can lead into a loop after a tail of pages. Every shape is detected within three times the distinct pages, and
 // is one error after pages that are the beginning of the list.
 func TestCursorLoopOfEveryShape(t *testing.T) {

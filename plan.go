@@ -12,14 +12,14 @@ type Plan struct {
 }
 
 type planStep struct {
-	request Request
+	request func() Request // fmt would print the values of the variables of a Request
 	after   []Step
 }
 
 // Add appends a step and returns it. The step starts when all of after have succeeded. They must be steps of this plan,
 // so a plan cannot contain a cycle. If they are not, RunPlan refuses the whole plan.
 func (p *Plan) Add(req Request, after ...Step) Step {
-	p.steps = append(p.steps, planStep{request: req, after: slices.Clone(after)})
+	p.steps = append(p.steps, planStep{request: func() Request { return req }, after: slices.Clone(after)})
 	return Step(len(p.steps) - 1)
 }
 

@@ -148,7 +148,7 @@ func (t *tracker) pollOne(ctx context.Context, tr *trackedReload) {
 	defer t.setPolled(tr) // also if a transport in a test calls runtime.Goexit
 	last, _ := t.state(tr)
 	began := time.Now()
-	r, _, err := t.client.poll(ctx, last.ID, true)
+	r, _, err := t.client.get(ctx, last.ID, true)
 	var all bool
 	var final error
 	if err == nil {

@@ -10,7 +10,7 @@ import (
 //
 // A field has its zero value if the service did not send it. A time that was absent, null, empty or in year 1 is
 // the zero [time.Time]. A Reload encodes to the JSON of the API, and decodes from it, with encoding/json and
-// encoding/json/v2. It is a plain value: several goroutines may read one at the same time.
+// encoding/json/v2, which refuses duplicate names in Extra. It is a plain value: several goroutines may read one at the same time.
 type Reload struct {
 	// ID identifies the reload. It is never empty in a reload that the client returns.
 	ID string `json:"id"`

@@ -13,7 +13,7 @@ import (
 
 // Request describes the reload to trigger.
 //
-// Printing or logging a Request shows the names of its variables, but not their values, which may be secrets. Encoding
+// Printing a Request as text or logging it shows the names of its variables, but not their values, which may be secrets. Encoding
 // it as JSON, which is the body of the request, includes the values. All text must be valid UTF-8.
 type Request struct {
 	// AppID identifies the app to reload. It is required.

@@ -80,9 +80,11 @@ func TestVariablesAreNotPrinted(t *testing.T) {
 		Request reloads.Request
 		Pointer *reloads.Request
 	}
+	plan := new(reloads.Plan)
+	plan.Add(req)
 	values := map[string]any{
 		"value": req, "pointer": &req, "struct": job{"nightly", req, &req}, "slice": []reloads.Request{req},
-		"map": map[string]reloads.Request{"a": req},
+		"map": map[string]reloads.Request{"a": req}, "plan": *plan, "pointer to a plan": plan,
 	}
 	for name, value := range values {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
@@ -95,7 +97,7 @@ func TestVariablesAreNotPrinted(t *testing.T) {
 	}
 	var b bytes.Buffer
 	for _, handler := range []slog.Handler{slog.NewTextHandler(&b, nil), slog.NewJSONHandler(&b, nil)} {
-		slog.New(handler).Info("trigger", "request", req, "pointer", &req, slog.Group("g", "request", req))
+		slog.New(handler).Info("trigger", "request", req, "pointer", &req, "plan", plan, slog.Group("g", "request", req))
 	}
 	checkNoSecrets(t, "slog", b.String(), "secret-value")
 	if !strings.Contains(b.String(), "request.app=app request.partial=true request.variables=1") {

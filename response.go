@@ -141,6 +141,9 @@ func (a *attempt) reload() (*Reload, error) {
 	return r, nil
 }
 
+// errOtherReload means that a response is the record of another reload, for example because a proxy mixed up responses.
+var errOtherReload = errors.New("the response is the record of another reload")
+
 // responseError returns the response as an error, with the details of its body.
 func (a *attempt) responseError() *Error {
 	e := a.newError()

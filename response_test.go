@@ -209,7 +209,7 @@ func TestMalformedHTTPResponses(t *testing.T) {
 		"10,000 levels":               {responseHead + "\r\n" + strings.Repeat(`{"x":`, 10_000) + "1" + strings.Repeat("}", 10_000), false},
 		"10,000 levels of a link":     {responseHead + "\r\n" + `{"id":"1","links":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + "}", false},
 		"204 with a body":             {"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello", false},
-		"invalid UTF-8":               {responseHead + "\r\n{\"id\":\"1\",\"log\":\"\xff\xfe\"}", true},
+		"invalid UTF-8":               {responseHead + "\r\n{\"id\":\"" + reloadID + "\",\"log\":\"\xff\xfe\"}", true},
 		"duplicate names":             {responseHead + "\r\n" + `{"id":"1","id":"` + reloadID + `"}`, true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -49,8 +49,6 @@ func classify(err error) failure {
 		return outcomeUnknown
 	case errors.Is(err, ErrBadRequest):
 		return permanent
-	case errors.Is(err, errOtherReload):
-		return invalidResponse
 	case isDNS && dns.IsNotFound, isTLSError(err):
 		return noServer
 	case errors.Is(err, ErrRateLimited), contains[*unsentError](err):
@@ -75,9 +73,6 @@ func classifyResponse(e *Error) failure {
 	}
 	return permanent
 }
-
-// errOtherReload means that a response is the record of another reload, for example because a proxy mixed up responses.
-var errOtherReload = errors.New("the response is the record of another reload")
 
 // mayHaveTakenEffect reports whether a request that failed may have taken effect.
 func (f failure) mayHaveTakenEffect() bool { return f == outcomeUnknown || f == invalidResponse }

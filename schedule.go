@@ -68,7 +68,7 @@ func newSchedule(p *Plan, maxActive int, lookUp bool) *schedule {
 	}
 	s.oneByOne.Store(lookUp)
 	for i, planned := range p.steps {
-		st := &step{index: Step(i), request: planned.request, waitsFor: len(planned.after), run: 1}
+		st := &step{index: Step(i), request: planned.request(), waitsFor: len(planned.after), run: 1}
 		s.steps[i] = st
 		for _, predecessor := range planned.after { // one that is given twice also succeeds twice
 			s.steps[predecessor].successors = append(s.steps[predecessor].successors, st)

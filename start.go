@@ -161,7 +161,7 @@ func (b *batch) findPending(ctx context.Context, st *step) (r *Reload, o origin,
 		o = foreign
 	}
 	err = b.withinBudget(ctx, func() (err error) {
-		r, _, err = b.client.poll(ctx, pending.ID, true) // the list may be behind
+		r, _, err = b.client.get(ctx, pending.ID, true) // the list may be behind
 		b.budget.Pause(time.Now().Add(b.client.retry.refusal(err)))
 		return err
 	})

@@ -29,7 +29,7 @@ type TokenSource interface {
 
 // APIKey is a [TokenSource] with one fixed token: an API key of the tenant, or any other bearer token. It is printed,
 // logged and encoded as "REDACTED", except where its methods are not called: in an unexported field of a struct, as the key
-// of a map, by the verbs %w and %p, where go-cmp compares two values of type any, and in the differences that testify prints.
+// of a map, by the verbs %w and %p, by encoding/gob, where go-cmp compares values of type any, and in testify's differences.
 type APIKey string
 
 // Token returns the key.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -22,6 +23,33 @@ import (
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/reloadstest"
 )
+
+// With the longest interval, a list that fails is retried once a minute.
+func TestLongestPollInterval(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		lists := 0
+		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/reloads") {
+				lists++
+				return respond(500, "")(r)
+			}
+			return respond(200, fmt.Sprintf(`{"id":%q,"status":"RELOADING"}`, path.Base(r.URL.Path)))(r)
+		}), reloads.WithPolling(reloads.PollPolicy{MinInterval: math.MaxInt64, MaxInterval: math.MaxInt64}))
+		rs := make([]*reloads.Reload, 10)
+		for i := range rs {
+			rs[i] = &reloads.Reload{ID: fmt.Sprint("r", i)}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		for range client.WaitAll(ctx, rs) {
+			continue
+		}
+		if lists < 1 || lists > 11 {
+			t.Errorf("%d lists in 10 minutes, want one a minute", lists)
+		}
+	})
+}
 
 func TestWaitAllOfTenThousand(t *testing.T) {
 	skipInShortMode(t)

@@ -51,8 +51,9 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp, err := cmp.Or(t.base, http.DefaultTransport).RoundTrip(r)
 	if err != nil || resp == nil {
+		cause := err
 		switch err = body.attemptError(err); {
-		case err != nil && body.conn.unsent(err):
+		case err != nil && body.conn.unsent(cause):
 			err = &unsentError{err}
 		case err != nil && body.conn.connected.Load():
 			err = &sentError{err}
@@ -107,7 +108,7 @@ func (b *attemptBody) limit() {
 	b.ctx, b.cancel = context.WithCancelCause(b.ctx)
 	b.latest = b.began.Add(timeout)
 	cancel := b.cancel // not b, because the runtime keeps a stopped timer for a while
-	b.timer = time.AfterFunc(timeout, func() { cancel(attemptTimeout(timeout)) })
+	b.timer = time.AfterFunc(timeout, func() { cancel(longerThan(timeout)) })
 }
 
 func (b *attemptBody) end() {
@@ -158,6 +159,9 @@ func (b *attemptBody) attemptError(err error) error {
 	timeout, timedOut := errors.AsType[attemptTimeout](context.Cause(b.ctx))
 	switch {
 	case ended == nil:
+		if deadline, ok := b.ctx.Deadline(); errors.Is(err, context.DeadlineExceeded) && (!ok || time.Now().Before(deadline)) {
+			err = attemptTimeout(err.Error())
+		}
 	case timedOut:
 		err = timeout
 	case !errors.Is(err, ended):

@@ -114,6 +114,38 @@ func TestAttemptTimeoutIsNotDeadlineExceeded(t *testing.T) {
 	}
 }
 
+// Neither is a timeout of the base transport, although those of net and net/http match it, unless the deadline has passed.
+func TestTimeoutOfTransportIsNotDeadlineExceeded(t *testing.T) {
+	t.Parallel()
+	timedOut := fails(&net.OpError{Op: "dial", Net: "tcp", Err: context.DeadlineExceeded})
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		for _, deadline := range []reloads.Option{reloads.WithAttemptTimeout(2 * time.Hour), reloads.WithAttemptTimeout(0), reloads.WithAttemptTimeout(time.Minute)} {
+			wire := scripted(timedOut)
+			_, err := scriptedClient(t, wire, deadline).Trigger(ctx, reloads.Request{AppID: "app"})
+			var timeout net.Error
+			if !errors.As(err, &timeout) || !timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "dial tcp") {
+				t.Errorf("got %v, want a timeout that is not DeadlineExceeded", err)
+			}
+			if wire.count(http.MethodPost) != 6 || wire.count(http.MethodGet) != 0 { // it was never sent
+				t.Errorf("%d triggers and %d lists", wire.count(http.MethodPost), wire.count(http.MethodGet))
+			}
+		}
+		// net uses the deadline of a context, too, and its timer may be the first one.
+		late := outcome(func(r *http.Request) (*http.Response, error) {
+			deadline, _ := r.Context().Deadline()
+			time.Sleep(time.Until(deadline))
+			return timedOut(r)
+		})
+		short, cancelShort := context.WithDeadline(t.Context(), time.Now().Add(time.Second))
+		defer cancelShort()
+		if _, err := scriptedClient(t, late, noRetries).Get(short, reloadID); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want the caller's DeadlineExceeded", err)
+		}
+	})
+}
+
 // blockedBody is a body that blocks until the context ends.
 type blockedBody struct{ ctx context.Context }
 

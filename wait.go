@@ -7,7 +7,6 @@ import (
 	"iter"
 	"log/slog"
 	"math/rand/v2"
-	"strings"
 	"time"
 )
 
@@ -40,7 +39,7 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*Reload, error]
 		defer stop()
 		for {
 			polled := time.Now()
-			r, date, failed := c.poll(ctx, id, false)
+			r, date, failed := c.get(ctx, id, false)
 			if failed != nil {
 				if _, err := c.pollError(ctx, id, last, polled, failed, &health, &out); err != nil {
 					yield(nil, err)
@@ -121,15 +120,6 @@ func (p PollPolicy) interval(age time.Duration) time.Duration {
 
 // hintSpacing returns the shortest time between polls of a reload because of hints.
 func (p PollPolicy) hintSpacing() time.Duration { return min(p.MinInterval, maxSpacing) }
-
-// poll gets a reload. The record of another reload is an error, because it must not end the wait for this one.
-func (c *Client) poll(ctx context.Context, id string, once bool) (*Reload, serverDate, error) {
-	r, date, err := c.get(ctx, id, once)
-	if err == nil && !strings.EqualFold(r.ID, id) {
-		return nil, date, fmt.Errorf("reloads: GET of reload %s: %w", id, errOtherReload)
-	}
-	return r, date, err
-}
 
 // maxPending is the longest time that a reload can take: 6 hours in the queue, then 3 hours (vendor's documentation).
 const maxPending = 9 * time.Hour
