@@ -66,6 +66,9 @@ func TestErrorOfAResponse(t *testing.T) {
 		{200, js, `{"access_token":""}`, nil},
 		{200, js, `{"access_token":7}`, nil},
 		{200, js, `{"error":"","error_description":"D"}`, nil},
+		{200, js, `{"access_token":"test-token-1","expires_in":"test-token-1"}`, nil},
+		{200, js, `{"access_token":"test-token-1","expires_in":{"test-token-1":1}}`, nil},
+		{200, "application/x-www-form-urlencoded", `access_token=test-token-1&%test-token-1`, nil},
 	} {
 		for _, user := range flows {
 			cfg := configOf(responding(c.status, c.contentType, c.body))
@@ -80,7 +83,7 @@ func TestErrorOfAResponse(t *testing.T) {
 			if (got == nil) != (c.want == nil) || got != nil && *got != *c.want {
 				t.Errorf("user %q, %d %s: got %+v, want %+v", user, c.status, c.body, err, c.want)
 			}
-			if got == nil && !strings.Contains(err.Error(), "/oauth/token: invalid response") {
+			if got == nil && !strings.Contains(err.Error(), "/oauth/token: invalid response") || strings.Contains(err.Error(), "test-token-1") {
 				t.Errorf("user %q, %d %s: got %v", user, c.status, c.body, err)
 			}
 		}

@@ -154,6 +154,8 @@ func (r *tokenRequester) clientCredentials(ctx context.Context) (grant, error) {
 	switch {
 	case errors.As(err, &retrieveErr):
 		return grant{}, r.newError(retrieveErr.Response.StatusCode, retrieveErr.Body)
+	case err != nil && strings.HasPrefix(err.Error(), "oauth2: cannot parse"): // its text may quote the token
+		return grant{}, r.invalidResponse()
 	case err != nil && !errors.As(err, &urlErr):
 		return grant{}, r.requestError(ctx, fmt.Errorf("invalid response: %w", err))
 	case err != nil:
@@ -162,6 +164,10 @@ func (r *tokenRequester) clientCredentials(ctx context.Context) (grant, error) {
 		return grant{value: t.AccessToken, expiresAt: t.Extra("expires_at")}, nil
 	}
 	return grant{value: t.AccessToken, expiresIn: time.Until(t.Expiry)}, nil
+}
+
+func (r *tokenRequester) invalidResponse() error {
+	return fmt.Errorf("oauth: POST %s: invalid response: expected JSON with an access_token", r.endpoint)
 }
 
 const grantTypeImpersonation = "urn:qlik:oauth:user-impersonation"
@@ -198,7 +204,7 @@ func (r *tokenRequester) impersonate(ctx context.Context) (grant, error) {
 	case fields.Error != "":
 		return grant{}, r.newError(resp.StatusCode, body)
 	case err != nil, fields.AccessToken == "":
-		return grant{}, fmt.Errorf("oauth: POST %s: invalid response: expected JSON with an access_token", r.endpoint)
+		return grant{}, r.invalidResponse()
 	}
 	if seconds, _ := fields.ExpiresIn.Float64(); seconds > 0 {
 		return grant{value: fields.AccessToken, expiresIn: time.Duration(min(seconds, maxExpiresIn) * float64(time.Second))}, nil

@@ -338,6 +338,9 @@ func (d *document) checkResponse(ctx context.Context, name, status string, r res
 	s.status, _ = strconv.Atoi(status)
 	if len(r.Content) > 0 {
 		s.body = (&sampler{document: d, code: code}).sample("", r.json())
+		if record, ok := s.body.(map[string]any); ok && record["id"] != nil {
+			record["id"] = "reloadId" // as requested
+		}
 	}
 	if len(calls[name]) == 0 {
 		return nil // checkParameters reports it
