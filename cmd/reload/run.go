@@ -142,11 +142,10 @@ func (r *runner) inputs() map[string]string {
 func (r *runner) track(ctx context.Context, client *reloads.Client, b *batch.Batch, clock *clock) error {
 	display := progress.New(os.Stderr, b, r.display()) // which does not wait for the reader either
 	before := r.log.to(display)
-	plan, options := compile(r.plan)
-	find := newFinder(r.plan, b)
+	plan, options, stepOf := compile(r.plan)
 	options = append(options, reloads.OnChange(func(req reloads.Request, reload *reloads.Reload) {
 		display.SetOffset(clock.offset())
-		if i := find.step(req); i >= 0 {
+		if i, ok := stepOf[identity(req)]; ok {
 			display.Change(i, reload)
 		}
 	}))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -27,17 +28,22 @@ func steps(p *planfile.Plan) []batch.Step {
 	return all
 }
 
-// compile returns the plan and the options of the client for a plan in a file.
-func compile(p *planfile.Plan) (*reloads.Plan, []reloads.RunOption) {
-	var plan reloads.Plan
-	for _, s := range p.Steps {
+// compile returns the plan and the options of the client for a plan in a file. stepOf has the position of
+// each step by the identity of its request.
+func compile(p *planfile.Plan) (plan *reloads.Plan, opts []reloads.RunOption, stepOf map[uintptr]int) {
+	plan, stepOf = &reloads.Plan{}, map[uintptr]int{}
+	for i, s := range p.Steps {
 		var after []reloads.Step
-		for _, i := range s.After {
-			after = append(after, reloads.Step(i))
+		for _, predecessor := range s.After {
+			after = append(after, reloads.Step(predecessor))
 		}
-		plan.Add(s.Request, after...)
+		req := s.Request
+		req.Variables = map[string]string{} // a map of its own, also if it is empty: see identity
+		maps.Copy(req.Variables, s.Request.Variables)
+		stepOf[identity(req)] = i
+		plan.Add(req, after...)
 	}
-	opts := []reloads.RunOption{reloads.MaxActive(p.MaxActive), reloads.Rerun(p.Rerun), reloads.StepTimeout(p.StepTimeout)}
+	opts = []reloads.RunOption{reloads.MaxActive(p.MaxActive), reloads.Rerun(p.Rerun), reloads.StepTimeout(p.StepTimeout)}
 	if p.Once != "" {
 		opts = append(opts, reloads.Once(p.Once))
 	}
@@ -50,35 +56,12 @@ func compile(p *planfile.Plan) (*reloads.Plan, []reloads.RunOption) {
 	if p.CancelOnAbort {
 		opts = append(opts, reloads.CancelOnAbort())
 	}
-	return &plan, opts
+	return plan, opts, stepOf
 }
 
-// finder finds the step that a change belongs to. The client passes only the request.
-type finder struct {
-	plan  *planfile.Plan
-	batch *batch.Batch
-	byApp map[string][]int
-}
-
-func newFinder(p *planfile.Plan, b *batch.Batch) *finder {
-	f := &finder{plan: p, batch: b, byApp: map[string][]int{}}
-	for i, s := range p.Steps {
-		f.byApp[s.Request.AppID] = append(f.byApp[s.Request.AppID], i)
-	}
-	return f
-}
-
-// step returns the position of the step with this request, or -1. Steps with the same app run one after another, so it is
-// the first one that is ready and has no result.
-func (f *finder) step(req reloads.Request) int {
-	for _, i := range f.byApp[req.AppID] {
-		own, s := f.plan.Steps[i].Request, &f.batch.Steps[i]
-		if !s.Finished() && !s.Ready.IsZero() && own.Partial == req.Partial && own.Weight == req.Weight && maps.Equal(own.Variables, req.Variables) {
-			return i
-		}
-	}
-	return -1
-}
+// identity returns what differs between two requests of a plan, even if they are equal: the address of the map of the
+// variables. The client passes the request of the plan with each change, but not its step.
+func identity(req reloads.Request) uintptr { return reflect.ValueOf(req.Variables).Pointer() }
 
 // newFakeTenantOf returns a fake tenant with the apps of a plan. Their reloads take a second or two. They fail if the app
 // ID contains fail.

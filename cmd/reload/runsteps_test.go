@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"slices"
 	"testing"
@@ -12,38 +14,59 @@ import (
 	"github.com/reloads-go/reloads"
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
 	"github.com/reloads-go/reloads/cmd/reload/internal/planfile"
+	"github.com/reloads-go/reloads/cmd/reload/internal/progress"
+	"github.com/reloads-go/reloads/reloadstest"
 )
 
-func TestFinder(t *testing.T) {
+// The changes of a reload count for its own step, also if another step with an equal request comes before it in the plan.
+func TestStepsWithEqualRequests(t *testing.T) {
 	t.Parallel()
-	plan, err := planfile.Parse("plan.yaml", []byte(`steps:
-  - {name: last, app: a, after: [other]}
-  - {name: first, app: a}
-  - {name: other, app: b}
-  - {name: partial, app: a, partial: true}
+	plan, err := planfile.Parse("plan.yaml", []byte(`rerun: 1
+steps:
+  - app: p
+  - {name: a, app: x, after: [p]}
+  - {name: b, app: x}
 `))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := batch.New("", time.Now(), steps(plan))
-	f := newFinder(plan, b)
-	name := func(req reloads.Request) string {
-		if i := f.step(req); i >= 0 {
-			return b.Steps[i].Name
-		}
-		return ""
-	}
-	finish := func(name string) {
-		i := slices.IndexFunc(b.Steps, func(s batch.Step) bool { return s.Name == name })
-		b.Finish(reloads.Result{Step: reloads.Step(i)}, time.Now())
-	}
-	got := []string{name(reloads.Request{AppID: "a", ResourceID: "of Once"}), name(reloads.Request{AppID: "a", Partial: true}), name(reloads.Request{AppID: "c"})}
-	finish("first")
-	got = append(got, name(reloads.Request{AppID: "a"}))
-	finish("other")
-	got = append(got, name(reloads.Request{AppID: "a"}))
-	if diff := cmp.Diff([]string{"first", "partial", "", "", "last"}, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	for name, delay := range map[string]time.Duration{"ready while the other runs": 0, "ready before the other is triggered": 20 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				tenant := newFakeTenantOf(plan)
+				tenant.AddApp("x", reloadstest.App{QueueFor: 30 * time.Second, RunFor: 30 * time.Second, Outcome: reloads.StatusFailed})
+				late := roundTripper(func(r *http.Request) (*http.Response, error) {
+					if r.Method == http.MethodPost {
+						body, _ := io.ReadAll(r.Body)
+						r.Body = io.NopCloser(bytes.NewReader(body))
+						if bytes.Contains(body, []byte(`"x"`)) {
+							time.Sleep(delay)
+						}
+					}
+					return tenant.RoundTrip(r)
+				})
+				record := batch.New("", time.Now(), steps(plan))
+				record.Rerun = plan.Rerun
+				r := &runner{app: &app{}, plan: plan, progress: progress.None}
+				client := tenant.NewClient(reloads.WithHTTPClient(&http.Client{Transport: late}))
+				if err := r.track(t.Context(), client, record, &clock{}); err != nil {
+					t.Error(err)
+				}
+				var got []string // the steps of the reloads of x
+				for _, reload := range tenant.Reloads() {
+					for i := range record.Steps {
+						s := &record.Steps[i]
+						if s.App == "x" && slices.ContainsFunc(s.Reloads, func(r *reloads.Reload) bool { return r.ID == reload.ID }) {
+							got = append(got, s.Name)
+						}
+					}
+				}
+				if diff := cmp.Diff([]string{"b", "b", "a", "a"}, got); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+			})
+		})
 	}
 }
 
