@@ -56,7 +56,7 @@ output, otherwise with the progress to standard error.`,
 	flags.Lookup("variables").DefValue = "" // instead of []
 	flags.BoolVar(&c.wait, "wait", false, "wait until the reload finishes")
 	flags.BoolVar(&c.attach, "attach", false, "if the app has a pending reload, wait for it instead of failing")
-	flags.BoolVar(&c.abort, "cancel-on-abort", false, "cancel the reload on timeout or interrupt")
+	flags.BoolVar(&c.abort, "cancel-on-abort", false, "cancel the reload on timeout or interrupt, unless it was pending before")
 	a.rawFlag(cmd)
 	_ = cmd.MarkFlagRequired("appId") // fails only for an unknown flag
 	a.completeApps(cmd)

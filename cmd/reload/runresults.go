@@ -137,7 +137,7 @@ func (r *runner) outcome(ctx context.Context, cmd *cobra.Command, b *batch.Batch
 	if ctx.Err() == nil && errors.Is(err.cause, reloads.ErrNotStarted) && err.status != statusTimedOut {
 		err.error = err.cause // of checkTenant, for all steps
 	}
-	if hint := r.hint(cmd, b, err); hint != "" {
+	if hint := r.hint(ctx, cmd, b, err); hint != "" {
 		return withHint(err, "%s", hint)
 	}
 	return err
@@ -154,26 +154,18 @@ func stepStatus(ctx context.Context, err error) int {
 }
 
 // hint returns what to do after steps did not succeed.
-func (r *runner) hint(cmd *cobra.Command, b *batch.Batch, err *stepsError) string {
+func (r *runner) hint(ctx context.Context, cmd *cobra.Command, b *batch.Batch, err *stepsError) string {
 	var hints []string
 	if hint := nextStep(cmd, err); hint != "" {
 		hints = append(hints, hint)
 	}
 	active := activeReloads(b)
-	switch n := len(active); {
-	case n == 0:
-	case r.plan.CancelOnAbort:
-		hints = append(hints, count(n, "reload")+" could not be canceled: "+strings.Join(active, " "))
-	case n == 1:
-		hints = append(hints, "1 reload goes on")
-	default:
-		hints = append(hints, fmt.Sprintf("%d reloads go on", n))
-	}
+	hints = append(hints, r.goingOn(ctx, active)...)
 	switch {
 	case r.plan.Once != "" && err.status != statusRefused: // what was refused is refused again
 		hints = append(hints, fmt.Sprintf("to continue, run the command again with --once %s; what has succeeded is not reloaded again", shellQuote(r.plan.Once)))
 	case len(active) > 0:
-		hints = append(hints, "to wait, run: reload wait "+strings.Join(active[:min(len(active), maxHinted)], " "))
+		hints = append(hints, "to wait, run: reload wait "+idsOf(active[:min(len(active), maxHinted)]))
 	case errors.Is(err, reloads.ErrReloadPending):
 		hints = append(hints, "for apps with a pending reload, use --attach or --after-pending")
 	}
@@ -186,12 +178,55 @@ func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''
 // maxHinted is how many reloads a hint names.
 const maxHinted = 5
 
-// activeReloads returns the IDs of the reloads that neither finished nor were canceled.
-func activeReloads(b *batch.Batch) (ids []string) {
+// activeReloads returns the steps whose reload neither finished nor was canceled.
+func activeReloads(b *batch.Batch) (steps []*batch.Step) {
 	for i := range b.Steps {
-		if r := b.Steps[i].Reload(); r != nil && !r.Ended() && r.Status != reloads.StatusCanceling {
-			ids = append(ids, r.ID)
+		s := &b.Steps[i]
+		if r := s.Reload(); r != nil && !r.Ended() && r.Status != reloads.StatusCanceling {
+			steps = append(steps, s)
 		}
 	}
-	return ids
+	return steps
+}
+
+// idsOf returns the IDs of the reloads of steps.
+func idsOf(steps []*batch.Step) string {
+	var ids []string
+	for _, s := range steps {
+		ids = append(ids, s.Reload().ID)
+	}
+	return strings.Join(ids, " ")
+}
+
+// goingOn says that active reloads go on, and why they were not canceled if they might have been.
+func (r *runner) goingOn(ctx context.Context, active []*batch.Step) (hints []string) {
+	var refused, foreign, others []*batch.Step
+	for _, s := range active {
+		switch {
+		case strings.Contains(s.Err.Error(), "; canceling it: "): // only the text of the client tells it
+			refused = append(refused, s)
+		case r.plan.CancelOnAbort && ctx.Err() != nil && errors.Is(s.Err, ctx.Err()):
+			foreign = append(foreign, s) // the client cancels all that it has triggered
+		default:
+			others = append(others, s)
+		}
+	}
+	if len(refused) > 0 {
+		hints = append(hints, count(len(refused), "reload")+" could not be canceled: "+idsOf(refused))
+	}
+	if len(foreign) > 0 {
+		hints = append(hints, goOn(len(foreign))+", which this run did not trigger and so did not cancel: "+idsOf(foreign))
+	}
+	if len(others) > 0 {
+		hints = append(hints, goOn(len(others)))
+	}
+	return hints
+}
+
+// goOn says that n reloads go on.
+func goOn(n int) string {
+	if n == 1 {
+		return "1 reload goes on"
+	}
+	return fmt.Sprintf("%d reloads go on", n)
 }

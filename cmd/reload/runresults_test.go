@@ -125,7 +125,7 @@ func TestHintsOfRun(t *testing.T) {
 	env := serveApps(t, "")
 	_, expired := serve(t, reloadstest.NewTenant(reloadstest.WithToken(testKey, reloadstest.Expired)))
 	forgetful := serveApps(t, "", reloadstest.WithOmittedFields("resourceId"))
-	stubborn, down := serveApps(t, reloadstest.Cancel), serveApps(t, reloadstest.Trigger)
+	stubborn, down, lost := serveApps(t, reloadstest.Cancel), serveApps(t, reloadstest.Trigger), serveApps(t, reloadstest.Get)
 	for name, c := range map[string]struct {
 		env    []string
 		args   []string
@@ -144,6 +144,10 @@ func TestHintsOfRun(t *testing.T) {
 		"two go on":       {env, []string{"yearly", "monthly", "--timeout", "2s"}, statusTimedOut, `2 reloads go on; to wait, run: reload wait \w+ \w+`},
 		"not canceled":    {stubborn, []string{"yearly", "monthly", "--cancel-on-abort", "--timeout", "2s"}, statusTimedOut, `2 reloads could not be canceled: (\w+) (\w+); to wait, run: reload wait \w+ \w+`},
 		"canceled":        {env, []string{"cancel", "--cancel-on-abort", "--timeout", "2s"}, statusTimedOut, ``},
+		"attached":        {env, []string{"pending", "--attach", "--cancel-on-abort", "--timeout", "2s"}, statusTimedOut, `1 reload goes on, which this run did not trigger and so did not cancel: (\w+); to wait, run: reload wait \w+`},
+		"not canceled, and attached": {stubborn, []string{"cancel", "pending", "--attach", "--cancel-on-abort", "--timeout", "2s"}, statusTimedOut,
+			`1 reload could not be canceled: \w+; 1 reload goes on, which this run did not trigger and so did not cancel: \w+; to wait, run: reload wait \w+ \w+`},
+		"lost": {lost, []string{"yearly", "pending", "--attach", "--cancel-on-abort"}, statusRefused, `the service .*; 2 reloads go on; to wait, run: reload wait \w+ \w+`},
 		"goes on, resumed": {env, []string{"resumed", "--once", "k", "--timeout", "4s"}, statusTimedOut,
 			`1 reload goes on; to continue, run the command again with --once 'k'; what has succeeded is not reloaded again`},
 	} {
@@ -158,5 +162,33 @@ func TestHintsOfRun(t *testing.T) {
 				t.Errorf("the table does not say how the reload is: %s", r.stdout)
 			}
 		})
+	}
+}
+
+// A signal cancels the reloads that the run has triggered, but not the one that it has resumed.
+func TestAResumedRunThatIsAborted(t *testing.T) {
+	t.Parallel()
+	tenant := yearlyTenant()
+	tenant.AddApp("monthly", reloadstest.App{QueueFor: time.Hour})
+	_, env := serve(t, tenant)
+	interrupt := func(started string, args ...string) result {
+		p := start(t, env, append([]string{"run", "--once", "k", "--progress", "plain"}, args...)...)
+		for line, err := "", error(nil); !strings.Contains(line, started); {
+			if line, err = p.lines.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.signal(os.Interrupt)
+		return p.wait()
+	}
+	interrupt("yearly", "yearly")
+	r := interrupt("monthly", "yearly", "monthly", "--cancel-on-abort")
+	rs := tenant.Reloads()
+	if len(rs) != 2 || rs[0].Status != reloads.StatusQueued || rs[1].Status != reloads.StatusCanceled {
+		t.Fatalf("%+v: %+v", rs, r)
+	}
+	hint := "hint: 1 reload goes on, which this run did not trigger and so did not cancel: " + rs[0].ID + "; to continue, "
+	if r.status != statusInterrupted || !strings.Contains(r.stderr, hint) {
+		t.Errorf("%+v, want %q", r, hint)
 	}
 }
