@@ -124,25 +124,32 @@ func TestAnIgnoredSignal(t *testing.T) {
 	}
 }
 
-// Before a request is sent, a signal ends the command as usual.
-func TestASignalWhileTheKeyIsRead(t *testing.T) {
+// While the plan or the key is read, a signal ends the command as it ends other programs.
+func TestASignalWhileTheInputIsRead(t *testing.T) {
 	t.Parallel()
-	stdin, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stdin.Close()
-	defer w.Close()
-	cmd := command(t, nil, "ls", "--server", "https://tenant.example.com", "--api-key-file", "-")
-	cmd.Stdin = stdin
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait()
-	if s := cmd.ProcessState.Sys().(syscall.WaitStatus); s.Signal() != syscall.SIGTERM {
-		t.Errorf("%v", cmd.ProcessState)
+	for name, s := range signals {
+		for _, args := range [][]string{{"ls", "--server", "https://tenant.example.com", "--api-key-file", "-"}, {"run", "--fake", "-f", "-"}} {
+			t.Run(name+" "+args[0], func(t *testing.T) {
+				t.Parallel()
+				stdin, w, err := os.Pipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer stdin.Close()
+				defer w.Close()
+				cmd := command(t, nil, args...)
+				cmd.Stdin = stdin
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				if err := cmd.Process.Signal(s.signal); err != nil {
+					t.Fatal(err)
+				}
+				_ = cmd.Wait()
+				if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != s.signal {
+					t.Errorf("%v", cmd.ProcessState)
+				}
+			})
+		}
 	}
 }
