@@ -122,7 +122,7 @@ func StepTimeout(d time.Duration) RunOption { return func(o *runOptions) { o.ste
 // OnChange calls f with each reload after it was triggered or attached to, and after changes of its status, up to a
 // terminal one. f is called by the goroutine that called [Client.Run] or ranges over the batch, one call at a time. A
 // slow f does not delay polls and triggers. If a reload changes several times meanwhile, f receives only its most recent
-// state. f must not modify the Reload. A nil f is ignored.
+// state. f must not modify the Reload. The Request is the caller's, with the same map of variables. A nil f is ignored.
 func OnChange(f func(Request, *Reload)) RunOption {
 	return func(o *runOptions) {
 		if f != nil {
