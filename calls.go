@@ -57,7 +57,9 @@ func (c *Client) get(ctx context.Context, id string, once bool) (*Reload, server
 	}
 	r, err := k.attempt.reload()
 	if err == nil && !strings.EqualFold(r.ID, id) {
-		r, err = nil, k.attempt.invalidBody(errOtherReload)
+		e := k.attempt.newError()
+		e.Err = errOtherReload
+		r, err = nil, e
 	}
 	return r, k.attempt.serverDate(), err
 }

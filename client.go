@@ -106,7 +106,7 @@ func parseTenantURL(s string) (string, error) {
 		return refuse("the scheme must be https")
 	case u.Hostname() == "":
 		return refuse("must have a host")
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !strings.EqualFold(u.Hostname(), "localhost") && !net.ParseIP(u.Hostname()).IsLoopback():
 		return refuse("http is allowed for loopback hosts only; use https")
 	case u.RawQuery != "" || u.ForceQuery:
 		return refuse("must not have a query")
@@ -121,10 +121,6 @@ func parseTenantURL(s string) (string, error) {
 		return refuse("the host is not valid")
 	}
 	return endpoint, nil
-}
-
-func isLoopback(host string) bool {
-	return strings.EqualFold(host, "localhost") || net.ParseIP(host).IsLoopback()
 }
 
 // Option configures a client. The order of options does not matter. If an option is given twice, the later one applies.

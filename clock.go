@@ -174,7 +174,7 @@ func newGraceTime(ctx context.Context) *graceTime {
 		if context.Cause(ctx) != errStopped {
 			g.deadline()
 			_ = sleep(g.ctx, inFlightGrace)
-			g.cancelInFlight(longerThan(inFlightGrace))
+			g.cancelInFlight(attemptTimeout(inFlightGrace))
 			_ = sleep(g.ctx, abortTimeout-inFlightGrace+time.Millisecond) // so that cancels end with their deadline
 		}
 		g.release()
@@ -219,16 +219,13 @@ func (g *graceTime) release() {
 // attemptLimit is the key of a context's limit on each attempt, if it is shorter than the client's.
 type attemptLimit struct{}
 
-// attemptTimeout is the error of an attempt that took too long, by the client's limit or by one of the base transport. It
-// implements [net.Error]. It does not match [context.DeadlineExceeded], as the timeouts of net and net/http do, because that
-// means the caller's own deadline.
-type attemptTimeout string
+// attemptTimeout is the error of an attempt that took too long. It implements [net.Error]. It does not match
+// [context.DeadlineExceeded], which means the caller's own deadline.
+type attemptTimeout time.Duration
 
-func longerThan(d time.Duration) attemptTimeout {
-	return attemptTimeout(fmt.Sprintf("the attempt took longer than %v", d))
+func (e attemptTimeout) Error() string {
+	return fmt.Sprint("the attempt took longer than ", time.Duration(e))
 }
-
-func (e attemptTimeout) Error() string   { return string(e) }
 func (e attemptTimeout) Timeout() bool   { return true }
 func (e attemptTimeout) Temporary() bool { return true }
 

@@ -98,7 +98,7 @@ type Error struct {
 	Attempts int
 	// ContentType is that of the response.
 	ContentType string
-	// Body is the beginning of a body that is not the API's JSON, at most 512 bytes. Otherwise it is empty.
+	// Body is the beginning of a body that is not the API's JSON or is invalid, at most 512 bytes. Otherwise it is empty.
 	Body string
 	// Err says why the body of a 2xx is invalid. For any other status it is nil, or matches [ErrBodyTooLong].
 	Err error

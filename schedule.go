@@ -184,19 +184,11 @@ func (s *schedule) lookedUp(st *step, start bool) bool {
 	return true
 }
 
-// lookUpEnded records the end of a look-up.
-func (s *schedule) lookUpEnded() {
+// end records the end of a look-up or trigger. inProgress is the number of those in progress.
+func (s *schedule) end(inProgress *int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lookUps--
-	s.wake()
-}
-
-// started records the end of a trigger.
-func (s *schedule) started() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.starting--
+	*inProgress--
 	s.wake()
 }
 

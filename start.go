@@ -56,7 +56,7 @@ var errGoroutineEnded = errors.New("the goroutine of the request was ended")
 func (b *batch) lookUpStep(ctx context.Context, st *step) {
 	earlier, err := &earlierRuns{}, error(errGoroutineEnded)
 	defer func() {
-		defer b.schedule.lookUpEnded()
+		defer b.schedule.end(&b.schedule.lookUps)
 		if err == nil {
 			st.run = earlier.run
 		}
@@ -81,7 +81,7 @@ func (b *batch) startStep(ctx context.Context, st *step) {
 	var o origin
 	err := fmt.Errorf("%w: %w", ErrOutcomeUnknown, errGoroutineEnded)
 	defer func() {
-		defer b.schedule.started()
+		defer b.schedule.end(&b.schedule.starting)
 		switch {
 		case err == nil:
 			b.beginRun(st, o, r)

@@ -13,6 +13,8 @@ import (
 	"net/http/httptrace"
 	"sync/atomic"
 	"time"
+
+	"github.com/reloads-go/reloads/internal/redact"
 )
 
 // transport wraps the caller's transport. It limits the duration of each attempt. It keeps http.Client from following
@@ -51,9 +53,8 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp, err := cmp.Or(t.base, http.DefaultTransport).RoundTrip(r)
 	if err != nil || resp == nil {
-		cause := err
 		switch err = body.attemptError(err); {
-		case err != nil && body.conn.unsent(cause):
+		case err != nil && body.conn.unsent(err):
 			err = &unsentError{err}
 		case err != nil && body.conn.connected.Load():
 			err = &sentError{err}
@@ -108,7 +109,7 @@ func (b *attemptBody) limit() {
 	b.ctx, b.cancel = context.WithCancelCause(b.ctx)
 	b.latest = b.began.Add(timeout)
 	cancel := b.cancel // not b, because the runtime keeps a stopped timer for a while
-	b.timer = time.AfterFunc(timeout, func() { cancel(longerThan(timeout)) })
+	b.timer = time.AfterFunc(timeout, func() { cancel(attemptTimeout(timeout)) })
 }
 
 func (b *attemptBody) end() {
@@ -149,22 +150,24 @@ func (b *attemptBody) Close() error {
 const silence = 5 * time.Second
 
 // attemptError returns the error of an attempt, whatever the base transport returned: the timeout if that ended the
-// attempt, and otherwise an error that matches that of ctx. net/http may return the cause of ctx, which can be any error.
-// If the error suggests that the connection is dead, attemptError makes it suspect.
+// attempt, and otherwise an error that matches that of ctx, if it has ended. net/http may return the cause of ctx, which can
+// be the error of another call, so only its text is kept. If the error suggests that the connection is dead, attemptError
+// makes it suspect.
 func (b *attemptBody) attemptError(err error) error {
-	ended := b.ctx.Err()
+	ended, cause := b.ctx.Err(), context.Cause(b.ctx)
 	if err == nil {
 		return nil
 	}
-	timeout, timedOut := errors.AsType[attemptTimeout](context.Cause(b.ctx))
+	if deadline, ok := b.ctx.Deadline(); !ok || time.Until(deadline) > 0 {
+		err = redact.Deadline(err) // a timeout of the base transport
+	}
+	timeout, timedOut := cause.(attemptTimeout) //nolint:errorlint // it may wrap the timeout of another call
 	switch {
-	case ended == nil:
-		if deadline, ok := b.ctx.Deadline(); errors.Is(err, context.DeadlineExceeded) && (!ok || time.Now().Before(deadline)) {
-			err = attemptTimeout(err.Error())
-		}
 	case timedOut:
 		err = timeout
-	case !errors.Is(err, ended):
+	case cause != ended: //nolint:errorlint // compares the values
+		err = fmt.Errorf("%w: %v", ended, err) //nolint:errorlint // see above
+	case ended != nil && !errors.Is(err, ended):
 		err = fmt.Errorf("%w: %w", ended, err)
 	}
 	var limit net.Error // the timeout may also be one of the base transport

@@ -125,12 +125,23 @@ func TestTimeoutOfTransportIsNotDeadlineExceeded(t *testing.T) {
 			wire := scripted(timedOut)
 			_, err := scriptedClient(t, wire, deadline).Trigger(ctx, reloads.Request{AppID: "app"})
 			var timeout net.Error
-			if !errors.As(err, &timeout) || !timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "dial tcp") {
+			if !errors.As(err, &timeout) || !timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v, want a timeout that is not DeadlineExceeded", err)
+			}
+			if op := new(net.OpError); !errors.As(err, &op) || op.Op != "dial" {
+				t.Errorf("got %v, want the cause in its chain", err)
 			}
 			if wire.count(http.MethodPost) != 6 || wire.count(http.MethodGet) != 0 { // it was never sent
 				t.Errorf("%d triggers and %d lists", wire.count(http.MethodPost), wire.count(http.MethodGet))
 			}
+		}
+		canceled, cancelNow := context.WithCancel(t.Context())
+		slow := outcome(func(r *http.Request) (*http.Response, error) {
+			cancelNow()
+			return timedOut(r)
+		})
+		if _, err := scriptedClient(t, slow).Get(canceled, reloadID); !errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want context.Canceled only", err)
 		}
 		// net uses the deadline of a context, too, and its timer may be the first one.
 		late := outcome(func(r *http.Request) (*http.Response, error) {
@@ -144,6 +155,40 @@ func TestTimeoutOfTransportIsNotDeadlineExceeded(t *testing.T) {
 			t.Errorf("got %v, want the caller's DeadlineExceeded", err)
 		}
 	})
+}
+
+// The cause of a context, which net/http returns, can be the error of another call. It says nothing about this one.
+func TestCauseOfContext(t *testing.T) {
+	t.Parallel()
+	for name, other := range map[string]outcome{
+		"404": respond(404, ""), "pending": respond(429, `{"errors":[{"code":"RELOADS-013"}]}`), "bad request": respond(400, ""),
+		"not sent": fails(errDial), "host": fails(errDNS), "timeout": hangs,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, cause := scriptedClient(t, scripted(other), noRetries).Get(t.Context(), reloadID)
+				ctx, cancel := context.WithCancelCause(t.Context())
+				wire := scripted(func(r *http.Request) (*http.Response, error) {
+					cancel(cause)
+					return nil, &net.OpError{Op: "read", Net: "tcp", Err: context.Cause(r.Context())}
+				})
+				client := scriptedClient(t, wire)
+				for result := range client.RunAll(ctx, []reloads.Request{{AppID: "app"}}) {
+					if !errors.Is(result.Err, reloads.ErrOutcomeUnknown) || !errors.Is(result.Err, context.Canceled) || errors.Is(result.Err, reloads.ErrNotStarted) {
+						t.Errorf("got %v, want ErrOutcomeUnknown because of ctx", result.Err)
+					}
+					for _, class := range []error{reloads.ErrNotFound, reloads.ErrReloadPending, reloads.ErrBadRequest, context.DeadlineExceeded} {
+						if errors.Is(result.Err, class) {
+							t.Errorf("%v matches %v, like the error of the other call", result.Err, class)
+						}
+					}
+					if !strings.Contains(result.Err.Error(), cause.Error()) {
+						t.Errorf("%v does not show the cause, %v", result.Err, cause)
+					}
+				}
+			})
+		})
+	}
 }
 
 // blockedBody is a body that blocks until the context ends.

@@ -56,7 +56,7 @@ func (r *tokenRequester) newError(status int, body []byte) *Error {
 			Detail string `json:"detail"`
 		} `json:"errors"`
 	}
-	if err := json.Unmarshal(body, &b); err != nil {
+	if json.Unmarshal(body, &b) != nil && b.AccessToken == "" { // otherwise it was JSON
 		if form, err := url.ParseQuery(string(body)); err == nil {
 			b.Error, b.ErrorDescription, b.AccessToken = form.Get("error"), form.Get("error_description"), form.Get("access_token")
 		}

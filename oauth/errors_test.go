@@ -1,8 +1,11 @@
 package oauth_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -59,6 +62,7 @@ func TestErrorOfAResponse(t *testing.T) {
 		{200, js, `{"error":"invalid_client","error_description":"D"}`, &oauth.Error{200, "invalid_client", "D"}},
 		{200, js, `{"error":"invalid_client","access_token":"test-token-1"}`, &oauth.Error{200, "invalid_client", ""}},
 		{299, js, `{"error":"temporarily_unavailable"}`, &oauth.Error{299, "temporarily_unavailable", ""}},
+		{400, js, `{"errors":[{"code":5,"title":"T test-token-1"}],"error":"e","access_token":"test-token-1"}`, &oauth.Error{400, "", "T REDACTED"}},
 		{200, "text/html", `<html>`, nil},
 		{200, js, ``, nil},
 		{200, js, `null`, nil},
@@ -86,6 +90,21 @@ func TestErrorOfAResponse(t *testing.T) {
 			if got == nil && !strings.Contains(err.Error(), "/oauth/token: invalid response") || strings.Contains(err.Error(), "test-token-1") {
 				t.Errorf("user %q, %d %s: got %v", user, c.status, c.body, err)
 			}
+		}
+	}
+}
+
+// A timeout of the transport is not the deadline of the caller.
+func TestTimeoutOfTheTransport(t *testing.T) {
+	for _, user := range flows {
+		cfg := configOf(transportFunc(func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: context.DeadlineExceeded}
+		}))
+		cfg.UserID = user
+		_, err := source(t, cfg).Token(t.Context())
+		var timeout net.Error
+		if !errors.As(err, &timeout) || !timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("user %q: got %v, want a timeout that is not DeadlineExceeded", user, err)
 		}
 	}
 }

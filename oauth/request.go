@@ -243,7 +243,7 @@ func (r *tokenRequester) requestError(ctx context.Context, err error) error {
 	if ctx.Err() != nil { // only the timeout ends ctx
 		err = timeoutError(r.timeout)
 	}
-	return fmt.Errorf("oauth: POST %s: %w", r.endpoint, r.redact.Error(err))
+	return fmt.Errorf("oauth: POST %s: %w", r.endpoint, r.redact.Error(redact.Deadline(err)))
 }
 
 // timeoutError is the error of a token request that took too long. It implements [net.Error]. It does not match

@@ -196,6 +196,8 @@ func unwrap(err error) []error {
 		}
 	case interface{ Unwrap() []error }:
 		return e.Unwrap()
+	case *timeout:
+		return []error{e.error}
 	}
 	return nil
 }
