@@ -32,8 +32,8 @@
 // An [*Error] is an unsuccessful or invalid API response. A [*ReloadError] is a reload that did not succeed. Use [errors.Is]
 // with the classes, such as [ErrNotFound], [ErrReloadPending] or [ErrReloadFailed], or with a [Code]. If the client refuses an
 // argument before sending anything, the error matches [ErrBadRequest] and is not an [*Error]. Network errors wrap the cause
-// that net/http reports, without its [net/url.Error]. Response bodies are limited to 64 MiB, and to 1 MiB outside 2xx; the
-// error of a longer one matches [ErrBodyTooLong]. The log of [Client.Log] is not limited.
+// that net/http reports, without its [net/url.Error]. If ctx was canceled with a cause, only its text is shown. Response
+// bodies are limited to 64 MiB, and to 1 MiB outside 2xx; the error of a longer one matches [ErrBodyTooLong]. [Client.Log] has no limit.
 //
 // # Retries
 //

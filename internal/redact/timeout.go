@@ -18,7 +18,7 @@ func Deadline(err error) error {
 type timeout struct{ error }
 
 func (e *timeout) Is(target error) bool {
-	return target != context.DeadlineExceeded && errors.Is(e.error, target) //nolint:errorlint // the value itself
+	return target != context.DeadlineExceeded && errors.Is(e.error, target)
 }
 
 func (e *timeout) As(target any) bool { return errors.As(e.error, target) }
