@@ -22,7 +22,7 @@ type server struct {
 }
 
 const (
-	recordID = "5be59decca62aa00097268a4"
+	recordID = "5be59decca62aa0000000000"
 	failedID = "ffffffffffffffffffffffff" // gets a 404 response
 	cursor   = "00000000"                 // of the next page; each page has the next number
 )
