@@ -107,7 +107,7 @@ func BenchmarkGet(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			var r floorReload
-			floorGet(b, url+"/api/v1/reloads/x", &r)
+			floorGet(b, url+"/api/v1/reloads/5be59decca62aa0000000001", &r)
 			if r.Status != "SUCCEEDED" {
 				b.Fatal(r.Status)
 			}
@@ -117,7 +117,7 @@ func BenchmarkGet(b *testing.B) {
 		client := benchClient(b, url)
 		b.ReportAllocs()
 		for b.Loop() {
-			r, err := client.Get(b.Context(), "x")
+			r, err := client.Get(b.Context(), "5be59decca62aa0000000001")
 			if err != nil || r.Status != reloads.StatusSucceeded {
 				b.Fatal(r, err)
 			}
