@@ -634,3 +634,40 @@ func TestClaimedReload(t *testing.T) {
 		}
 	}
 }
+
+// lateContext has ended when Err is called for the second time.
+type lateContext struct {
+	context.Context
+	calls *int
+}
+
+func (c lateContext) Err() error {
+	if *c.calls++; *c.calls == 1 {
+		return nil
+	}
+	return context.Canceled
+}
+
+// listError is an error that cannot be compared.
+type listError []string
+
+func (e listError) Error() string { return "a list" }
+
+type oddContext struct{ context.Context }
+
+func (oddContext) Err() error { return listError{"a"} }
+
+// The context of an attempt can end at any time, and with any error.
+func TestAttemptErrorOfOddContexts(t *testing.T) {
+	t.Parallel()
+	failed := errors.New("failed")
+	late := &attemptBody{ctx: lateContext{t.Context(), new(int)}, transport: &transport{}}
+	if err := late.attemptError(failed); err != failed {
+		t.Errorf("got %v, want the error itself", err)
+	}
+	odd := &attemptBody{ctx: oddContext{t.Context()}, transport: &transport{}}
+	var list listError
+	if err := odd.attemptError(failed); !errors.As(err, &list) {
+		t.Errorf("got %v, want the error of the context", err)
+	}
+}

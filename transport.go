@@ -165,7 +165,7 @@ func (b *attemptBody) attemptError(err error) error {
 	switch {
 	case timedOut:
 		err = timeout
-	case cause != ended: //nolint:errorlint // compares the values
+	case ended != nil && cause != context.Canceled && cause != context.DeadlineExceeded: //nolint:errorlint // it may wrap them, too
 		err = fmt.Errorf("%w: %v", ended, err) //nolint:errorlint // see above
 	case ended != nil && !errors.Is(err, ended):
 		err = fmt.Errorf("%w: %w", ended, err)
