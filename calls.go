@@ -67,8 +67,8 @@ func (c *Client) get(ctx context.Context, id string, once bool) (*Reload, server
 // Cancel asks the service to cancel a reload. It returns the status of the response: CANCELING if the reload is being
 // canceled, CANCELED if it already is. It returns an error that matches [ErrNotCancelable] if the reload has finished.
 //
-// Canceling a reload twice is harmless. Therefore a cancel whose outcome is unknown is retried. If the retry is refused
-// but the reload turns out to be canceled, Cancel succeeds.
+// Canceling a reload twice is harmless. Therefore a cancel whose outcome is unknown is retried. If the response to the
+// retry is 404 or 409, but the reload turns out to be canceled, Cancel succeeds.
 func (c *Client) Cancel(ctx context.Context, id string) (Status, error) {
 	segment, err := pathSegment("id", id)
 	if err != nil {

@@ -149,6 +149,9 @@ func precision(t time.Time) time.Duration {
 	return p
 }
 
+// createdBefore returns the end of the time in which a reload may have been created.
+func createdBefore(r *Reload) time.Time { return r.CreationTime.Add(precision(r.CreationTime)) }
+
 // The times after the end of ctx in which a run with CancelOnAbort cancels its reloads.
 const (
 	abortTimeout  = 10 * time.Second // for all requests together
@@ -174,7 +177,7 @@ func newGraceTime(ctx context.Context) *graceTime {
 		if context.Cause(ctx) != errStopped {
 			g.deadline()
 			_ = sleep(g.ctx, inFlightGrace)
-			g.cancelInFlight(attemptTimeout(inFlightGrace))
+			g.cancelInFlight(expired{attemptTimeout(inFlightGrace)})
 			_ = sleep(g.ctx, abortTimeout-inFlightGrace+time.Millisecond) // so that cancels end with their deadline
 		}
 		g.release()
@@ -196,7 +199,7 @@ func (g *graceTime) listContext(ctx context.Context) context.Context {
 	case g == nil:
 		return ctx
 	case ctx.Err() == nil:
-		return g.ctx
+		return g.inFlight // the list may hang; there is time for others afterwards
 	}
 	return context.WithValue(g.ctx, attemptLimit{}, graceAttempt)
 }
@@ -228,6 +231,9 @@ func (e attemptTimeout) Error() string {
 }
 func (e attemptTimeout) Timeout() bool   { return true }
 func (e attemptTimeout) Temporary() bool { return true }
+
+// expired is the cause of a context that ended with the limit of an attempt. Callers never see it, so it is no other context's.
+type expired struct{ attemptTimeout }
 
 // errStopped is the cause of a context that ended because the loop over the results ended.
 var errStopped = errors.New("iteration stopped")

@@ -33,7 +33,7 @@ var (
 	// ErrRateLimited means that the service's rate limit is reached (429), or that the client's own limiter cannot let the
 	// request start before the deadline of its context. In the second case the error also matches [context.DeadlineExceeded].
 	ErrRateLimited = errors.New("reloads: rate limited")
-	// ErrServer means that the service, or a gateway in front of it, failed (5xx).
+	// ErrServer means that the service, or a gateway in front of it, failed (500 or higher).
 	ErrServer = errors.New("reloads: server error")
 	// ErrCursorLoop means that the links of a list lead back to an earlier page, or that 1000 pages in a row are empty.
 	// It is not an [*Error].

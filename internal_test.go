@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -238,7 +239,6 @@ func TestChooseReload(t *testing.T) {
 		"of another call":               {[]Reload{at("a", 11)}, exactly, "", false, []known{{"a", time.Second, true}}, 0, "", false, true},
 		"known before":                  {[]Reload{at("a", 11)}, exactly, "", false, []known{{"a", -1, false}}, 0, "", false, true},
 		"known since":                   {[]Reload{at("a", 11)}, exactly, "", false, []known{{"a", time.Second, false}}, 0, "a", true, true},
-		"of another app":                {[]Reload{{ID: "a", AppID: "other", CreationTime: post}}, exactly, "", false, nil, 0, "", false, true},
 		"of an unknown app":             {[]Reload{{ID: "a", CreationTime: post}}, exactly, "", false, nil, 0, "a", true, true},
 		"without creation time":         {[]Reload{{ID: "a", AppID: "app"}}, exactly, "", false, nil, 0, "a", false, true},
 		"with the ResourceID":           {[]Reload{at("b", 11), at("a", 21, "x")}, exactly, "x", false, nil, 0, "a b", true, true},
@@ -658,6 +658,28 @@ type oddContext struct{ context.Context }
 func (oddContext) Err() error { return listError{"a"} }
 
 // The context of an attempt can end at any time, and with any error.
+// A body that was closed does not look complete.
+func TestReadAfterClosingBody(t *testing.T) {
+	t.Parallel()
+	server := roundTripper(func(*http.Request) (*http.Response, error) {
+		return &http.Response{Body: io.NopCloser(strings.NewReader("text"))}, nil
+	})
+	resp, err := (&transport{base: server, timeout: time.Minute}).RoundTrip(new(http.Request))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := io.ReadAll(resp.Body); !errors.Is(err, http.ErrBodyReadAfterClose) {
+		t.Errorf("got %v, want an error", err)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 func TestAttemptErrorOfOddContexts(t *testing.T) {
 	t.Parallel()
 	failed := errors.New("failed")

@@ -102,7 +102,7 @@ func (a *attempt) read(resp *http.Response) error {
 	case errors.Is(err, ErrBodyTooLong):
 		return a.invalidBody(err)
 	case err != nil:
-		return a.transportError(fmt.Errorf("reading the response body: %w", err))
+		return a.transportError(&sentError{fmt.Errorf("reading the response body: %w", err)})
 	case a.op == opLog:
 		return a.invalidBody(errHTML)
 	}
@@ -167,7 +167,9 @@ func (a *attempt) responseError() *Error {
 func (a *attempt) invalidBody(err error) *Error {
 	e := a.newError()
 	e.Body = a.snippet()
-	e.Err = a.redactError(err)
+	if e.Err = a.redactError(err); !errors.Is(err, ErrBodyTooLong) {
+		e.Err = errors.New(e.Err.Error()) // the fields of an error of the JSON package contain what its text leaves out
+	}
 	return e
 }
 
@@ -207,7 +209,7 @@ func (a *attempt) redactor() *redact.Redactor {
 
 // transportError returns the error of an attempt without a complete response. It leaves out the URL, whose query may be long.
 func (a *attempt) transportError(err error) error {
-	if u, ok := errors.AsType[*url.Error](err); ok {
+	if u, ok := err.(*url.Error); ok { //nolint:errorlint // another one is the cause
 		err = u.Err
 	}
 	return fmt.Errorf("reloads: %s %s: %w", a.op.method(), a.path, a.redactError(err))

@@ -489,6 +489,9 @@ func TestRedactionOfErrorChains(t *testing.T) {
 			return nil, fmt.Errorf("%w: %w", quoting, x509.UnknownAuthorityError{}) // without a connection, this would be final
 		}, errReset, "POST GET GET GET GET GET GET POST"},
 		"invalid record": {respond(200, `{"id":"1","creationTime":"Bearer `+testToken+`"}`), nil, "POST GET GET GET GET GET GET"},
+		"invalid JSON": { // the text of its error leaves out the middle of the name
+			respond(200, `{"`+strings.Repeat("x", 60)+"Bearer "+testToken+strings.Repeat("y", 60)+`":}`), nil, "POST GET GET GET GET GET GET",
+		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			_, err := scriptedClient(t, scripted(c.outcome), noRetries).Get(t.Context(), reloadID)

@@ -109,7 +109,7 @@ func (b *attemptBody) limit() {
 	b.ctx, b.cancel = context.WithCancelCause(b.ctx)
 	b.latest = b.began.Add(timeout)
 	cancel := b.cancel // not b, because the runtime keeps a stopped timer for a while
-	b.timer = time.AfterFunc(timeout, func() { cancel(attemptTimeout(timeout)) })
+	b.timer = time.AfterFunc(timeout, func() { cancel(expired{attemptTimeout(timeout)}) })
 }
 
 func (b *attemptBody) end() {
@@ -129,7 +129,7 @@ func withoutTimeout(body io.ReadCloser) io.ReadCloser {
 
 func (b *attemptBody) Read(p []byte) (int, error) {
 	if b.closed.Load() { // go-retryablehttp reads a body that was closed
-		return 0, io.EOF
+		return 0, http.ErrBodyReadAfterClose
 	}
 	n, err := b.ReadCloser.Read(p)
 	if err != io.EOF {
@@ -161,18 +161,18 @@ func (b *attemptBody) attemptError(err error) error {
 	if deadline, ok := b.ctx.Deadline(); !ok || time.Until(deadline) > 0 {
 		err = redact.Deadline(err) // a timeout of the base transport
 	}
-	timeout, timedOut := cause.(attemptTimeout) //nolint:errorlint // it may wrap the timeout of another call
+	limit, timedOut := cause.(expired) //nolint:errorlint // it may wrap the timeout of another call
 	switch {
 	case timedOut:
-		err = timeout
-	case ended != nil && cause != context.Canceled && cause != context.DeadlineExceeded: //nolint:errorlint // it may wrap them, too
+		err = limit.attemptTimeout
+	case ended != nil && !errors.Is(ended, cause):
 		err = fmt.Errorf("%w: %v", ended, err) //nolint:errorlint // see above
 	case ended != nil && !errors.Is(err, ended):
 		err = fmt.Errorf("%w: %w", ended, err)
 	}
-	var limit net.Error // the timeout may also be one of the base transport
+	var timeout net.Error // it may also be one of the base transport
 	unanswered := ended != nil && b.ReadCloser == nil
-	if unanswered && time.Duration(b.transport.silent.Add(int64(time.Since(b.began)))) >= silence || errors.As(err, &limit) && limit.Timeout() {
+	if unanswered && time.Duration(b.transport.silent.Add(int64(time.Since(b.began)))) >= silence || errors.As(err, &timeout) && timeout.Timeout() {
 		b.transport.suspect.Store(true)
 	}
 	return err

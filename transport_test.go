@@ -11,11 +11,13 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -189,6 +191,51 @@ func TestCauseOfContext(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Not even if it is the timeout of another call, or one of the errors of contexts.
+func TestCauseThatIsAnErrorOfContexts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, context.Cause(r.Context())
+		}), noRetries)
+		_, err := client.Get(t.Context(), reloadID)
+		var timeout net.Error
+		if !errors.As(err, &timeout) {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { cancel(timeout) })
+		if _, err := client.Get(ctx, reloadID); !errors.Is(err, context.Canceled) || errors.Is(err, timeout) {
+			t.Errorf("got %v, want context.Canceled only", err)
+		}
+		ctx, cancelDeadline := context.WithTimeoutCause(t.Context(), time.Second, context.Canceled)
+		defer cancelDeadline()
+		if _, err := client.Get(ctx, reloadID); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want DeadlineExceeded only", err)
+		}
+	})
+}
+
+// The error of a body may wrap a net/url.Error of its own. It is kept, together with that of ctx.
+func TestBodyErrorOfAnotherRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cause := &url.Error{Op: "Get", URL: "https://storage.example.com", Err: errReset}
+		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+			cancel()
+			resp, err := respond(http.StatusOK, "")(r)
+			resp.Body = io.NopCloser(iotest.ErrReader(cause))
+			return resp, err
+		}))
+		_, err := client.Get(ctx, reloadID)
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, cause) || !strings.Contains(err.Error(), "reading the response body") {
+			t.Errorf("got %v, want an error that matches both", err)
+		}
+	})
 }
 
 // blockedBody is a body that blocks until the context ends.

@@ -121,6 +121,7 @@ func TestHowOftenATokenIsRequestedWhileThatFails(t *testing.T) {
 		{400, "60", doubling},
 		{429, "soon", doubling},
 		{429, "-60", doubling},
+		{429, "-9223372037", doubling},
 		{429, "100", []float64{0, 100, 200, 300}},
 		{503, "100", []float64{0, 100, 200, 300}},
 		{503, "date", []float64{0, 100, 200, 300}},

@@ -91,8 +91,8 @@ func withRetryAfter(err error, header http.Header) error {
 	}
 	value := header.Get("Retry-After")
 	var after time.Duration
-	if seconds, err := strconv.Atoi(value); err == nil || errors.Is(err, strconv.ErrRange) {
-		after = time.Duration(min(seconds, int(maxRetryAfter/time.Second))) * time.Second
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		after = time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
 	} else if date, err := http.ParseTime(value); err == nil {
 		after = min(date.Sub(serverTime(header, time.Now())), maxRetryAfter)
 	}

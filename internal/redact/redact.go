@@ -65,7 +65,8 @@ func pattern(secret string) *regexp.Regexp {
 const (
 	percent   = `%(?:25)*`
 	backslash = `(?:\\|` + percent + `5c)`
-	ampersand = `(?:&|` + backslash + `+u0026|` + percent + `26)(?:amp;)*`
+	semicolon = `(?:;|` + percent + `3b)`
+	ampersand = `(?:&|` + backslash + `+u0026|` + percent + `26)(?:amp` + semicolon + `)*`
 )
 
 // entities are the names of characters in HTML.
@@ -84,7 +85,7 @@ func spellings(c rune, encoded string) string {
 	for _, unit := range utf16.AppendRune(nil, c) {
 		fmt.Fprintf(&escaped, "%s+u%04x", backslash, unit)
 	}
-	entity := fmt.Sprintf("#0*%d|#x0*%x", c, c)
+	entity := fmt.Sprintf("(?:#|%s23)(?:0*%d|x0*%x)", percent, c, c)
 	if name, ok := entities[c]; ok {
 		entity += "|" + name
 	}
@@ -95,7 +96,7 @@ func spellings(c rune, encoded string) string {
 	case ' ':
 		literal += `|\+|` + percent + "2b" // in a form
 	}
-	return fmt.Sprintf("(?i:%s(?:%s|%s|%s|%s(?:%s);))", prefix, literal, &octets, &escaped, ampersand, entity)
+	return fmt.Sprintf("(?i:%s(?:%s|%s|%s|%s(?:%s)%s))", prefix, literal, &octets, &escaped, ampersand, entity, semicolon)
 }
 
 // Text returns s without the secrets.
@@ -195,9 +196,13 @@ func unwrap(err error) []error {
 			return []error{inner}
 		}
 	case interface{ Unwrap() []error }:
-		return e.Unwrap()
+		return slices.DeleteFunc(slices.Clone(e.Unwrap()), func(inner error) bool { return inner == nil })
 	case *timeout:
-		return []error{e.error}
+		inner := unwrap(e.error)
+		for i := range inner {
+			inner[i] = Deadline(inner[i])
+		}
+		return inner
 	}
 	return nil
 }

@@ -48,7 +48,11 @@ var encoders = map[string]func(string) string{
 	"JSON in query": func(s string) string { return url.QueryEscape(encodeJSON(s)) },
 	"HTML in JSON":  func(s string) string { return encodeJSON(html.EscapeString(s)) },
 	"JSON in HTML":  func(s string) string { return html.EscapeString(encodeJSON(s)) },
-	"HTML, twice":   func(s string) string { return html.EscapeString(html.EscapeString(s)) },
+	"HTML in query": func(s string) string { return url.QueryEscape(html.EscapeString(s)) },
+	"HTML, hex, in query": func(s string) string {
+		return url.QueryEscape(escape(s, func(c rune) string { return fmt.Sprintf("&#x%02X;", c) }))
+	},
+	"HTML, twice": func(s string) string { return html.EscapeString(html.EscapeString(s)) },
 }
 
 // escape encodes every character that a URL may not contain as it is.
@@ -185,6 +189,12 @@ type dump struct {
 func (d dump) Error() string { return d.text }
 func (d dump) Unwrap() error { return d.err }
 
+// list is an error that wraps several, some of which may be nil.
+type list []error
+
+func (l list) Error() string   { return fmt.Sprint(l[0], l[len(l)-1]) }
+func (l list) Unwrap() []error { return l }
+
 // No error in the chain contains the secret, and the harmless ones are still found.
 func TestError(t *testing.T) {
 	t.Parallel()
@@ -196,6 +206,7 @@ func TestError(t *testing.T) {
 		"in the middle": fmt.Errorf("harmless: %w", dump{secret, errors.Join(harmless, quoting)}),
 		"inside":        fmt.Errorf("harmless: %w, %w", quoting, harmless),
 		"hidden":        dump{"harmless", errors.Join(quoting, harmless)},
+		"with a nil":    list{harmless, nil, quoting},
 	} {
 		got := r.Error(err)
 		var walk func(error)

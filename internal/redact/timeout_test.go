@@ -41,6 +41,9 @@ func TestDeadlineWithSecret(t *testing.T) {
 	if errors.As(err, &op) && strings.Contains(op.Error(), secret) {
 		t.Errorf("%v contains an error with the secret: %v", err, op)
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v matches context.DeadlineExceeded again", err)
+	}
 }
 
 // hiding has a text without that of the error that it wraps.
