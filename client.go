@@ -129,7 +129,9 @@ type Option func(*Client) error
 
 // WithHTTPClient sends requests with a copy of hc. hc itself is not modified. Its Transport and Jar are used. Its
 // Timeout applies to each attempt if it is shorter than that of [WithAttemptTimeout]. Its CheckRedirect is ignored,
-// because redirects are not followed. Nil is refused. The default uses [http.DefaultTransport].
+// because redirects are not followed. Nil is refused. The default uses [http.DefaultTransport]. If a Transport reports to
+// [net/http/httptrace] that a trigger requested a connection, it must report the one that sends the trigger, too.
+// Otherwise, the client assumes that the trigger was not sent.
 //
 // An [http.Transport] does not end a dial or handshake with its request. Clone the default one, or set a timeout in its
 // DialContext, and TLSHandshakeTimeout. Otherwise, or if a SOCKS proxy does not respond, each attempt can leave a connection.
@@ -178,8 +180,8 @@ func WithRetry(p RetryPolicy) Option {
 
 // WithAttemptTimeout limits the duration of each attempt, from dialing to the last byte of the response. It does not
 // limit waiting for the rate limit, waiting between attempts, or reading the result of [Client.Log]. 0 means no limit.
-// The default is one minute. A negative duration is refused. Unless ctx has an earlier deadline, the body of an error
-// is read for at most 5 s, even without a limit.
+// The default is one minute. A negative duration is refused. The body of an error is read for at most 5 s, even without a
+// limit, unless ctx has a deadline that ends the attempt before its limit.
 //
 // The error of an attempt that took too long is a [net.Error] whose Timeout method returns true. It does not match
 // [context.DeadlineExceeded], which means the caller's own deadline.

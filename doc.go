@@ -40,8 +40,8 @@
 // A request is retried at most [RetryPolicy].MaxRetries times, depending on its outcome:
 //
 //   - No connection: retried, unless the host does not exist, does not speak TLS or has no valid certificate.
-//   - Connection lost, attempt timed out, or a 5xx other than 501, 505 and 511: List, Get, Log and Cancel are retried.
-//     A Trigger may have taken effect; see below.
+//   - Connection lost, attempt timed out, or a status from 500 on other than 501, 505 and 511: List, Get, Log and Cancel
+//     are retried. A Trigger may have taken effect; see below.
 //   - 503 with Retry-After: every call is retried.
 //   - 429 because of the rate limit: every call is retried. All other calls of the same tier wait, too, except those that
 //     start within half a second because their turn has come before.
@@ -84,7 +84,7 @@
 //   - The two oldest possible reloads were created at the same time.
 //   - The clock of the records cannot be determined: the service sends no Date header, or the creation times of the
 //     client's own reloads contradict it or each other. Without it, the clocks must be at most 5 minutes apart.
-//   - The list has several pages and is not sorted, or more than 200 reloads of the app were created since.
+//   - The list has several pages and is visibly not sorted, or more than 200 reloads of the app were created since.
 //   - The retry was refused because a reload is pending, or for another final reason, or Retry-After exceeds MaxRetryAfter.
 //   - The outcome of the last retry is unknown, too, and no reload is listed.
 //   - The service accepted the trigger, but no reload is listed.
@@ -104,8 +104,8 @@
 // can one that was triggered shortly before, within the precision of creation times (a second, if they are whole seconds)
 // and of the clocks (2 s, if one was set since the client's previous trigger). A reload that belongs to another trigger of
 // this client, because the service returned it or the client found it, is not taken for it. A [Request].ResourceID that no
-// other trigger uses prevents the rest if the service returns it. The OpenAPI document of the service says so, but it is not
-// confirmed. With [Once], the ResourceID alone identifies the reload.
+// other trigger uses prevents the rest if the service has returned that of an earlier trigger to this client. By its OpenAPI
+// document it does, but that is not confirmed. With [Once], the ResourceID alone identifies the reload.
 //
 // # Rate limits
 //

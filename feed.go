@@ -96,7 +96,7 @@ func (f *feed) run(ctx context.Context) {
 func (t *tracker) pauseLists(err error) {
 	pause := t.client.retry.refusal(err)
 	if errors.Is(err, ErrRateLimited) {
-		pause *= 2
+		pause += min(pause, noLimit-pause)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -71,8 +71,8 @@ func CancelOnAbort() RunOption { return func(o *runOptions) { o.cancel = true } 
 // MaxActive limits how many steps of a batch have a reload that is queued or running, for data sources and tenants
 // that cannot take more at once. 0 means no limit. A negative n is refused. A reload that a step attaches to counts, and
 // so does one that it waits for with [AfterPending]. Those that [Once] finds may exceed the limit. Then, nothing is
-// triggered until fewer are active. A reload whose step has ended because of [StepTimeout] no longer counts, even if
-// canceling it had no effect.
+// triggered until fewer are active. A reload that may still run no longer counts when its step has ended, because of
+// [StepTimeout] or with [ErrOutcomeUnknown].
 func MaxActive(n int) RunOption { return func(o *runOptions) { o.maxActive = n } }
 
 // Rerun triggers a reload that FAILED again, up to the given number of times. That includes one that the step attached to,

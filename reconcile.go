@@ -97,12 +97,11 @@ func (s *reconciliation) choose() (sure, exact bool) {
 	exact = known || offset.width() <= s.exact || s.probes >= maxProbes && offset.width() <= usableOffset
 	oldest := s.earliest()
 	latest := earlier(time.Now().Add(clockTolerance), s.ended.Add(lateEffect)).Add(offset.max)
-	end := func(r *Reload) time.Time { return r.CreationTime.Add(precision(r.CreationTime)) } // it was created before
-	byResource := s.options.check != nil                                                      // the ResourceID alone decides
+	byResource := s.options.check != nil // the ResourceID alone decides
 	s.possible = nil
 	for i := range s.listed.Reloads {
 		r := &s.listed.Reloads[i]
-		tooOld := !doubtful && !r.CreationTime.IsZero() && !end(r).After(oldest)
+		tooOld := !doubtful && !r.CreationTime.IsZero() && !createdBefore(r).After(oldest)
 		if byResource && s.hasResource(r) == 1 || !tooOld && !s.isOther(r) {
 			s.possible = append(s.possible, r)
 		}
@@ -121,7 +120,7 @@ func (s *reconciliation) choose() (sure, exact bool) {
 	case doubtful, offset.width() >= 2*unknownOffset, first.CreationTime.After(latest), s.contradicts(first, s.listed.partial[first.ID]):
 	case len(s.possible) > 1 && order(first, s.possible[1]) == 0:
 	default:
-		sure = exact && end(first).After(s.last.Add(offset.min)) || !first.CreationTime.Before(s.last.Add(offset.max))
+		sure = exact && createdBefore(first).After(s.last.Add(offset.min)) || !first.CreationTime.Before(s.last.Add(offset.max))
 	}
 	return sure, exact
 }
@@ -134,12 +133,11 @@ func (s *reconciliation) hasResource(r *Reload) int {
 	return 0
 }
 
-// isOther reports whether a reload is certainly not the triggered one, because it belongs to another call or app, was
-// known before, or has another ResourceID, if that alone decides.
+// isOther reports whether a reload is certainly not the triggered one, because it belongs to another call, was known
+// before, or has another ResourceID, if that alone decides.
 func (s *reconciliation) isOther(r *Reload) bool {
 	seen := s.client.seen.get(r.ID)
-	return seen.own || !seen.at.IsZero() && seen.at.Before(s.since) || otherApp(r, s.req.AppID) ||
-		s.options.check != nil && r.ResourceID != "" && s.hasResource(r) == 0
+	return seen.own || !seen.at.IsZero() && seen.at.Before(s.since) || s.options.check != nil && r.ResourceID != "" && s.hasResource(r) == 0
 }
 
 func otherApp(r *Reload, app string) bool { return r.AppID != "" && !strings.EqualFold(r.AppID, app) }
@@ -186,17 +184,19 @@ const maxListed = 200 // how many of an app's newest reloads are listed at most
 func (c *Client) newestReloads(ctx context.Context, app string, until time.Time) (l triggerList, err error) {
 	w := newWalk(newestQuery(app))
 	all := newTriggerList()
-	for {
+	for read := 0; ; {
 		if l, err = c.triggerPage(ctx, w.query); err != nil {
 			return l, err
 		}
+		more, err := w.advance(l.Page)
+		read += len(l.Reloads) // a record may be on several pages
+		l.Reloads = slices.DeleteFunc(l.Reloads, func(r Reload) bool { return otherApp(&r, app) })
 		all.add(l)
 		all.date, all.Next, all.invalid = l.date, l.Next, append(all.invalid, l.invalid...)
-		more, err := w.advance(l.Page)
 		switch {
-		case err != nil || !more || reachesBack(l.Reloads, until):
+		case err != nil || !more || reachesBack(l.Reloads, until) && len(all.Reloads) > 1: // one has no order
 			return all, err
-		case len(all.Reloads) >= maxListed:
+		case read >= maxListed:
 			return all, errTooMany
 		}
 	}

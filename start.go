@@ -200,7 +200,7 @@ func (b *batch) listPending(ctx context.Context, app string) (*Reload, error) {
 			latestEnd = r.CreationTime
 		}
 	}
-	if pending == nil || pending.CreationTime.Before(latestEnd) { // an app has one pending reload
+	if pending == nil || !createdBefore(pending).After(latestEnd) { // an app has one pending reload
 		return nil, nil
 	}
 	return pending, nil

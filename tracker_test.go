@@ -524,6 +524,32 @@ func TestBatchHonorsRetryAfter(t *testing.T) {
 	}
 }
 
+// A Retry-After of centuries is honored, too.
+func TestBatchHonorsLongRetryAfter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		lists := 0
+		s := &scriptedService{get: func(id string) (int, string) {
+			return http.StatusOK, recordText(id, id, reloads.StatusReloading, time.Now())
+		}}
+		wire := outcome(func(r *http.Request) (*http.Response, error) {
+			if isList(r) {
+				lists++
+				return respond(http.StatusTooManyRequests, "", "Retry-After", "6000000000")(r)
+			}
+			return s.RoundTrip(r)
+		})
+		client := scriptedClient(t, wire, reloads.WithRetry(reloads.RetryPolicy{MaxRetryAfter: math.MaxInt64}), unmetered)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		for range client.WaitAll(ctx, scriptedReloads("r", 5)) {
+		}
+		if lists != 1 {
+			t.Errorf("%d lists", lists)
+		}
+	})
+}
+
 // endless responds with a page of a list that has no end.
 func endless(r *http.Request) (*http.Response, error) {
 	n, _ := strconv.Atoi(r.URL.Query().Get("next"))

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -18,6 +19,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -882,6 +884,25 @@ func TestTriggerIsNotRetriedAfter2xx(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Not even if the transport limits the rate at which bodies are read, and that limit is reached.
+func TestTriggerWithThrottledBody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		wire := scripted(func(r *http.Request) (*http.Response, error) {
+			if isList(r) {
+				return respond(http.StatusOK, emptyPage)(r)
+			}
+			resp, err := respond(http.StatusCreated, "")(r)
+			resp.Body = io.NopCloser(iotest.ErrReader(fmt.Errorf("body: %w", reloads.ErrRateLimited)))
+			return resp, err
+		})
+		_, err := scriptedClient(t, wire).Trigger(t.Context(), reloads.Request{AppID: "app"})
+		if n := wire.count(http.MethodPost); n != 1 || !errors.Is(err, reloads.ErrOutcomeUnknown) {
+			t.Errorf("%d triggers; %v", n, err)
+		}
+	})
 }
 
 // A ResourceID that is used again and again does not make an earlier reload the one that was just triggered.
@@ -2197,6 +2218,112 @@ func TestTriggerOfAppWithTooManyReloads(t *testing.T) {
 		last := w.sent()[10]
 		if query, _ := url.ParseQuery(last.query); query.Get("next") != "180" || strings.Contains(w.sent()[11].query, "next") {
 			t.Errorf("the last page is %s", last.query)
+		}
+	})
+}
+
+// A list whose pages never end is read to the end of maxListed records.
+func TestTriggerWithEndlessList(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		lists := 0
+		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+			if isTrigger(r) {
+				return respond(http.StatusBadGateway, "")(r)
+			}
+			lists++
+			time.Sleep(time.Second)
+			links := fmt.Sprintf(`{"next":{"href":"?next=%d"}}`, lists)
+			return respond(200, `{"data":[`+recordText("r1", "app", reloads.StatusReloading, time.Now())+`],"links":`+links+`}`)(r)
+		}), unmetered)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if _, err := client.Trigger(ctx, reloads.Request{AppID: "app"}); !errors.Is(err, reloads.ErrOutcomeUnknown) || lists != 6*200 {
+			t.Errorf("%v after %d lists", err, lists)
+		}
+	})
+}
+
+// A page with one old reload, or with one of another app, does not show that the list is sorted.
+func TestTriggerWithListInOtherOrder(t *testing.T) {
+	t.Parallel()
+	for name, extra := range map[string]string{"of this app": "", "of another app": recordText("other", "other", reloads.StatusFailed, time.Unix(0, 0))} {
+		synctest.Test(t, func(t *testing.T) {
+			var records []string
+			wire := scripted(func(r *http.Request) (*http.Response, error) {
+				if isTrigger(r) {
+					records = append(records, recordText(fmt.Sprint("own", len(records)), "app", reloads.StatusSucceeded, time.Now()))
+					return nil, errReset
+				}
+				n, _ := strconv.Atoi(r.URL.Query().Get("next"))
+				page, next := records[n:min(n+1, len(records))], ""
+				if n+1 < len(records) {
+					next = fmt.Sprintf(`"next":{"href":"?next=%d"}`, n+1)
+				}
+				if extra != "" {
+					page = append(slices.Clone(page), extra)
+				}
+				return respond(200, `{"data":[`+strings.Join(page, ",")+`],"links":{`+next+`}}`, "Date", time.Now().UTC().Format(http.TimeFormat))(r)
+			})
+			for i := range 2 {
+				records = append(records, recordText(fmt.Sprint("old", i), "app", reloads.StatusFailed, time.Now()))
+				time.Sleep(time.Hour)
+			}
+			_, err := scriptedClient(t, wire).Trigger(t.Context(), reloads.Request{AppID: "app"})
+			if n := wire.count(http.MethodPost); n != 1 {
+				t.Errorf("a reload %s: %d triggers; %v", name, n, err)
+			}
+		})
+	}
+}
+
+// A list that hangs when ctx ends does not take the whole grace time of an aborted run.
+func TestAbortDuringAListThatHangs(t *testing.T) {
+	t.Parallel()
+	for name, stuck := range map[string]outcome{"hangs": hangs, "backoff": respond(http.StatusBadGateway, "")} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			w := &world{runFor: time.Hour, everyPost: lostAfter, latency: 5 * time.Millisecond}
+			w.instead = func(r *http.Request) outcome {
+				if isList(r) && ctx.Err() == nil {
+					return stuck
+				}
+				return nil
+			}
+			client := scriptedClient(t, w, reloads.WithRetry(reloads.RetryPolicy{MaxRetries: 5, MinBackoff: 30 * time.Second}))
+			_, err := client.Run(ctx, reloads.Request{AppID: "app"}, reloads.CancelOnAbort())
+			if rs := w.app("app").records; len(rs) != 1 || rs[0].canceled.IsZero() {
+				t.Errorf("%s: got %v, want the only reload to be canceled: %+v", name, err, rs)
+			}
+		})
+	}
+}
+
+// The pending reload is found if its creation time is less precise than that of an earlier one.
+func TestAttachToPendingWithCoarseCreationTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		pending := func(status reloads.Status) string {
+			return fmt.Sprintf(`{"id":%q,"appId":"app","status":%q,"creationTime":"2000-01-01T00:00:00Z"}`, reloadID, status)
+		}
+		began := time.Now()
+		ended := recordText("ended", "app", reloads.StatusCanceled, began.Add(200*time.Millisecond))
+		time.Sleep(time.Second)
+		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+			switch {
+			case isTrigger(r):
+				return respond(http.StatusTooManyRequests, `{"errors":[{"code":"RELOADS-007"}]}`)(r)
+			case isList(r):
+				return respond(http.StatusOK, listText(pending(reloads.StatusReloading), ended))(r)
+			}
+			if time.Since(began) < time.Minute {
+				return respond(http.StatusOK, pending(reloads.StatusReloading))(r)
+			}
+			return respond(http.StatusOK, pending(reloads.StatusSucceeded))(r)
+		}))
+		if reload, err := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.AttachToPending()); err != nil {
+			t.Errorf("%v, %v", reload, err)
 		}
 	})
 }
