@@ -21,23 +21,22 @@ type recentHint struct {
 
 const (
 	maxRecentHints = 256
-	maxHintLength  = 256         // bytes; no reload has a longer ID
+	maxHintLength  = 1024        // bytes of a hint that is remembered; no reload has a longer ID
 	recentHintTime = time.Minute // for which a hint counts for a wait that has not begun
 	maxSpacing     = time.Second // between polls of a reload because of hints, so that many hints do no harm
 )
 
 // add passes a hint to all listeners.
 func (h *hints) add(id string) {
-	if len(id) > maxHintLength {
-		return
-	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for listener := range h.listeners {
 		(*listener)(id)
 	}
-	h.recent[h.next] = recentHint{id, time.Now()}
-	h.next = (h.next + 1) % maxRecentHints
+	if len(id) <= maxHintLength {
+		h.recent[h.next] = recentHint{id, time.Now()}
+		h.next = (h.next + 1) % maxRecentHints
+	}
 }
 
 // listen calls f with each hint until stop is called. f must not block.

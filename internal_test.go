@@ -398,15 +398,22 @@ func TestOverlap(t *testing.T) {
 	})
 }
 
-// Hints that are too long are not remembered. They are no IDs.
+// Hints that are too long are not remembered. They are no IDs. A wait in progress gets them.
 func TestLongHints(t *testing.T) {
 	t.Parallel()
-	var h hints
+	h := hints{listeners: map[*func(string)]struct{}{}}
 	long := strings.Repeat("x", maxHintLength)
+	hinted, stop := h.listenTo(long + "x")
+	defer stop()
 	h.add(long)
 	h.add(long + "x")
 	if !h.cameRecently(long) || h.cameRecently(long+"x") {
-		t.Error("the limit is not 256 bytes")
+		t.Error("the limit is not 1024 bytes")
+	}
+	select {
+	case <-hinted:
+	default:
+		t.Error("a wait did not get a long hint")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/reloads-go/reloads/cmd/reload/internal/batch"
@@ -32,9 +33,9 @@ type openReport struct {
 // replace another one, or one of the inputs, which are files by their flags.
 func (r *reports) create(stdout io.Writer, inputs map[string]string) error {
 	var last []openReport
-	flagOf := map[string]string{}
+	var used []usedFile
 	for flag, path := range inputs {
-		flagOf[place(path)] = flag
+		used = append(used, newUsedFile(flag, path))
 	}
 	for _, report := range []struct {
 		flag, path string
@@ -43,7 +44,7 @@ func (r *reports) create(stdout io.Writer, inputs map[string]string) error {
 		if report.path == "" {
 			continue
 		}
-		o, name, where := openReport{write: report.write, path: report.path}, report.path, ""
+		o, name, file := openReport{write: report.write, path: report.path}, report.path, usedFile{flag: report.flag}
 		if isStdout(report.path) {
 			name, o.stdout, r.stdout = "standard output", stdout, true
 			last = append(last, o)
@@ -51,15 +52,39 @@ func (r *reports) create(stdout io.Writer, inputs map[string]string) error {
 			return err
 		} else {
 			r.open = append(r.open, o)
-			where = place(report.path)
+			file = newUsedFile(report.flag, report.path)
 		}
-		if other, taken := flagOf[where]; taken {
-			return fmt.Errorf("%s and %s cannot both be %s", other, report.flag, name)
+		if i := slices.IndexFunc(used, file.is); i >= 0 {
+			return fmt.Errorf("%s and %s cannot both be %s", used[i].flag, report.flag, name)
 		}
-		flagOf[where] = report.flag
+		used = append(used, file)
 	}
 	r.open = append(r.open, last...)
 	return nil
+}
+
+// usedFile is a file that a flag names.
+type usedFile struct {
+	flag, place string      // place is empty for standard output
+	info        os.FileInfo // nil if it is not a regular file that exists
+}
+
+func newUsedFile(flag, path string) usedFile {
+	file := usedFile{flag: flag, place: place(path)}
+	info, err := os.Stat(path)
+	if path == "-" {
+		file.place = "standard input"
+		info, err = os.Stdin.Stat()
+	}
+	if err == nil && info.Mode().IsRegular() {
+		file.info = info
+	}
+	return file
+}
+
+// is reports whether two files are the same, under whatever names.
+func (f usedFile) is(other usedFile) bool {
+	return f.place == other.place || f.info != nil && other.info != nil && os.SameFile(f.info, other.info)
 }
 
 // place returns the absolute path of a file, without links. The file itself need not exist.

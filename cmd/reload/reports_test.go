@@ -128,10 +128,18 @@ func TestReportsThatWouldReplaceEachOther(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Link(path("plan.yaml"), path("hard")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("hard", path("soft")); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args []string
 		says string
 	}{
+		{[]string{"--json", "soft"}, "--file and --json cannot both be soft"},
+		{[]string{"-f", "-", "--json", "plan.yaml"}, "--file and --json cannot both be plan.yaml"},
 		{[]string{"--report", "plan.yaml"}, "--file and --report cannot both be plan.yaml"},
 		{[]string{"--junit", "./dir/plan.yaml"}, "--file and --junit cannot both be ./dir/plan.yaml"},
 		{[]string{"--json", "link"}, "--file and --json cannot both be link"},
@@ -143,11 +151,16 @@ func TestReportsThatWouldReplaceEachOther(t *testing.T) {
 	} {
 		cmd := command(t, nil, append([]string{"run", "-f", "plan.yaml", "--server", "https://tenant.example.com", "--api-key-file", "key"}, c.args...)...)
 		cmd.Dir = dir
+		stdin, err := os.Open(path("plan.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
 		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
+		cmd.Stdin, cmd.Stderr = stdin, &stderr
 		if r := newResult(t, cmd.Run(), &bytes.Buffer{}, &stderr); r.status != statusUsage || !strings.Contains(r.stderr, c.says) {
 			t.Errorf("%q: %+v, want %q", c.args, r, c.says)
 		}
+		_ = stdin.Close()
 	}
 	if text, err := os.ReadFile(path("plan.yaml")); err != nil || string(text) != "steps: [{app: sales}]\n" {
 		t.Errorf("%v: %s", err, text)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +30,7 @@ written as soon as it finishes.`,
 			}
 			rows, worst := a.waitAll(ctx, client, rs)
 			for _, id := range args {
+				id = strings.ToLower(id) // the service may spell it differently
 				if r := rows[id]; r != nil {
 					a.rows = append(a.rows, a.cells(r))
 					delete(rows, id) // an ID may be given twice
@@ -40,7 +42,7 @@ written as soon as it finishes.`,
 }
 
 // waitAll waits for reloads. It writes their errors, and each reload as soon as it finishes; if the format is a table, it
-// returns them instead, by ID. The error is the one with the highest exit status.
+// returns them instead, by ID in lower case. The error is the one with the highest exit status.
 func (a *app) waitAll(ctx context.Context, client *reloads.Client, rs []*reloads.Reload) (rows map[string]*reloads.Reload, worst error) {
 	live := a.newLive(a.stderr, a.stderrTerminal)
 	defer live.stop()
@@ -60,7 +62,7 @@ func (a *app) waitAll(ctx context.Context, client *reloads.Client, rs []*reloads
 		switch {
 		case r.Status == "": // it was never retrieved
 		case a.table():
-			rows[r.ID] = r
+			rows[strings.ToLower(r.ID)] = r
 		default:
 			_ = live.write(func() { _ = a.writeRow(r) }) // stdout keeps the error
 		}

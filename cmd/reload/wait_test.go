@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -55,6 +56,17 @@ func TestAWaitForSeveral(t *testing.T) {
 	r = run(t, env, "wait", "2", "1", "2", "3")
 	if r.status != statusRefused || strings.Count(r.stdout, "sales") != 2 || strings.Index(r.stdout, "\n2 ") > strings.Index(r.stdout, "\n1 ") {
 		t.Errorf("an ID twice, and an unknown one: %+v", r)
+	}
+}
+
+// A reload is shown, although the service spells its ID differently.
+func TestAWaitForAnIDInUpperCase(t *testing.T) {
+	t.Parallel()
+	_, env := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, `{"id":"abc","appId":"sales","status":"SUCCEEDED"}`)
+	}))
+	if r := run(t, env, "wait", "ABC"); r.status != statusOK || !strings.Contains(r.stdout, "abc") {
+		t.Errorf("%+v", r)
 	}
 }
 

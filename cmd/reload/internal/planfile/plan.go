@@ -1,7 +1,7 @@
 // Package planfile parses the plans of the command "reload run".
 //
-// A plan is YAML or JSON of the form that plan.schema.json describes, or a plain list of app IDs. The schema is not only for
-// editors: the parser itself checks a plan with it.
+// A plan is YAML of the form that plan.schema.json describes, or a plain list of app IDs. JSON is YAML, too, without the escapes
+// \/ and \ud800 to \udfff. The schema is not only for editors: the parser itself checks a plan with it.
 package planfile
 
 import (
