@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync/atomic"
 )
 
 // Trigger starts a reload and returns it as the service accepted it, usually QUEUED. It does not wait until the reload
@@ -137,28 +136,27 @@ func (c *Client) Log(ctx context.Context, appID, reloadID string) (io.ReadCloser
 		return nil, err
 	}
 	a := k.attempt // because k is released
-	return &logStream{ReadCloser: a.stream, describe: a.transportError, cancel: cancel}, nil
+	return &logStream{ReadCloser: a.stream, describe: a.transportError, ctx: ctx, cancel: cancel}, nil
 }
 
 // logStream adds the operation to the errors of reading a log.
 type logStream struct {
 	io.ReadCloser
 	describe func(error) error
-	cancel   context.CancelFunc // of the download
-	closed   atomic.Bool
+	ctx      context.Context // of the download
+	cancel   context.CancelFunc
 }
 
 func (s *logStream) Close() error {
-	s.closed.Store(true)
 	s.cancel() // closing a gzip stream waits for a read in progress
 	return s.ReadCloser.Close()
 }
 
 func (s *logStream) Read(p []byte) (int, error) {
-	if s.closed.Load() {
-		return 0, http.ErrBodyReadAfterClose
-	}
 	n, err := s.ReadCloser.Read(p)
+	if ended := s.ctx.Err(); ended != nil && err == io.EOF { // the server may have ended the log because nobody reads it
+		err = ended
+	}
 	if err != nil && err != io.EOF {
 		err = s.describe(fmt.Errorf("reading the log: %w", err))
 	}

@@ -336,6 +336,22 @@ func TestReadAfterClosingLog(t *testing.T) {
 	}
 }
 
+// Neither does a log that ends because its context has ended: a server may notice that nobody reads it.
+func TestLogThatEndsWithContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	reader, writer := io.Pipe()
+	context.AfterFunc(ctx, func() { _ = writer.Close() })
+	log, err := scriptedClient(t, scripted(respondStream(reader))).Log(ctx, "app", reloadID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := io.ReadAll(log); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the error of the context", err)
+	}
+}
+
 // Closing a log stops its download, also while a reader waits for the header of a compressed log.
 func TestClosingStalledLogEndsRead(t *testing.T) {
 	t.Parallel()

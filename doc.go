@@ -141,9 +141,9 @@
 // request, if the token may do that and the service sorts the list. In addition, and otherwise instead, it polls the reloads
 // one by one, least recently polled first: while the list can be used, one every [PollPolicy].MinInterval, so that a reload
 // that the list does not show is noticed late if there are many. Together with the lists of [Once], [AttachToPending] and
-// [AfterPending], a batch takes at most 80 % of Tier 1 in any minute for this. After a poll got a 429 or 503 with
-// Retry-After, no further one of these requests starts before that, or MaxRetryAfter, has passed, except the few that already
-// wait for the token or the client's rate limit. After a list of the tenant got one, no further such list does.
+// [AfterPending], a batch takes at most 80 % of Tier 1 in any minute for this, plus the retries after a 401. After a poll got a
+// 429 or 503 with Retry-After, no further one of these requests starts before that, or MaxRetryAfter, has passed, except the few
+// that already wait for the token or the client's rate limit. After a list of the tenant got one, no further such list does.
 //
 // # Authentication
 //
@@ -154,9 +154,9 @@
 //
 // This package never prints, logs or forwards a token by itself: not in a client, an option, an error or a panic. The
 // token is sent to the scheme, host and port of the tenant URL only. If a failed or invalid response, or an error of the
-// transport, repeats the token of an attempt or that of the attempt before it, the token is removed, unless it is shorter
-// than 8 bytes. A valid record is returned as the service sent it: if a load script writes a token to the log or to an
-// error, the [Reload] and its [ReloadError] contain it. The client does not print or log the values of a [Request]'s
+// transport, repeats the token of an attempt or, after a retry, that of the attempt before it, the token is removed, unless it
+// is shorter than 8 bytes. A valid record is returned as the service sent it: if a load script writes a token to the log or to
+// an error, the [Reload] and its [ReloadError] contain it. The client does not print or log the values of a [Request]'s
 // variables either, but an error of the service may quote one.
 //
 // # Testing

@@ -239,6 +239,7 @@ func TestChooseReload(t *testing.T) {
 		"of another call":               {[]Reload{at("a", 11)}, exactly, "", false, []known{{"a", time.Second, true}}, 0, "", false, true},
 		"known before":                  {[]Reload{at("a", 11)}, exactly, "", false, []known{{"a", -1, false}}, 0, "", false, true},
 		"known since":                   {[]Reload{at("a", 11)}, exactly, "", false, []known{{"a", time.Second, false}}, 0, "a", true, true},
+		"of another app":                {[]Reload{{ID: "a", AppID: "other", CreationTime: post}}, exactly, "", false, nil, 0, "", false, true},
 		"of an unknown app":             {[]Reload{{ID: "a", CreationTime: post}}, exactly, "", false, nil, 0, "a", true, true},
 		"without creation time":         {[]Reload{{ID: "a", AppID: "app"}}, exactly, "", false, nil, 0, "a", false, true},
 		"with the ResourceID":           {[]Reload{at("b", 11), at("a", 21, "x")}, exactly, "x", false, nil, 0, "a b", true, true},

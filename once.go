@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -263,7 +264,7 @@ func (b *batch) checkListed(ctx context.Context, st *step, r *Reload) {
 	waits, until := listWaits[:], time.Now().Add(maxListFailure)
 	for ended := false; !ended && ctx.Err() == nil; {
 		newest, listErr := b.listNewest(ctx, st.request.AppID, oncePage, r.CreationTime)
-		i := slices.IndexFunc(newest.all, func(listed *Reload) bool { return listed.ID == r.ID })
+		i := slices.IndexFunc(newest.all, func(listed *Reload) bool { return strings.EqualFold(listed.ID, r.ID) })
 		wait := b.client.retry.refusal(listErr)
 		switch {
 		case i >= 0 && newest.all[i].ResourceID == r.ResourceID:

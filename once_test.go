@@ -7,10 +7,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -1557,6 +1559,29 @@ func TestOnceDoesNotRerunATriggerThatTookEffectLate(t *testing.T) {
 		r, err := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.Once(nightly))
 		if r != nil || triggers != 1 || !errors.Is(err, reloads.ErrOutcomeUnknown) || !errors.Is(err, errReset) || !strings.Contains(err.Error(), "reload "+late.Load().id+" is a run of the step;") {
 			t.Errorf("got %v, %v after %d triggers, want ErrOutcomeUnknown that names the reload, after 1", r, err, triggers)
+		}
+	})
+}
+
+// Lists may spell IDs differently.
+func TestOnceWithIDsInUpperCase(t *testing.T) {
+	t.Parallel()
+	id := regexp.MustCompile(`"id":"[^"]*"`)
+	w := &world{runFor: time.Minute, latency: 20 * time.Millisecond}
+	wire := outcome(func(r *http.Request) (*http.Response, error) {
+		resp, err := w.RoundTrip(r)
+		if err == nil && isList(r) {
+			body, _ := io.ReadAll(resp.Body)
+			text := id.ReplaceAllStringFunc(string(body), func(s string) string { return `"id":` + strings.ToUpper(s[len(`"id":`):]) })
+			resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
+		}
+		return resp, err
+	})
+	synctest.Test(t, func(t *testing.T) {
+		for result := range scriptedClient(t, wire).RunAll(t.Context(), []reloads.Request{{AppID: "a"}, {AppID: "b"}}, reloads.Once("night")) {
+			if result.Err != nil {
+				t.Errorf("%s: %v", result.Request.AppID, result.Err)
+			}
 		}
 	})
 }

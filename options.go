@@ -59,9 +59,9 @@ func AttachToPending() RunOption { return func(o *runOptions) { o.attach = true 
 func AfterPending() RunOption { return func(o *runOptions) { o.after = true } }
 
 // CancelOnAbort cancels the reloads in the service if ctx ends before they have finished. A trigger in flight then has 5 s
-// for its response, so that its reload can be canceled, too. If its response is lost, the client looks for the
-// reload, but a client that has triggered nothing before may not be able to tell it from others in the remaining time.
-// The error then matches [ErrOutcomeUnknown].
+// for its response, so that its reload can be canceled, too. If its response is lost, the client looks for the reload, but
+// in the remaining time it may not be able to tell it from others, particularly if it has triggered nothing before, or if
+// creation times are whole seconds. The error then matches [ErrOutcomeUnknown].
 //
 // Canceling takes at most 10 s, for all reloads of a batch together. Breaking out of the loop over a batch waits for
 // that. The rate limit allows 50 cancels in that time. The errors of the other reloads say that they were not canceled.

@@ -60,7 +60,8 @@ func (p RetryPolicy) validate() error {
 }
 
 // PollPolicy controls how often a reload is polled while it is waited for. The interval is 10 % of the reload's age,
-// between MinInterval and MaxInterval. It is reduced at random by up to a tenth, so that many waits spread out.
+// between MinInterval and MaxInterval. It is reduced at random by up to a tenth, so that many waits spread out. In a batch,
+// the age is by the client's clock, and counts from the beginning of the wait if the caller's record has no CreationTime.
 //
 // The default is the zero value.
 type PollPolicy struct {

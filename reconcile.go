@@ -133,11 +133,12 @@ func (s *reconciliation) hasResource(r *Reload) int {
 	return 0
 }
 
-// isOther reports whether a reload is certainly not the triggered one, because it belongs to another call, was known
-// before, or has another ResourceID, if that alone decides.
+// isOther reports whether a reload is certainly not the triggered one, because it belongs to another call or app, was
+// known before, or has another ResourceID, if that alone decides.
 func (s *reconciliation) isOther(r *Reload) bool {
 	seen := s.client.seen.get(r.ID)
-	return seen.own || !seen.at.IsZero() && seen.at.Before(s.since) || s.options.check != nil && r.ResourceID != "" && s.hasResource(r) == 0
+	return seen.own || !seen.at.IsZero() && seen.at.Before(s.since) || otherApp(r, s.req.AppID) ||
+		s.options.check != nil && r.ResourceID != "" && s.hasResource(r) == 0
 }
 
 func otherApp(r *Reload, app string) bool { return r.AppID != "" && !strings.EqualFold(r.AppID, app) }
@@ -188,13 +189,13 @@ func (c *Client) newestReloads(ctx context.Context, app string, until time.Time)
 		if l, err = c.triggerPage(ctx, w.query); err != nil {
 			return l, err
 		}
-		more, err := w.advance(l.Page)
-		read += len(l.Reloads) // a record may be on several pages
-		l.Reloads = slices.DeleteFunc(l.Reloads, func(r Reload) bool { return otherApp(&r, app) })
 		all.add(l)
+		read += len(l.Reloads) // a record may be on several pages
 		all.date, all.Next, all.invalid = l.date, l.Next, append(all.invalid, l.invalid...)
+		own := slices.DeleteFunc(slices.Clone(all.Reloads), func(r Reload) bool { return otherApp(&r, app) })
+		more, err := w.advance(l.Page)
 		switch {
-		case err != nil || !more || reachesBack(l.Reloads, until) && len(all.Reloads) > 1: // one has no order
+		case err != nil || !more || reachesBack(own, until) && len(own) > 1: // one reload has no order
 			return all, err
 		case read >= maxListed:
 			return all, errTooMany

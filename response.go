@@ -168,7 +168,7 @@ func (a *attempt) invalidBody(err error) *Error {
 	e := a.newError()
 	e.Body = a.snippet()
 	if e.Err = a.redactError(err); !errors.Is(err, ErrBodyTooLong) {
-		e.Err = errors.New(e.Err.Error()) // the fields of an error of the JSON package contain what its text leaves out
+		e.Err = errors.New(shorten(e.Err.Error(), shownBody)) // the fields of an error of the JSON package contain what its text leaves out
 	}
 	return e
 }

@@ -93,6 +93,16 @@ func TestInvalidResponses(t *testing.T) {
 	}
 }
 
+// The text of an error is short, however long the record is that it quotes. Batches remember the texts.
+func TestErrorOfALongInvalidRecord(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 100_000)
+	_, err := scriptedClient(t, scripted(respond(200, listText(recordText(long, "app", "", time.Time{}, "creationTime", long))))).List(t.Context(), reloads.ListOptions{})
+	if e := asError(t, err); len(err.Error()) > 2000 || !strings.HasPrefix(e.Err.Error(), "record 0 (id") {
+		t.Errorf("a text of %d bytes: %.100v", len(err.Error()), e.Err)
+	}
+}
+
 // Every call ends with a success or with an error that has the status.
 func TestAllStatusCodes(t *testing.T) {
 	t.Parallel()

@@ -200,8 +200,8 @@ func (b *batch) listPending(ctx context.Context, app string) (*Reload, error) {
 			latestEnd = r.CreationTime
 		}
 	}
-	if pending == nil || !createdBefore(pending).After(latestEnd) { // an app has one pending reload
-		return nil, nil
+	if pending != nil && !pending.CreationTime.IsZero() && createdBefore(pending).Add(clockTolerance).Before(latestEnd) {
+		return nil, nil // it has ended, because an app has one pending reload
 	}
 	return pending, nil
 }

@@ -2300,15 +2300,24 @@ func TestAbortDuringAListThatHangs(t *testing.T) {
 	}
 }
 
-// The pending reload is found if its creation time is less precise than that of an earlier one.
-func TestAttachToPendingWithCoarseCreationTime(t *testing.T) {
+// The pending reload is found if its creation time is less precise than that of an earlier one, by another clock, or missing.
+func TestAttachToPendingWithInexactCreationTime(t *testing.T) {
 	t.Parallel()
+	for creationTime, endedAfter := range map[string]time.Duration{
+		"2000-01-01T00:00:00Z": 200 * time.Millisecond, "2000-01-01T00:00:00.001Z": 1900 * time.Millisecond, "": time.Minute,
+	} {
+		testAttachToPendingWith(t, creationTime, endedAfter)
+	}
+}
+
+func testAttachToPendingWith(t *testing.T, creationTime string, endedAfter time.Duration) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		pending := func(status reloads.Status) string {
-			return fmt.Sprintf(`{"id":%q,"appId":"app","status":%q,"creationTime":"2000-01-01T00:00:00Z"}`, reloadID, status)
+			return fmt.Sprintf(`{"id":%q,"appId":"app","status":%q,"creationTime":%q}`, reloadID, status, creationTime)
 		}
 		began := time.Now()
-		ended := recordText("ended", "app", reloads.StatusCanceled, began.Add(200*time.Millisecond))
+		ended := recordText("ended", "app", reloads.StatusCanceled, began.Add(endedAfter))
 		time.Sleep(time.Second)
 		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
 			switch {
@@ -2323,7 +2332,37 @@ func TestAttachToPendingWithCoarseCreationTime(t *testing.T) {
 			return respond(http.StatusOK, pending(reloads.StatusSucceeded))(r)
 		}))
 		if reload, err := client.Run(t.Context(), reloads.Request{AppID: "app"}, reloads.AttachToPending()); err != nil {
-			t.Errorf("%v, %v", reload, err)
+			t.Errorf("%q: %v, %v", creationTime, reload, err)
+		}
+	})
+}
+
+// The reloads of other apps, if the service lists them, show that the list is not sorted.
+func TestTriggerWithListOfTenantInOtherOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		record := func(id, app string, age time.Duration) string {
+			return recordText(id, app, reloads.StatusFailed, began.Add(-age))
+		}
+		first := strings.Join([]string{
+			record("1", "other", 10*time.Minute), record("2", "app", time.Hour), record("3", "other", 5*time.Minute), record("4", "app", 2*time.Hour),
+		}, ",")
+		var own []string
+		wire := scripted(func(r *http.Request) (*http.Response, error) {
+			date := []string{"Date", time.Now().UTC().Format(http.TimeFormat)}
+			switch {
+			case isTrigger(r):
+				own = append(own, recordText(fmt.Sprint("own", len(own)), "app", reloads.StatusReloading, time.Now()))
+				return nil, errReset
+			case r.URL.Query().Has("next"):
+				return respond(200, listText(own...), date...)(r)
+			}
+			return respond(200, `{"data":[`+first+`],"links":{"next":{"href":"?next=1"}}}`, date...)(r)
+		})
+		_, err := scriptedClient(t, wire).Trigger(t.Context(), reloads.Request{AppID: "app"})
+		if n := wire.count(http.MethodPost); n != 1 || !errors.Is(err, reloads.ErrOutcomeUnknown) {
+			t.Errorf("%d triggers; %v", n, err)
 		}
 	})
 }

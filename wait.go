@@ -86,8 +86,8 @@ func (c *Client) Wait(ctx context.Context, id string) (last *Reload, err error) 
 // has finished, such as the events of package webhook. It returns at once and sends nothing itself. A hint is never the
 // truth: one that is wrong, late or repeated costs each wait for that reload one poll, which is retried if it fails, within
 // the rate limit. Many hints cost each of them at most one poll per second (or MinInterval, if that is shorter), and a batch
-// a list per second. After a hint during a poll, there is another poll. A hint also counts for a wait that begins within a
-// minute, if it is among the latest 256 hints. Any id is allowed.
+// the pages of one list per second. After a hint during a poll, there is another poll. A hint also counts for a wait that
+// begins within a minute, if it is among the latest 256 hints and has at most 1024 bytes. Any id is allowed.
 //
 // With hints, polls are only the safety net, for hints that are lost. They can be rare:
 //

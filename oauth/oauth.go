@@ -118,7 +118,7 @@ func (c Config) MarshalText() ([]byte, error) { return []byte(fmt.Sprintf("%v", 
 // NewTokenSource returns an error that names the field and matches [reloads.ErrBadRequest].
 //
 // The token source itself returns an [*Error] for an unsuccessful response, the error of the context if that has ended,
-// and otherwise an error that wraps the error of net/http or describes the invalid response. A token request is not
+// and otherwise an error that wraps the error of net/http or describes the invalid or incomplete response. A token request is not
 // retried, with one exception: a caller that joined a request which then gets no response waits for one more request, if
 // that may start at once.
 func NewTokenSource(cfg Config) (reloads.TokenSource, error) {

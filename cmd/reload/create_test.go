@@ -2,9 +2,13 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
+	"fmt"
 	"io"
+	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -137,4 +141,50 @@ func remaining(screen string) []string {
 		}
 	}
 	return lines
+}
+
+// With --raw, the record of the reload is written, also if it was found in a list, or if the most recent response is another one.
+func TestRawRecordOfAReload(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		args   []string
+		status int
+		want   reloads.Status
+	}{
+		{nil, statusOK, "QUEUED"},
+		{[]string{"--wait", "--timeout", "3s"}, statusTimedOut, "QUEUED"},
+		{[]string{"--wait", "--timeout", "3s", "--cancel-on-abort"}, statusTimedOut, "CANCELED"},
+	} {
+		var mu sync.Mutex
+		var created string
+		polls := 0
+		_, env := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			record := fmt.Sprintf(`{"appId":"sales","creationTime":%q,"id":"1","more":2,"status":"QUEUED"}`, created)
+			switch {
+			case strings.HasSuffix(r.URL.Path, "/cancel"):
+				_, _ = io.WriteString(w, `{"status":"CANCELED"}`)
+			case r.Method == http.MethodPost:
+				created = time.Now().UTC().Format("2006-01-02T15:04:05.000Z")
+				w.WriteHeader(http.StatusBadGateway)
+			case strings.HasSuffix(r.URL.Path, "/reloads"):
+				_, _ = io.WriteString(w, `{"data":[`+record+`]}`)
+			default:
+				if polls++; polls == 1 { // an incomplete body
+					_, _ = io.WriteString(w, record[:20])
+					_ = http.NewResponseController(w).Flush()
+					mu.Unlock()
+					<-r.Context().Done()
+					mu.Lock()
+				}
+			}
+		}))
+		r := run(t, env, append([]string{"create", "--appId", "sales", "--raw"}, c.args...)...)
+		var got reloads.Reload
+		err := json.Unmarshal([]byte(r.stdout), &got)
+		if r.status != c.status || err != nil || got.ID != "1" || got.Status != c.want || string(got.Extra["more"]) != "2" {
+			t.Errorf("%q: %+v, want the record, which is %s", c.args, r, c.want)
+		}
+	}
 }

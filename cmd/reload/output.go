@@ -8,7 +8,9 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/term"
@@ -28,10 +30,10 @@ type output struct {
 	color                          bool // use colors on a terminal
 	width                          int  // of the terminal on standard output; 0 means no limit
 
-	withRows bool         // the table has columns for the rows read and stored
-	rows     []row        // collected for flush
-	footer   string       // a line below the table, for standard error
-	response bytes.Buffer // the body of the most recent response, if raw is set
+	withRows bool                         // the table has columns for the rows read and stored
+	rows     []row                        // collected for flush
+	footer   string                       // a line below the table, for standard error
+	response atomic.Pointer[bytes.Buffer] // the body of the most recent complete response, if raw is set; nil before
 }
 
 // open sets the output streams and detects whether they are terminals.
@@ -81,7 +83,7 @@ func (w *resultWriter) failure() error {
 // table reports whether the output is a table, which is the default format.
 func (o *output) table() bool { return !o.json && !o.quiet && !o.raw }
 
-// record returns a transport that records the body of the most recent response for --raw.
+// record returns a transport that records the body of the most recent complete response for --raw.
 func (o *output) record(base http.RoundTripper) http.RoundTripper {
 	if !o.raw {
 		return base
@@ -89,14 +91,26 @@ func (o *output) record(base http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		resp, err := base.RoundTrip(r)
 		if err == nil {
-			o.response.Reset()
-			resp.Body = struct {
-				io.Reader
-				io.Closer
-			}{io.TeeReader(resp.Body, &o.response), resp.Body}
+			resp.Body = &recordedBody{ReadCloser: resp.Body, done: o.response.Store}
 		}
 		return resp, err
 	})
+}
+
+// recordedBody passes a body on when it is complete. Several bodies can be read at once: a cancel does not wait for a poll.
+type recordedBody struct {
+	io.ReadCloser
+	text bytes.Buffer
+	done func(*bytes.Buffer)
+}
+
+func (b *recordedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.text.Write(p[:n])
+	if err == io.EOF {
+		b.done(&b.text)
+	}
+	return n, err
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -105,11 +119,22 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 
 // writeRaw writes the body of the most recent response.
 func (o *output) writeRaw() error {
-	if o.response.Len() == 0 {
+	body := o.response.Load()
+	if body == nil || body.Len() == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(o.stdout, "%s\n", bytes.TrimRight(o.response.Bytes(), "\n"))
+	_, err := fmt.Fprintf(o.stdout, "%s\n", bytes.TrimRight(body.Bytes(), "\n"))
 	return err
+}
+
+// writeRawReload writes the body of the most recent response if that is the record of the reload. It is not if a reload was found
+// in a list or canceled. Then, it is encoded again.
+func (o *output) writeRawReload(r *reloads.Reload) error {
+	var record struct{ ID string }
+	if body := o.response.Load(); body != nil && json.Unmarshal(body.Bytes(), &record) == nil && strings.EqualFold(record.ID, r.ID) {
+		return o.writeRaw()
+	}
+	return o.writeJSON(r)
 }
 
 // writeJSON writes v as one line of JSON.
@@ -125,7 +150,7 @@ func (o *output) writeJSON(v any) error {
 func (o *output) writeReload(r *reloads.Reload) error {
 	switch {
 	case o.raw:
-		return o.writeRaw()
+		return o.writeRawReload(r)
 	case o.table():
 		return o.writeDetails(o.details(r))
 	}

@@ -44,10 +44,12 @@ func (r *reports) create(stdout io.Writer, inputs map[string]string) error {
 		if report.path == "" {
 			continue
 		}
-		o, name, file := openReport{write: report.write, path: report.path}, report.path, usedFile{flag: report.flag}
+		o, name := openReport{write: report.write, path: report.path}, report.path
+		var file usedFile
 		if isStdout(report.path) {
 			name, o.stdout, r.stdout = "standard output", stdout, true
 			last = append(last, o)
+			file = newUsedStream(report.flag, name, os.Stdout)
 		} else if err := o.create(); err != nil {
 			return err
 		} else {
@@ -65,26 +67,26 @@ func (r *reports) create(stdout io.Writer, inputs map[string]string) error {
 
 // usedFile is a file that a flag names.
 type usedFile struct {
-	flag, place string      // place is empty for standard output
-	info        os.FileInfo // nil if it is not a regular file that exists
+	flag, place string
+	info        os.FileInfo // nil if it does not exist
 }
 
 func newUsedFile(flag, path string) usedFile {
-	file := usedFile{flag: flag, place: place(path)}
-	info, err := os.Stat(path)
 	if path == "-" {
-		file.place = "standard input"
-		info, err = os.Stdin.Stat()
+		return newUsedStream(flag, "standard input", os.Stdin)
 	}
-	if err == nil && info.Mode().IsRegular() {
-		file.info = info
-	}
-	return file
+	info, _ := os.Stat(path)
+	return usedFile{flag, place(path), info}
+}
+
+func newUsedStream(flag, name string, stream *os.File) usedFile {
+	info, _ := stream.Stat()
+	return usedFile{flag, name, info}
 }
 
 // is reports whether two files are the same, under whatever names.
 func (f usedFile) is(other usedFile) bool {
-	return f.place == other.place || f.info != nil && other.info != nil && os.SameFile(f.info, other.info)
+	return f.place == other.place || f.info != nil && f.info.Mode().IsRegular() && os.SameFile(f.info, other.info)
 }
 
 // place returns the absolute path of a file, without links. The file itself need not exist.

@@ -118,7 +118,10 @@ func TestReportsThatWouldReplaceEachOther(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
-	for name, text := range map[string]string{"plan.yaml": "steps: [{app: sales}]\n", "key": secret + "x"} {
+	if err := os.MkdirAll(path("home/.qlik"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"plan.yaml": "steps: [{app: sales}]\n", "key": secret + "x", "home/.qlik/contexts.yml": "{}"} {
 		if err := os.WriteFile(path(name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -139,6 +142,9 @@ func TestReportsThatWouldReplaceEachOther(t *testing.T) {
 		says string
 	}{
 		{[]string{"--json", "soft"}, "--file and --json cannot both be soft"},
+		{[]string{"--json", "home/.qlik/contexts.yml"}, "the contexts of qlik-cli and --json cannot both be home/.qlik/contexts.yml"},
+		{[]string{"--json", "-"}, "--file and --json cannot both be standard output"},
+		{[]string{"--json", "plan.yaml"}, "--file and --json cannot both be standard output"},
 		{[]string{"-f", "-", "--json", "plan.yaml"}, "--file and --json cannot both be plan.yaml"},
 		{[]string{"--report", "plan.yaml"}, "--file and --report cannot both be plan.yaml"},
 		{[]string{"--junit", "./dir/plan.yaml"}, "--file and --junit cannot both be ./dir/plan.yaml"},
@@ -149,18 +155,21 @@ func TestReportsThatWouldReplaceEachOther(t *testing.T) {
 		{[]string{"--report", "later", "--junit", "night.xml"}, "--report and --junit cannot both be night.xml"},
 		{[]string{"--report", "night.xml", "--junit", "later"}, "--report and --junit cannot both be later"},
 	} {
-		cmd := command(t, nil, append([]string{"run", "-f", "plan.yaml", "--server", "https://tenant.example.com", "--api-key-file", "key"}, c.args...)...)
+		cmd := command(t, []string{"HOME=" + path("home")}, append([]string{"run", "-f", "plan.yaml", "--server", "https://tenant.example.com", "--api-key-file", "key"}, c.args...)...)
 		cmd.Dir = dir
-		stdin, err := os.Open(path("plan.yaml"))
+		stream, err := os.OpenFile(path("plan.yaml"), os.O_RDWR, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var stderr bytes.Buffer
-		cmd.Stdin, cmd.Stderr = stdin, &stderr
+		cmd.Stdin, cmd.Stderr = stream, &stderr
+		if strings.HasSuffix(c.says, "standard output") {
+			cmd.Stdout = stream
+		}
 		if r := newResult(t, cmd.Run(), &bytes.Buffer{}, &stderr); r.status != statusUsage || !strings.Contains(r.stderr, c.says) {
 			t.Errorf("%q: %+v, want %q", c.args, r, c.says)
 		}
-		_ = stdin.Close()
+		_ = stream.Close()
 	}
 	if text, err := os.ReadFile(path("plan.yaml")); err != nil || string(text) != "steps: [{app: sales}]\n" {
 		t.Errorf("%v: %s", err, text)

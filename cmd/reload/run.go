@@ -127,10 +127,11 @@ func (r *runner) runPlan(cmd *cobra.Command, args []string) error {
 	return errors.Join(outcome, failed, r.writeResults(b))
 }
 
-// inputs returns the files that the run reads, by their flags. "-" is standard input.
+// inputs returns the files that the run reads, by their flags or descriptions. "-" is standard input.
 func (r *runner) inputs() map[string]string {
 	files := map[string]string{}
-	for flag, path := range map[string]string{"--file": r.file, "--api-key-file": r.keyFile} {
+	contexts, _ := contextsPath()
+	for flag, path := range map[string]string{"--file": r.file, "--api-key-file": r.keyFile, "the contexts of qlik-cli": contexts} {
 		if path != "" {
 			files[flag] = path
 		}

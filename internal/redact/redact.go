@@ -65,12 +65,12 @@ func pattern(secret string) *regexp.Regexp {
 const (
 	percent   = `%(?:25)*`
 	backslash = `(?:\\|` + percent + `5c)`
-	semicolon = `(?:;|` + percent + `3b)`
+	semicolon = `(?:;|` + percent + `3b)?` // HTML parsers do not need it
 	ampersand = `(?:&|` + backslash + `+u0026|` + percent + `26)(?:amp` + semicolon + `)*`
 )
 
 // entities are the names of characters in HTML.
-var entities = map[rune]string{'&': "amp", '<': "lt", '>': "gt", '"': "quot", '\'': "apos"}
+var entities = map[rune]string{'&': "amp", '<': "lt", '>': "gt", '"': "quot", '\'': "apos", '+': "plus", '/': "sol", '=': "equals"}
 
 // spellings returns a pattern that matches a character in every spelling. encoded is its UTF-8 encoding.
 func spellings(c rune, encoded string) string {
@@ -93,6 +93,9 @@ func spellings(c rune, encoded string) string {
 	switch c {
 	case '"', '\'', '/', '\\':
 		prefix = backslash + "*"
+		literal += "|~1"
+	case '~':
+		literal += "|~0" // in a JSON Pointer
 	case ' ':
 		literal += `|\+|` + percent + "2b" // in a form
 	}

@@ -52,7 +52,12 @@ var encoders = map[string]func(string) string{
 	"HTML, hex, in query": func(s string) string {
 		return url.QueryEscape(escape(s, func(c rune) string { return fmt.Sprintf("&#x%02X;", c) }))
 	},
-	"HTML, twice": func(s string) string { return html.EscapeString(html.EscapeString(s)) },
+	"HTML names": func(s string) string {
+		return strings.NewReplacer("+", "&plus;", "/", "&sol;", "=", "&equals;").Replace(html.EscapeString(s))
+	},
+	"HTML without semicolons": func(s string) string { return escape(s, func(c rune) string { return fmt.Sprintf("&#%d", c) }) },
+	"JSON Pointer":            strings.NewReplacer("~", "~0", "/", "~1").Replace,
+	"HTML, twice":             func(s string) string { return html.EscapeString(html.EscapeString(s)) },
 }
 
 // escape encodes every character that a URL may not contain as it is.
