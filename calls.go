@@ -154,7 +154,7 @@ func (s *logStream) Close() error {
 
 func (s *logStream) Read(p []byte) (int, error) {
 	n, err := s.ReadCloser.Read(p)
-	if ended := s.ctx.Err(); ended != nil && err == io.EOF { // the server may have ended the log because nobody reads it
+	if ended := s.ctx.Err(); ended != nil && err == io.EOF { //nolint:errorlint // the server may have noticed that nobody reads the log
 		err = ended
 	}
 	if err != nil && err != io.EOF {
