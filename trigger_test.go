@@ -2366,3 +2366,24 @@ func TestTriggerWithListOfTenantInOtherOrder(t *testing.T) {
 		}
 	})
 }
+
+// A list of one page is complete in any order.
+func TestTriggerWithPageInOtherOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		records := []string{recordText("old", "app", reloads.StatusFailed, time.Now())}
+		time.Sleep(time.Hour)
+		wire := scripted(func(r *http.Request) (*http.Response, error) {
+			if isTrigger(r) {
+				time.Sleep(10 * time.Millisecond)
+				records = append(records, recordText("own", "app", reloads.StatusReloading, time.Now()))
+				return nil, errReset
+			}
+			return respond(200, listText(records...), "Date", time.Now().UTC().Format(http.TimeFormat))(r)
+		})
+		reload, err := scriptedClient(t, wire).Trigger(t.Context(), reloads.Request{AppID: "app"})
+		if err != nil || reload.ID != "own" {
+			t.Errorf("got %v, %v", reload, err)
+		}
+	})
+}
