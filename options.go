@@ -58,7 +58,7 @@ func AttachToPending() RunOption { return func(o *runOptions) { o.attach = true 
 // a minute, unless Retry-After is longer. It cannot be combined with [AttachToPending].
 func AfterPending() RunOption { return func(o *runOptions) { o.after = true } }
 
-// CancelOnAbort cancels the reloads in the service if ctx ends before they have finished. A trigger in flight then has 5 s
+// CancelOnAbort cancels the reloads in the service that are still waited for when ctx ends. A trigger in flight then has 5 s
 // for its response, so that its reload can be canceled, too. If its response is lost, the client looks for the reload, but
 // in the remaining time it may not be able to tell it from others, particularly if it has triggered nothing before, or if
 // creation times are whole seconds. The error then matches [ErrOutcomeUnknown].

@@ -109,8 +109,8 @@ func (s *reconciliation) findRepeatedly(ctx context.Context, cause error) (*Relo
 		}
 		refused := time.Now().Add(s.client.retry.refusal(err))
 		if ctx.Err() != nil || sleep(ctx, max(listWaits[n], time.Until(refused))) != nil {
-			if waitErr := sleep(grace.listContext(ctx), max(time.Second, time.Until(refused))); waitErr != nil {
-				return nil, waitErr
+			if sleep(grace.listContext(ctx), max(time.Second, time.Until(refused))) != nil {
+				return nil, ctx.Err()
 			}
 		}
 	}

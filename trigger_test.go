@@ -2367,6 +2367,25 @@ func TestTriggerWithListOfTenantInOtherOrder(t *testing.T) {
 	})
 }
 
+// The error of an aborted run is that of its context, also if the lists after a lost trigger end later.
+func TestAbortWhileListing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client := scriptedClient(t, outcome(func(r *http.Request) (*http.Response, error) {
+			if isTrigger(r) {
+				return nil, errReset
+			}
+			return respond(http.StatusOK, emptyPage)(r)
+		}))
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_, err := client.Run(ctx, reloads.Request{AppID: "app"}, reloads.CancelOnAbort())
+		if !errors.Is(err, reloads.ErrOutcomeUnknown) || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want ErrOutcomeUnknown because of the deadline", err)
+		}
+	})
+}
+
 // A list of one page is complete in any order.
 func TestTriggerWithPageInOtherOrder(t *testing.T) {
 	t.Parallel()

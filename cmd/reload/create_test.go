@@ -143,6 +143,16 @@ func remaining(screen string) []string {
 	return lines
 }
 
+// The body of a record is written unchanged.
+func TestRawRecordWithSimilarMembers(t *testing.T) {
+	t.Parallel()
+	const body = `{"id":"1","status":"SUCCEEDED","ID":5,"Id":"other"}`
+	_, env := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
+	if r := run(t, env, "get", "1", "--raw"); r.stdout != body+"\n" {
+		t.Errorf("%+v", r)
+	}
+}
+
 // With --raw, the record of the reload is written, also if it was found in a list, or if the most recent response is another one.
 func TestRawRecordOfAReload(t *testing.T) {
 	t.Parallel()

@@ -130,7 +130,7 @@ func (o *output) writeRaw() error {
 // writeRawReload writes the body of the most recent response if that is the record of the reload. It is not if a reload was found
 // in a list or canceled. Then, it is encoded again.
 func (o *output) writeRawReload(r *reloads.Reload) error {
-	var record struct{ ID string }
+	var record reloads.Reload
 	if body := o.response.Load(); body != nil && json.Unmarshal(body.Bytes(), &record) == nil && strings.EqualFold(record.ID, r.ID) {
 		return o.writeRaw()
 	}
