@@ -232,8 +232,7 @@ func (e attemptTimeout) Error() string {
 func (e attemptTimeout) Timeout() bool   { return true }
 func (e attemptTimeout) Temporary() bool { return true }
 
-// expired is the cause of a context that ended with the limit of an attempt. Callers never see it.
-type expired struct{ attemptTimeout }
+type expired struct{ attemptTimeout } // the cause of a context that ended with the limit of an attempt; callers never see it
 
 // errStopped is the cause of a context that ended because the loop over the results ended.
 var errStopped = errors.New("iteration stopped")

@@ -84,8 +84,8 @@ func (b *batch) lookUp(ctx context.Context, st *step) (*earlierRuns, error) {
 		return nil, fmt.Errorf("reloads: looking up the earlier runs: %w", err)
 	}
 	st.listed, st.lookUpTook = newest.sent, newest.took
-	if st.lookedUp.IsZero() {
-		st.lookedUp = newest.now.Add(-lookUpOverlap)
+	if st.lookedUp.IsZero() && len(newest.all) > 0 {
+		st.lookedUp = earlier(newest.now, newest.all[0].CreationTime).Add(-lookUpOverlap)
 	}
 	e := &earlierRuns{run: st.run}
 	for run := 1; run <= onceRuns && len(newest.reloads) > 0; run++ {
@@ -116,8 +116,8 @@ func (b *batch) lookUp(ctx context.Context, st *step) (*earlierRuns, error) {
 // trigger of this step while that reload is active. pending is the newest active reload if none belongs to a step.
 func (b *batch) otherStep(st *step, newest newestReloads) (r, pending *Reload) {
 	active := map[string]*Reload{}
-	for _, r := range newest.all {
-		if b.isActive(r, newest.now) {
+	for i := range newest.all {
+		if r := &newest.all[i]; b.isActive(r, newest.now) {
 			active[r.ResourceID] = r
 			pending = cmp.Or(pending, r)
 		}
@@ -151,9 +151,9 @@ func (b *batch) isActive(r *Reload, now time.Time) bool {
 
 // newestReloads are the newest reloads of an app.
 type newestReloads struct {
-	all     []*Reload          // newest first
+	all     []Reload           // newest first
 	reloads map[string]*Reload // by their ResourceID
-	now     time.Time          // by the server clock
+	now     time.Time          // of the first page, by the server clock
 	sent    time.Time          // when the first request was sent
 	took    time.Duration      // how long the requests took, without failed ones and waits
 }
@@ -183,13 +183,15 @@ func (b *batch) listNewest(ctx context.Context, app string, size int, until time
 		if len(invalid) > 0 { // it may be the record of an earlier run
 			return newestReloads{}, invalid[0]
 		}
-		n.now, n.sent, n.took = date.now(), earlier(n.sent, date.sent), n.took+date.received.Sub(date.sent)
+		n.now, n.sent, n.took = earlier(n.now, date.now()), earlier(n.sent, date.sent), n.took+date.received.Sub(date.sent)
 		for i := range page.Reloads {
 			r := &page.Reloads[i]
 			if otherApp(r, app) {
 				return newestReloads{}, fmt.Errorf("the list of app %s contains reload %s of app %s", app, r.ID, r.AppID)
 			}
-			n.all = append(n.all, r)
+			if !slices.ContainsFunc(n.all, func(known Reload) bool { return known.ID == r.ID }) { // the list may have grown since the page before
+				n.all = append(n.all, *r)
+			}
 			if known := n.reloads[r.ResourceID]; r.ResourceID != "" && (known == nil || b.rank(r, n.now) > b.rank(known, n.now)) {
 				n.reloads[r.ResourceID] = r
 			}
@@ -197,10 +199,10 @@ func (b *batch) listNewest(ctx context.Context, app string, size int, until time
 		if more, err = w.advance(page); err != nil {
 			return newestReloads{}, err
 		}
-		if more && !newestFirst(page.Reloads) {
+		if more && !newestFirst(n.all) {
 			return newestReloads{}, errNotSorted
 		}
-		more = more && !reachesBack(page.Reloads, until)
+		more = more && !reachesBack(n.all, until)
 	}
 	return n, nil
 }
@@ -264,7 +266,7 @@ func (b *batch) checkListed(ctx context.Context, st *step, r *Reload) {
 	waits, until := listWaits[:], time.Now().Add(maxListFailure)
 	for ended := false; !ended && ctx.Err() == nil; {
 		newest, listErr := b.listNewest(ctx, st.request.AppID, oncePage, r.CreationTime)
-		i := slices.IndexFunc(newest.all, func(listed *Reload) bool { return strings.EqualFold(listed.ID, r.ID) })
+		i := slices.IndexFunc(newest.all, func(listed Reload) bool { return strings.EqualFold(listed.ID, r.ID) })
 		wait := b.client.retry.refusal(listErr)
 		switch {
 		case i >= 0 && newest.all[i].ResourceID == r.ResourceID:

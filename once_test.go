@@ -885,8 +885,8 @@ func TestPagesOfOnce(t *testing.T) {
 		w := &world{runFor: time.Second}
 		for range 250 {
 			w.addEarlier(t, worldRecord{app: "app"})
+			time.Sleep(time.Minute)
 		}
-		time.Sleep(time.Hour)
 		succeed(t, runOnce(t.Context(), t, w, requestsFor("app")))
 		var got []string
 		for _, r := range w.sent() {
@@ -1584,4 +1584,72 @@ func TestOnceWithIDsInUpperCase(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A run that another process triggered during a slow first look-up is found, although many other reloads came after it.
+func TestOnceWithSlowFirstLookUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{runFor: 10 * time.Second, latency: 20 * time.Millisecond}
+		for range 150 {
+			w.addEarlier(t, worldRecord{app: "app"})
+			time.Sleep(time.Minute)
+		}
+		refused := false
+		slow := outcome(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Query().Has("next") && !refused {
+				refused = true
+				return respond(http.StatusServiceUnavailable, "", "Retry-After", "290")(r)
+			}
+			return w.RoundTrip(r)
+		})
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			succeed(t, runOnce(t.Context(), t, slow, requestsFor("app")))
+		}()
+		time.Sleep(time.Second)
+		succeed(t, runOnce(t.Context(), t, w, requestsFor("app")))
+		for range 22 {
+			w.addEarlier(t, worldRecord{app: "app"})
+		}
+		<-done
+		if n := len(w.own()); n != 1 || !refused {
+			t.Errorf("%d reloads were made, want 1", n)
+		}
+	})
+}
+
+// A list that is sorted within its pages, but not across them, is refused. One that grows while it is read is not.
+func TestOnceWithPagesOfOneReload(t *testing.T) {
+	t.Parallel()
+	for _, ascending := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{runFor: time.Second, latency: 20 * time.Millisecond}
+			for range 3 {
+				w.addEarlier(t, worldRecord{app: "app"})
+				time.Sleep(time.Hour)
+			}
+			wire := outcome(func(r *http.Request) (*http.Response, error) {
+				if query := r.URL.Query(); isList(r) && query.Get("appId") != "" {
+					query.Set("limit", "1")
+					if ascending {
+						query.Set("sort", "+creationTime")
+					} else if query.Get("next") == "1" {
+						w.triggerForeign(worldRecord{app: "app"}, 0)
+					}
+					r = r.Clone(r.Context())
+					r.URL.RawQuery = query.Encode()
+				}
+				return w.RoundTrip(r)
+			})
+			result := runOnce(t.Context(), t, wire, requestsFor("app"), reloads.AfterPending())[0]
+			if refused := result.Err != nil && strings.Contains(result.Err.Error(), "not sorted"); refused != ascending {
+				t.Errorf("ascending %t: %v", ascending, result.Err)
+			}
+			if n := len(w.own()); ascending && n > 0 {
+				t.Errorf("%d reloads were made", n)
+			}
+		})
+	}
 }

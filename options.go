@@ -46,10 +46,9 @@ func (o runOptions) validate() error {
 }
 
 // AttachToPending makes a step wait for the pending reload of its app, if there is one, instead of failing with
-// [ErrReloadPending]. Two processes that run the same app at the same time then wait for the same reload. The pending
-// reload may have been triggered with options other than those of the request. If it is not listed yet, the client lists the
-// app's reloads and retries the trigger for up to half a minute, unless Retry-After is longer. It cannot be combined with
-// [AfterPending].
+// [ErrReloadPending]. Two processes that run the same app at the same time then wait for the same reload. The pending reload may
+// have been triggered with options other than those of the request. If it is not listed yet, the client lists the app's reloads
+// and retries the trigger for up to half a minute, unless Retry-After is longer. It cannot be combined with [AfterPending].
 func AttachToPending() RunOption { return func(o *runOptions) { o.attach = true } }
 
 // AfterPending makes a step wait until the pending reload of its app has finished, if there is one, and then trigger its
@@ -75,11 +74,10 @@ func CancelOnAbort() RunOption { return func(o *runOptions) { o.cancel = true } 
 // [StepTimeout] or with [ErrOutcomeUnknown].
 func MaxActive(n int) RunOption { return func(o *runOptions) { o.maxActive = n } }
 
-// Rerun triggers a reload that FAILED again, up to the given number of times. That includes one that the step attached to,
-// but not one that ran into its [StepTimeout]. The wait before that doubles from 10 s to 5 minutes, reduced at random by
-// up to a half. Meanwhile no other step of the batch reloads the app. A reload that was CANCELED or EXCEEDED_LIMIT is not
-// triggered again, and a refused trigger is not retried. 0 means never. A negative number is refused. [Result].Runs is
-// the number of runs.
+// Rerun triggers a reload that FAILED again, up to the given number of times. That includes one that the step attached to, but not
+// one that ran into its [StepTimeout]. The wait before that doubles from 10 s to 5 minutes, reduced at random by up to a half.
+// Meanwhile no other step of the batch reloads the app. A reload that was CANCELED or EXCEEDED_LIMIT is not triggered again, and a
+// refused trigger is not retried. 0 means never. A negative number is refused. [Result].Runs is the number of runs.
 func Rerun(times int) RunOption { return func(o *runOptions) { o.reruns = times } }
 
 // Once makes sure that each step succeeds at most once under the key, even if the program is killed at any moment and started

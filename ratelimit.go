@@ -34,9 +34,8 @@ type Limiter interface {
 	Wait(ctx context.Context) error
 }
 
-// Limiters are the limiters that a client waits for before each attempt, and before its connection is made; see
-// [WithLimiters]. The service counts per user and tenant. Clients that use the same key and the same tenant should share
-// their limiters.
+// Limiters are the limiters that a client waits for before each attempt, and before its connection is made; see [WithLimiters].
+// The service counts per user and tenant. Clients that use the same key and the same tenant should share their limiters.
 type Limiters struct {
 	// Read limits List, Get and Log. Nil means 1000 per minute.
 	Read Limiter

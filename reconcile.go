@@ -87,11 +87,10 @@ func (s *reconciliation) earliest() time.Time {
 
 var errUndecided = errors.New("the lists do not show whether it is the triggered one")
 
-// choose sets the reloads that may be the triggered one: those with the ResourceID of the request first, then the oldest
-// first. sure means that it is the first one: that was created no earlier than the most recent POST and no later than
-// lateEffect after it, as far as the clock offset tells, contradicts nothing, and no other one is as old. One that was
-// created between the POSTs may be that of an earlier one, or somebody else's. exact means that a narrower offset does not
-// help.
+// choose sets the reloads that may be the triggered one: those with the ResourceID of the request first, then the oldest first.
+// sure means that it is the first one: that was created no earlier than the most recent POST and no later than lateEffect after
+// it, as far as the clock offset tells, contradicts nothing, and no other one is as old. One that was created between the POSTs
+// may be that of an earlier one, or somebody else's. exact means that a narrower offset does not help.
 func (s *reconciliation) choose() (sure, exact bool) {
 	offset, known, doubtful := s.client.records.get(s.dates, s.exact)
 	exact = known || offset.width() <= s.exact || s.probes >= maxProbes && offset.width() <= usableOffset
@@ -195,7 +194,7 @@ func (c *Client) newestReloads(ctx context.Context, app string, until time.Time)
 		own := slices.DeleteFunc(slices.Clone(all.Reloads), func(r Reload) bool { return otherApp(&r, app) })
 		more, err := w.advance(l.Page)
 		switch {
-		case err != nil || !more || reachesBack(own, until) && len(own) > 1: // one reload has no order
+		case err != nil || !more || reachesBack(own, until):
 			return all, err
 		case read >= maxListed:
 			return all, errTooMany
@@ -205,9 +204,11 @@ func (c *Client) newestReloads(ctx context.Context, app string, until time.Time)
 
 var errTooMany = fmt.Errorf("more than %d reloads of the app were created since", maxListed)
 
-// reachesBack reports whether a page contains a reload that was created before.
+// reachesBack reports whether a list contains a reload that was created before. Reloads of a single time do not show its order.
 func reachesBack(rs []Reload, until time.Time) bool {
-	return slices.ContainsFunc(rs, func(r Reload) bool { return !r.CreationTime.IsZero() && r.CreationTime.Before(until) })
+	older := func(r Reload) bool { return !r.CreationTime.IsZero() && r.CreationTime.Before(until) }
+	other := func(r Reload) bool { return !r.CreationTime.Equal(rs[0].CreationTime) }
+	return slices.ContainsFunc(rs, older) && slices.ContainsFunc(rs, other)
 }
 
 func newestFirst(rs []Reload) bool {

@@ -2244,10 +2244,11 @@ func TestTriggerWithEndlessList(t *testing.T) {
 	})
 }
 
-// A page with one old reload, or with one of another app, does not show that the list is sorted.
+// Pages with one old reload, with some of the same time or with one of another app do not show that the list is sorted.
 func TestTriggerWithListInOtherOrder(t *testing.T) {
 	t.Parallel()
-	for name, extra := range map[string]string{"of this app": "", "of another app": recordText("other", "other", reloads.StatusFailed, time.Unix(0, 0))} {
+	other := recordText("other", "other", reloads.StatusFailed, time.Unix(0, 0))
+	for name, extra := range map[string]string{"of this app": "", "of the same time": "", "of another app": other} {
 		synctest.Test(t, func(t *testing.T) {
 			var records []string
 			wire := scripted(func(r *http.Request) (*http.Response, error) {
@@ -2267,8 +2268,11 @@ func TestTriggerWithListInOtherOrder(t *testing.T) {
 			})
 			for i := range 2 {
 				records = append(records, recordText(fmt.Sprint("old", i), "app", reloads.StatusFailed, time.Now()))
-				time.Sleep(time.Hour)
+				if name != "of the same time" {
+					time.Sleep(time.Hour)
+				}
 			}
+			time.Sleep(time.Hour)
 			_, err := scriptedClient(t, wire).Trigger(t.Context(), reloads.Request{AppID: "app"})
 			if n := wire.count(http.MethodPost); n != 1 {
 				t.Errorf("a reload %s: %d triggers; %v", name, n, err)

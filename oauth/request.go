@@ -35,7 +35,6 @@ const defaultTimeout = 30 * time.Second
 func newTokenRequester(cfg Config, endpoint string) *tokenRequester {
 	hc := *cmp.Or(cfg.HTTPClient, http.DefaultClient)
 	hc.Transport = &transport{base: hc.Transport}
-	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	timeout := cmp.Or(max(hc.Timeout, 0), defaultTimeout)
 	hc.Timeout = 0 // the context limits the request, so that the error is ours
 	return &tokenRequester{cfg: cfg, endpoint: endpoint, http: &hc, timeout: timeout, redact: redact.New(cfg.ClientSecret)}
@@ -59,6 +58,10 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	if err == nil && resp != nil && resp.Body != nil {
 		own := *resp // because the base may share its response
+		if len(own.Header["Location"]) > 0 {
+			own.Header = own.Header.Clone()
+			own.Header.Del("Location") // http.Client would follow it with the secret
+		}
 		own.Body = &responseBody{resp.Body, func(err error) { t.checkTimeout(r, err) }, resp.StatusCode/100 == 2}
 		resp = &own
 	}

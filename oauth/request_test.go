@@ -45,6 +45,9 @@ func TestWhatIsSent(t *testing.T) {
 			sent = append(sent, r.Method+" "+r.URL.String()+" "+string(body))
 			redirect := response(r, 307, "", testSecret)
 			redirect.Header.Set("Location", "https://elsewhere.example.com/")
+			if c.scopes == nil {
+				redirect.Header.Set("Location", "http://[::1") // http.Client does not parse it
+			}
 			return redirect, nil
 		})}
 		cfg := oauth.Config{
