@@ -189,17 +189,15 @@ func (b *batch) listNewest(ctx context.Context, app string, size int, until time
 			if otherApp(r, app) {
 				return newestReloads{}, fmt.Errorf("the list of app %s contains reload %s of app %s", app, r.ID, r.AppID)
 			}
-			if !slices.ContainsFunc(n.all, func(known Reload) bool { return known.ID == r.ID }) { // the list may have grown since the page before
-				n.all = append(n.all, *r)
-			}
 			if known := n.reloads[r.ResourceID]; r.ResourceID != "" && (known == nil || b.rank(r, n.now) > b.rank(known, n.now)) {
 				n.reloads[r.ResourceID] = r
 			}
 		}
+		n.all = append(n.all, page.Reloads...) // some again, if the list has grown since the page before
 		if more, err = w.advance(page); err != nil {
 			return newestReloads{}, err
 		}
-		if more && !newestFirst(n.all) {
+		if more && !newestFirst(page.Reloads) {
 			return newestReloads{}, errNotSorted
 		}
 		more = more && !reachesBack(n.all, until)

@@ -56,13 +56,15 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if header, ok := r.Context().Value(headerKey{}).(*http.Header); ok && resp != nil {
 		*header = resp.Header // which package oauth2 does not return
 	}
-	if err == nil && resp != nil && resp.Body != nil {
+	if err == nil && resp != nil {
 		own := *resp // because the base may share its response
 		if len(own.Header["Location"]) > 0 {
 			own.Header = own.Header.Clone()
 			own.Header.Del("Location") // http.Client would follow it with the secret
 		}
-		own.Body = &responseBody{resp.Body, func(err error) { t.checkTimeout(r, err) }, resp.StatusCode/100 == 2}
+		if own.Body != nil { // http.Client sets one
+			own.Body = &responseBody{resp.Body, func(err error) { t.checkTimeout(r, err) }, resp.StatusCode/100 == 2}
+		}
 		resp = &own
 	}
 	t.checkTimeout(r, err)

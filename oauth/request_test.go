@@ -47,6 +47,8 @@ func TestWhatIsSent(t *testing.T) {
 			redirect.Header.Set("Location", "https://elsewhere.example.com/")
 			if c.scopes == nil {
 				redirect.Header.Set("Location", "http://[::1") // http.Client does not parse it
+			} else if len(c.scopes) == 0 {
+				redirect.Body = nil
 			}
 			return redirect, nil
 		})}
