@@ -114,8 +114,8 @@ func (c *Client) canceledBefore(ctx context.Context, id string, refused error) (
 // rate limit of List and Get, and is retried like them until the log begins.
 //
 // The caller must close the log. Closing it early stops the download. The log is not held in memory, and its size is
-// not limited. The download may take as long as ctx allows; the limit on an attempt ends when the log begins. Only if a
-// read returns [io.EOF], the log is complete. Only one goroutine at a time may read the log.
+// not limited. The download may take as long as ctx allows; the limit on an attempt ends when the log begins. The log is
+// complete only if a read returns [io.EOF]. Only one goroutine at a time may read the log.
 func (c *Client) Log(ctx context.Context, appID, reloadID string) (io.ReadCloser, error) {
 	app, err := pathSegment("appID", appID)
 	if err != nil {

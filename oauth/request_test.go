@@ -37,6 +37,7 @@ func TestWhatIsSent(t *testing.T) {
 			`"scope":"user_default","user_lookup":{"field":"userId","value":"u"}}`},
 	} {
 		var sent []string
+		var shared http.Header
 		hc := &http.Client{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
 			body, _ := io.ReadAll(r.Body)
 			if accepted := r.Header.Get("Accept"); c.user != "" && accepted != "application/json" {
@@ -50,12 +51,16 @@ func TestWhatIsSent(t *testing.T) {
 			} else if len(c.scopes) == 0 {
 				redirect.Body = nil
 			}
+			shared = redirect.Header
 			return redirect, nil
 		})}
 		cfg := oauth.Config{
 			TenantURL: strings.ToUpper(tenantURL) + "/gw/api/v1/", ClientID: "client", ClientSecret: testSecret, Scopes: c.scopes, UserID: c.user, HTTPClient: hc,
 		}
 		_, err := source(t, cfg).Token(t.Context())
+		if shared.Get("Location") == "" {
+			t.Error("the response of the transport was modified")
+		}
 		var e *oauth.Error
 		if !errors.As(err, &e) || e.StatusCode != 307 || strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), testSecret) {
 			t.Errorf("got the error %v", err)
