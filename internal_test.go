@@ -665,7 +665,6 @@ type oddContext struct{ context.Context }
 
 func (oddContext) Err() error { return listError{"a"} }
 
-// The context of an attempt can end at any time, and with any error.
 // A body that was closed does not look complete.
 func TestReadAfterClosingBody(t *testing.T) {
 	t.Parallel()
@@ -688,6 +687,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
+// The context of an attempt can end at any time, and with any error.
 func TestAttemptErrorOfOddContexts(t *testing.T) {
 	t.Parallel()
 	failed := errors.New("failed")
